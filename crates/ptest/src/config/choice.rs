@@ -2,7 +2,7 @@
 //!
 //! Each is an enum of its own, so that the command line, the files and the readers share one list of words.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::PathBuf, str::FromStr};
 
 /// An enum whose variants are written as words. `WORDS` lists them in the order of declaration.
 macro_rules! choice {
@@ -105,6 +105,22 @@ pub enum UserHome {
     Host,
     /// This directory.
     Path(PathBuf),
+}
+
+impl UserHome {
+    /// Reads the word or path as written; a relative path stays one. A path has a slash in it, so that a slip in a
+    /// word does not make a directory.
+    pub fn from_os(text: &OsStr) -> Result<Self, String> {
+        match text.to_str() {
+            Some("private") => Ok(Self::Private),
+            Some("host") => Ok(Self::Host),
+            _ if text.as_bytes().contains(&b'/') || text == "~" => Ok(Self::Path(text.into())),
+            _ => Err(format!(
+                "`{}` is neither `private` nor `host`, and a path has a slash in it",
+                text.display()
+            )),
+        }
+    }
 }
 
 impl fmt::Display for UserHome {

@@ -342,13 +342,10 @@ impl ConfigValue for UserHome {
     const EXPECTED: &'static str = "private, host or a path";
 
     fn from_text(text: &OsStr, context: &Context<'_>) -> Result<Self, Invalid> {
-        match text.to_str() {
-            Some("private") => Ok(Self::Private),
-            Some("host") => Ok(Self::Host),
-            _ if text.as_bytes().contains(&b'/') || text == "~" => {
-                context.path(text).map(Self::Path)
-            }
-            _ => Err(Invalid(format!(
+        match Self::from_os(text) {
+            Ok(Self::Path(path)) => context.path(path.as_os_str()).map(Self::Path),
+            Ok(word) => Ok(word),
+            Err(_) => Err(Invalid(format!(
                 "`{}` (a path has a slash in it)",
                 text.display()
             ))),

@@ -226,7 +226,7 @@ fn files(root: &Path) -> io::Result<Vec<PathBuf>> {
             let kind = entry.file_type()?;
             if kind.is_dir() && !LEFT_OUT.iter().any(|name| entry.file_name() == *name) {
                 pending.push(entry.path());
-            } else if kind.is_file() {
+            } else if kind.is_file() && entry.file_name() != ".git" {
                 found.push(entry.path());
             }
         }

@@ -1,6 +1,7 @@
 //! `cargo xtask docs`: writes the generated files, or checks that they are current.
 //!
-//! Each is what the built program prints for one hidden command, so that it is made from the very definitions that run.
+//! The built program lists and prints them (`ptest reference`, hidden), so that they are made from the very definitions
+//! that run.
 
 use std::fs;
 use std::process::Command;
@@ -16,14 +17,6 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
-struct Generated {
-    path: &'static str,
-    command: &'static [&'static str],
-}
-
-/// Every generated file of the repository.
-const GENERATED: &[Generated] = &[];
-
 /// Writes or checks every generated file.
 ///
 /// # Errors
@@ -36,22 +29,24 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
             .args(["build", "--quiet", "--package", "ptest-cli"]),
     )?;
     let program = workspace.target.join("debug/ptest");
+    let reference =
+        |path: Option<&str>| process::captured(Command::new(&program).arg("reference").args(path));
     let mut stale = Vec::new();
-    for generated in GENERATED {
-        let path = workspace.root.join(generated.path);
-        let text = process::output(Command::new(&program).args(generated.command))? + "\n";
+    for name in reference(None)?.lines() {
+        let text = reference(Some(name))?;
+        let path = workspace.root.join(name);
         if fs::read_to_string(&path).is_ok_and(|current| current == text) {
             continue;
         }
         if arguments.check {
-            stale.push(generated.path);
+            stale.push(name.to_owned());
             continue;
         }
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
         fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
-        println!("wrote {}", generated.path);
+        println!("wrote {name}");
     }
     if stale.is_empty() {
         return Ok(());

@@ -41,7 +41,7 @@ enum Task {
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
@@ -49,12 +49,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
+fn run(arguments: &Arguments) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match &arguments.task {
-        Task::Test(arguments) => test::run(&workspace, arguments),
-        Task::Tidy => tidy::run(&workspace),
-        Task::Docs(arguments) => docs::run(&workspace, arguments),
-        Task::Bench(arguments) => bench::run(&workspace, arguments),
+        Task::Test(arguments) => return test::run(&workspace, arguments),
+        Task::Tidy => tidy::run(&workspace)?,
+        Task::Docs(arguments) => docs::run(&workspace, arguments)?,
+        Task::Bench(arguments) => bench::run(&workspace, arguments)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

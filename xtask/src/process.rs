@@ -23,12 +23,23 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     }
 }
 
-/// Runs a command and gives its standard output, without the last newline.
+/// Runs a command and gives its standard output, without the last newlines.
+///
+/// # Errors
+///
+/// As [`captured`].
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let mut text = captured(command)?;
+    text.truncate(text.trim_end_matches('\n').len());
+    Ok(text)
+}
+
+/// Runs a command and gives its standard output as it is.
 ///
 /// # Errors
 ///
 /// As [`run`]; the message ends with what the command said on standard error.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn captured(command: &mut Command) -> Result<String> {
     let line = line(command);
     let output = command
         .stdin(Stdio::null())
@@ -38,9 +49,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         let words = String::from_utf8_lossy(&output.stderr);
         return Err(format!("{line}: {}\n{}", output.status, words.trim_end()).into());
     }
-    let mut text = String::from_utf8(output.stdout).map_err(|error| format!("{line}: {error}"))?;
-    text.truncate(text.trim_end_matches('\n').len());
-    Ok(text)
+    String::from_utf8(output.stdout).map_err(|error| format!("{line}: {error}").into())
 }
 
 /// The command line as a person would type it.

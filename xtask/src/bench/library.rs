@@ -1,0 +1,87 @@
+//! The library without the start of a process: a small program of crate `ptest` that takes its own times.
+//!
+//! It reads one work a line on standard input, does it once and answers `<nanoseconds>` or `error <words>`, so that its rounds
+//! take turns with everybody else's.
+
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use super::program::Program;
+use super::sets::Set;
+use crate::process::Result;
+
+/// The running program.
+pub(crate) struct Library {
+    state: RefCell<State>,
+}
+
+struct State {
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Library {
+    /// Starts it on the program's store and lets it learn every set.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start or a set cannot be prepared.
+    pub(crate) fn start(program: &Path, ptest: &Program, sets: &[Set]) -> Result<Self> {
+        let (python, uv) = ptest.tools();
+        let mut command = Command::new(program);
+        command.arg(ptest.home()).arg(python).arg(uv);
+        for set in sets {
+            command.arg(set.name);
+            command.arg(set.lock.as_deref().unwrap_or(Path::new("")));
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (Some(requests), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err("bench_lib has no pipes".into());
+        };
+        let state = State {
+            child,
+            requests,
+            answers: BufReader::new(stdout),
+        };
+        Ok(Self {
+            state: RefCell::new(state),
+        })
+    }
+
+    /// Does one work, such as `create web`, and gives the time it took.
+    ///
+    /// # Errors
+    ///
+    /// What the library said.
+    pub(crate) fn time(&self, work: &str) -> Result<Duration> {
+        let mut state = self.state.borrow_mut();
+        writeln!(state.requests, "{work}")?;
+        let mut answer = String::new();
+        state.answers.read_line(&mut answer)?;
+        match answer.trim().parse() {
+            Ok(nanoseconds) => Ok(Duration::from_nanos(nanoseconds)),
+            Err(_) if answer.is_empty() => Err(format!("bench_lib ended at {work}").into()),
+            Err(_) => Err(format!("{work}: {}", answer.trim()).into()),
+        }
+    }
+
+    /// Lets it clean up and end.
+    pub(crate) fn end(self) {
+        let State {
+            mut child,
+            requests,
+            ..
+        } = self.state.into_inner();
+        drop(requests);
+        if let Err(error) = child.wait() {
+            eprintln!("note: bench_lib: {error}");
+        }
+    }
+}

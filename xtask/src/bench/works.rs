@@ -1,0 +1,305 @@
+//! The works that are measured, and who takes part in each. One function a work; each round leaves nothing to the next.
+
+use std::process::Command;
+
+use super::clock::{self, Contender};
+use super::peers::{self, LINK_MODES};
+use super::sets::{self, Set};
+use super::{Bench, Ptest};
+
+/// A work and its contenders; the first is what the others are compared with.
+pub(crate) struct Work<'a> {
+    pub(crate) key: &'static str,
+    pub(crate) title: String,
+    pub(crate) rounds: usize,
+    pub(crate) contenders: Vec<Contender<'a>>,
+}
+
+/// Every work, in the order of the report.
+pub(crate) fn all(bench: &Bench) -> Vec<Work<'_>> {
+    let mut works = vec![start_up(bench)];
+    for set in bench.sets() {
+        works.push(create(bench, set));
+    }
+    if let Some(set) = bench.sets().last() {
+        works.push(combination(bench, set));
+    }
+    for set in bench.sets() {
+        works.push(first_result(bench, set));
+    }
+    if let Some(set) = bench.sets().last() {
+        works.extend([
+            activate(bench, set),
+            exec(bench, set),
+            remove(bench, set),
+            remove_active(bench, set),
+        ]);
+    }
+    works
+}
+
+fn start_up(bench: &Bench) -> Work<'_> {
+    let peers = &bench.peers;
+    let mut contenders = Vec::new();
+    if let Some(Ptest { program, .. }) = &bench.ptest {
+        contenders.push(command("ptest --version", move || {
+            program.command(&["--version"])
+        }));
+    }
+    contenders.push(command("uv --version", || peers.bare_uv(&["--version"])));
+    contenders.push(command("virtualenv --version", || {
+        peers.virtualenv(&["--version"])
+    }));
+    contenders.push(command("pip --version", || {
+        peers.bare_python(&["-m", "pip", "--version"])
+    }));
+    contenders.push(command("true", || Command::new("true")));
+    Work {
+        key: "start-up",
+        title: String::from("Start-up"),
+        rounds: bench.rounds(40),
+        contenders,
+    }
+}
+
+fn create<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
+    let peers = &bench.peers;
+    let mut contenders = Vec::new();
+    if let Some(Ptest { program, library }) = &bench.ptest {
+        contenders.push(Contender::new("ptest create", move |_| {
+            program.time_create(set)
+        }));
+        contenders.push(Contender::new("ptest library", move |_| {
+            library.time(&format!("create {}", set.name))
+        }));
+    }
+    for mode in LINK_MODES {
+        // Without distributions the modes do not differ.
+        if set.lock.is_some() || mode == LINK_MODES[0] {
+            let name = if set.lock.is_some() {
+                format!("uv venv + pip install, {mode}")
+            } else {
+                String::from("uv venv")
+            };
+            contenders.push(Contender::new(name, move |_| {
+                peers.create_with_uv(mode, set)
+            }));
+        }
+    }
+    let (rounds, slow) = if set.size > 50 { (10, 1) } else { (20, 3) };
+    for (name, virtualenv) in [("venv", false), ("virtualenv", true)] {
+        let name = if set.lock.is_some() {
+            format!("{name} + pip install")
+        } else {
+            name.to_owned()
+        };
+        contenders.push(
+            Contender::new(name, move |_| peers.create_with_pip(virtualenv, set))
+                .at_most(bench.rounds(slow)),
+        );
+    }
+    let key = match set.name {
+        "empty" => "create-empty",
+        "web" => "create-web",
+        _ => "create-science",
+    };
+    Work {
+        key,
+        title: format!("Create from a known recipe: {}", describe(set)),
+        rounds: bench.rounds(rounds),
+        contenders,
+    }
+}
+
+fn combination<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
+    let peers = &bench.peers;
+    let mut contenders = Vec::new();
+    if let Some(lock) = &set.lock {
+        if let Some(Ptest { program, .. }) = &bench.ptest {
+            contenders.push(Contender::new("ptest run", move |round| {
+                clock::time(&mut [
+                    program.run_combination(&sets::combination(&set.requirements, round), lock)
+                ])
+            }));
+        }
+        for mode in LINK_MODES {
+            contenders.push(Contender::new(
+                format!("uv venv + pip install + python, {mode}"),
+                move |round| {
+                    peers.first_result_of_combination(
+                        mode,
+                        &sets::combination(&set.requirements, round),
+                        lock,
+                    )
+                },
+            ));
+        }
+        contenders.push(Contender::new("the resolver alone", move |round| {
+            peers.resolve(&sets::combination(&set.requirements, round), lock)
+        }));
+        contenders.push(command("bare python -c pass", || {
+            peers.bare_python(&["-c", "pass"])
+        }));
+    }
+    Work {
+        key: "combination",
+        title: format!(
+            "First result of a new combination of known distributions: {}",
+            describe(set)
+        ),
+        rounds: bench.rounds(10),
+        contenders,
+    }
+}
+
+fn first_result<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
+    let peers = &bench.peers;
+    let mut contenders = Vec::new();
+    if let Some(Ptest { program, .. }) = &bench.ptest {
+        contenders.push(command("ptest run", move || program.run(set)));
+    }
+    contenders.push(command("uv run", move || peers.uv_run(set)));
+    contenders.push(command("bare python -c pass", || {
+        peers.bare_python(&["-c", "pass"])
+    }));
+    Work {
+        key: match set.name {
+            "empty" => "run-empty",
+            "web" => "run-web",
+            _ => "run-science",
+        },
+        title: format!(
+            "First result of `run … python -c pass`, known recipe: {}",
+            describe(set)
+        ),
+        rounds: bench.rounds(20),
+        contenders,
+    }
+}
+
+fn activate<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
+    let mut contenders = Vec::new();
+    if let Some(Ptest { program, library }) = &bench.ptest {
+        contenders.push(Contender::new("ptest activate", move |_| {
+            program.time_activate(set)
+        }));
+        contenders.push(Contender::new("ptest library", move |_| {
+            library.time(&format!("activate {}", set.name))
+        }));
+    }
+    contenders.extend(bubblewrap(
+        bench,
+        &["true"],
+        "bubblewrap … true (no layers)",
+    ));
+    Work {
+        key: "activate",
+        title: format!("Activate: {}", describe(set)),
+        rounds: bench.rounds(20),
+        contenders,
+    }
+}
+
+fn exec<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
+    let peers = &bench.peers;
+    let mut contenders = Vec::new();
+    if let Some(Ptest { program, library }) = &bench.ptest {
+        let mut name = None;
+        contenders.push(Contender::new("ptest exec … true", move |_| {
+            let name = match &name {
+                Some(name) => name,
+                None => name.insert(program.active(set)?),
+            };
+            clock::time(&mut [program.command(&["exec", name, "--", "true"])])
+        }));
+        contenders.push(Contender::new("ptest library", move |_| {
+            library.time(&format!("exec {}", set.name))
+        }));
+    }
+    contenders.push(command("true", || Command::new("true")));
+    contenders.extend(bubblewrap(bench, &["true"], "bubblewrap … true"));
+    let mut environment = None;
+    contenders.push(Contender::new("uv run --python … true", move |_| {
+        let path = match &environment {
+            Some(path) => path,
+            None => environment.insert(peers.environment("hardlink", set)?),
+        };
+        let mut run = peers.bare_uv(&["run", "--quiet", "--no-project", "--offline", "--python"]);
+        run.arg(path).args(["--", "true"]);
+        clock::time(&mut [run])
+    }));
+    Work {
+        key: "exec",
+        title: String::from("Exec in an active environment"),
+        rounds: bench.rounds(40),
+        contenders,
+    }
+}
+
+fn remove<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
+    let peers = &bench.peers;
+    let mut contenders = Vec::new();
+    if let Some(Ptest { program, library }) = &bench.ptest {
+        contenders.push(Contender::new("ptest remove", move |_| {
+            program.time_remove(set, false)
+        }));
+        contenders.push(Contender::new("ptest library", move |_| {
+            library.time(&format!("remove {}", set.name))
+        }));
+    }
+    for mode in LINK_MODES {
+        contenders.push(Contender::new(
+            format!("rm -rf of uv's environment, {mode}"),
+            move |_| {
+                let path = peers.environment(mode, set)?;
+                clock::time(&mut [peers::remove(&path)])
+            },
+        ));
+    }
+    Work {
+        key: "remove-inactive",
+        title: format!("Remove, inactive: {}", describe(set)),
+        rounds: bench.rounds(10),
+        contenders,
+    }
+}
+
+fn remove_active<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
+    let mut contenders = Vec::new();
+    if let Some(Ptest { program, library }) = &bench.ptest {
+        contenders.push(Contender::new("ptest remove", move |_| {
+            program.time_remove(set, true)
+        }));
+        contenders.push(Contender::new("ptest library", move |_| {
+            library.time(&format!("remove-active {}", set.name))
+        }));
+    }
+    Work {
+        key: "remove-active",
+        title: format!("Remove, active: {}", describe(set)),
+        rounds: bench.rounds(20),
+        contenders,
+    }
+}
+
+/// A contender whose whole work is one command.
+fn command<'a>(name: &str, make: impl Fn() -> Command + 'a) -> Contender<'a> {
+    Contender::new(name, move |_| clock::time(&mut [make()]))
+}
+
+fn bubblewrap<'a>(bench: &'a Bench, words: &'a [&'a str], name: &str) -> Option<Contender<'a>> {
+    bench.peers.bubblewrap(words)?;
+    Some(Contender::new(name, move |_| {
+        match bench.peers.bubblewrap(words) {
+            Some(command) => clock::time(&mut [command]),
+            None => Err("bubblewrap is gone".into()),
+        }
+    }))
+}
+
+fn describe(set: &Set) -> String {
+    match set.size {
+        0 => String::from("empty"),
+        size => format!("{} ({size} distributions)", set.name),
+    }
+}

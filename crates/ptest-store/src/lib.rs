@@ -1,1 +1,56 @@
-//! Skeleton.
+//! Immutable layers on disk, for ptest.
+//!
+//! A [`Store`] keeps trees. A tree is staged, committed, and from then on a *layer*: it never
+//! changes, and its [`LayerId`] is the hash of its [`Manifest`], so that one tree is kept once
+//! whoever makes it. Layers are ordered in a [`Stack`], where an upper one hides or deletes what
+//! lower ones have, as overlayfs does.
+//!
+//! This crate speaks of trees only. It knows nothing of Python or of environments, starts no
+//! process, mounts nothing, prints nothing, and reads neither environment variables nor the
+//! current directory. Any number of processes of one user may use a store at the same time, and
+//! any of them may be killed at any moment.
+#![forbid(unsafe_code)]
+
+mod access;
+mod boot;
+mod commit;
+mod db;
+mod error;
+mod home;
+mod id;
+mod layer;
+mod layout;
+mod manifest;
+mod overlay_marks;
+mod parallel;
+mod recover;
+mod remove;
+mod scan;
+mod stack;
+mod staging;
+mod steps;
+mod store;
+mod trash;
+mod verify;
+
+pub use rusqlite;
+
+pub use self::commit::{CommitOptions, Committed, Prepared, Source};
+pub use self::db::Database;
+pub use self::error::{Error, ErrorKind, Result};
+pub use self::id::{ContentHash, LayerId, ParseIdError, StackId};
+pub use self::layer::Layer;
+pub use self::manifest::{BadTreePath, Entry, Kind, Manifest, ManifestError, Mtime, TreePath};
+pub use self::recover::Recovered;
+pub use self::scan::{LeftOut, Modes, Mtimes, Specials};
+pub use self::stack::Stack;
+pub use self::staging::Staging;
+pub use self::store::Store;
+pub use self::trash::Emptied;
+pub use self::verify::{Depth, Verdict};
+
+/// Ends a test's process at a chosen step. Only with the feature `faults`.
+#[cfg(feature = "faults")]
+pub mod faults {
+    pub use crate::steps::{STEPS, abort_at};
+}

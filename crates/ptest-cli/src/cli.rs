@@ -1,0 +1,80 @@
+//! The command line's grammar: the global options and the list of commands. Each command's own arguments are in its
+//! file below `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use ptest::config::ColorChoice;
+
+use crate::{
+    commands::{completions, config, man, reference},
+    options::Format,
+};
+
+/// Clean, reproducible, disposable environments in about a millisecond.
+///
+/// `ptest run --with requests -- python script.py` makes a fresh environment, runs the command in it and takes it away
+/// without a trace. `ptest create` makes one that stays until `ptest remove`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ptest",
+    version,
+    propagate_version = false,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Exit codes: the command's own; 1 findings, 2 usage, 124 timed out, 125 ptest failed, 126 not \
+                  executable, 127 not found, 128+N ended by signal N."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalOptions,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalOptions {
+    /// Where the store is [default: PTEST_HOME, else as configured].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) ptest_home: Option<PathBuf>,
+
+    /// Say nothing but errors.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Say every step.
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+
+    /// Draw no progress.
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+
+    /// When to colour messages [default: auto].
+    #[arg(long, global = true, value_name = "WHEN", value_parser = crate::options::words::<ColorChoice>(ColorChoice::WORDS))]
+    pub(crate) color: Option<ColorChoice>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Config(config::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
+    #[command(hide = true)]
+    Reference(reference::Arguments),
+}
+
+impl Command {
+    /// How the command reports, so that an error is reported in the same way.
+    pub(crate) fn format(&self) -> Format {
+        match self {
+            Self::Config(arguments) => arguments.format(),
+            Self::Completions(_) | Self::Man(_) | Self::Reference(_) => Format::Text,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What the program knows of the machine and of its caller, read once at the start.
+//!
+//! The only place that reads the process environment and the current directory.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+use ptest::config::Sources;
+
+/// The caller's surroundings.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The variables.
+    pub variables: BTreeMap<OsString, OsString>,
+    /// The current directory; `None` if it has been deleted or cannot be read.
+    pub working_directory: Option<PathBuf>,
+    /// The program's own file, beside which `ptest-init` lies.
+    pub program: Option<PathBuf>,
+    /// The effective user id.
+    pub user: u32,
+    /// Which of the standard streams are terminals.
+    pub terminals: Terminals,
+}
+
+/// Which of the standard streams are terminals.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terminals {
+    /// Standard input.
+    pub stdin: bool,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+}
+
+impl Host {
+    /// The host of this process.
+    pub fn current() -> Self {
+        Self {
+            variables: std::env::vars_os().collect(),
+            working_directory: std::env::current_dir().ok(),
+            program: std::env::current_exe().ok(),
+            user: rustix::process::geteuid().as_raw(),
+            terminals: Terminals {
+                stdin: std::io::stdin().is_terminal(),
+                stdout: std::io::stdout().is_terminal(),
+                stderr: std::io::stderr().is_terminal(),
+            },
+        }
+    }
+
+    /// A variable that is set and not empty.
+    pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.variables
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The sources of the configuration.
+    pub(crate) fn sources(&self) -> Sources {
+        Sources {
+            variables: self.variables.clone(),
+            working_directory: self.working_directory.clone(),
+            user: self.user,
+            system_file: PathBuf::from("/etc/ptest/config.toml"),
+        }
+    }
+
+    /// A path of the command line: relative ones count from the working directory. Stays relative if that is gone, so
+    /// that whoever opens it says what is wrong.
+    pub(crate) fn absolute(&self, path: &Path) -> PathBuf {
+        match &self.working_directory {
+            Some(directory) => directory.join(path.strip_prefix(".").unwrap_or(path)),
+            None => path.to_owned(),
+        }
+    }
+}

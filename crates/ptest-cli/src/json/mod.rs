@@ -1,0 +1,74 @@
+//! What `--format json` writes: types of its own, apart from those of the library, so that the library can change
+//! without the reports changing.
+//!
+//! Each report is one object that begins with its schema's name and version. Fields may be added within a version;
+//! one that goes, or changes its meaning or type, makes a new one. Times are RFC 3339, sizes bytes, durations seconds.
+
+mod config;
+mod error;
+mod schema;
+
+use serde::Serialize;
+use serde_json::Value;
+
+pub(crate) use config::{ConfigPathsReport, ConfigReport};
+pub(crate) use error::{ErrorDto, ErrorReport};
+
+/// A report: what one command writes.
+pub(crate) trait Report: Serialize + Sized {
+    /// The name of its schema.
+    const NAME: &'static str;
+    /// The version of its schema.
+    const VERSION: u32 = 1;
+
+    /// Reports that together show every field both filled and, where it can be, empty: the schema is made from them.
+    fn samples() -> Vec<Self>;
+}
+
+/// A report as text.
+pub(crate) fn to_text<R: Report>(report: &R) -> String {
+    // Reports are made of texts, numbers and lists and maps of them with text keys: writing them cannot fail.
+    serde_json::to_string_pretty(&Envelope::new(report)).unwrap_or_default() + "\n"
+}
+
+/// The JSON schemas of all reports, by name.
+pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
+    vec![
+        schema_of::<ConfigReport>(),
+        schema_of::<ConfigPathsReport>(),
+        schema_of::<ErrorReport>(),
+    ]
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, R> {
+    schema: SchemaName,
+    #[serde(flatten)]
+    report: &'a R,
+}
+
+#[derive(Serialize)]
+struct SchemaName {
+    name: &'static str,
+    version: u32,
+}
+
+impl<'a, R: Report> Envelope<'a, R> {
+    fn new(report: &'a R) -> Self {
+        Self {
+            schema: SchemaName {
+                name: R::NAME,
+                version: R::VERSION,
+            },
+            report,
+        }
+    }
+}
+
+fn schema_of<R: Report>() -> (&'static str, Value) {
+    let samples: Vec<Value> = R::samples()
+        .iter()
+        .filter_map(|sample| serde_json::to_value(Envelope::new(sample)).ok())
+        .collect();
+    (R::NAME, schema::infer(&samples.iter().collect::<Vec<_>>()))
+}

@@ -1,0 +1,361 @@
+//! The one place that writes: data to stdout, everything for people to stderr.
+//!
+//! Colours have fixed meanings (red error, yellow warning, cyan hint, green done) and nothing depends on them.
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
+
+use anstyle::{AnsiColor, Style};
+use ptest::config::{ColorChoice, ProgressChoice};
+
+use crate::{
+    cli::GlobalOptions,
+    error::CliError,
+    exit_code::Exit,
+    host::Host,
+    json::{self, ErrorDto, ErrorReport, Report},
+    options::Format,
+};
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default();
+const DONE: Style = AnsiColor::Green.on_default();
+
+/// Writes to the caller.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ui {
+    verbosity: Verbosity,
+    color: ColorChoice,
+    /// Whether the caller fixed the colour by an option, which no file may change.
+    color_is_fixed: bool,
+    no_color: bool,
+    force_color: bool,
+    progress: bool,
+    stdout_is_terminal: bool,
+    stderr_is_terminal: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Verbosity {
+    Quiet,
+    Normal,
+    Verbose,
+}
+
+impl Ui {
+    /// As long as the arguments are not known.
+    pub(crate) fn before_arguments(host: &Host) -> Self {
+        let set = |name| host.variable(name).is_some();
+        Self {
+            verbosity: Verbosity::Normal,
+            color: ColorChoice::Auto,
+            color_is_fixed: false,
+            no_color: set("NO_COLOR") || host.variable("TERM").is_some_and(|term| term == "dumb"),
+            force_color: host
+                .variable("CLICOLOR_FORCE")
+                .is_some_and(|value| value != "0"),
+            progress: true,
+            stdout_is_terminal: host.terminals.stdout,
+            stderr_is_terminal: host.terminals.stderr,
+        }
+    }
+
+    pub(crate) fn new(host: &Host, options: &GlobalOptions) -> Self {
+        let verbosity = match (options.quiet, options.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Normal,
+        };
+        let before = Self::before_arguments(host);
+        Self {
+            verbosity,
+            color: options.color.unwrap_or(before.color),
+            color_is_fixed: options.color.is_some(),
+            progress: !options.no_progress,
+            ..before
+        }
+    }
+
+    /// With what the configuration says, where no option did.
+    pub(crate) fn configured(self, color: ColorChoice, progress: ProgressChoice) -> Self {
+        Self {
+            color: if self.color_is_fixed {
+                self.color
+            } else {
+                color
+            },
+            progress: self.progress && progress == ProgressChoice::Auto,
+            ..self
+        }
+    }
+
+    /// Whether progress may be drawn.
+    pub(crate) fn draws_progress(&self) -> bool {
+        self.progress && self.stderr_is_terminal && self.verbosity == Verbosity::Normal
+    }
+
+    /// Whether steps are told one by one.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.verbosity == Verbosity::Verbose
+    }
+
+    /// What the command was asked for, as it is.
+    pub(crate) fn data(&self, text: impl AsRef<[u8]>) -> Result<(), CliError> {
+        let mut stdout = io::stdout().lock();
+        stdout
+            .write_all(text.as_ref())
+            .and_then(|()| stdout.flush())
+            .map_err(CliError::Output)
+    }
+
+    /// A report as one JSON object on lines of its own.
+    pub(crate) fn json<R: Report>(&self, report: &R) -> Result<(), CliError> {
+        self.data(json::to_text(report))
+    }
+
+    /// Something that was done. Not said to who asked for quiet.
+    pub(crate) fn done(&self, verb: &str, what: impl Display) {
+        if self.verbosity >= Verbosity::Normal {
+            self.people(&format!("{} {what}\n", self.paint(DONE, verb)));
+        }
+    }
+
+    /// Something to know. Not said to who asked for quiet.
+    pub(crate) fn note(&self, text: impl Display) {
+        if self.verbosity >= Verbosity::Normal {
+            self.people(&format!("{text}\n"));
+        }
+    }
+
+    /// Something for who wants to know everything.
+    pub(crate) fn detail(&self, text: impl Display) {
+        if self.is_verbose() {
+            self.people(&format!("{text}\n"));
+        }
+    }
+
+    /// Something that is probably not meant so. Not said to who asked for quiet.
+    pub(crate) fn warning(&self, text: impl Display) {
+        if self.verbosity >= Verbosity::Normal {
+            self.people(&format!("{} {text}\n", self.paint(WARNING, "warning:")));
+        }
+    }
+
+    /// What failed, why (each cause once) and what to do, each on a line of its own. Under `--format json` also an
+    /// object on stdout, so that a program that reads it always gets one. A broken pipe ends quietly.
+    pub(crate) fn failure(&self, error: &CliError, format: Format) -> Exit {
+        let exit = error.exit();
+        if exit == Exit::BrokenPipe {
+            return exit;
+        }
+        let (causes, hint) = (error.causes(), error.hint());
+        let mut text = format!(
+            "{} {}\n",
+            self.paint(ERROR, "error:"),
+            indent(&error.to_string())
+        );
+        for cause in &causes {
+            text += &format!("  {} {}\n", self.paint(ERROR, "because:"), indent(cause));
+        }
+        if let Some(output) = error.output() {
+            text += &format!("{}\n", quote(&output));
+        }
+        if let Some(hint) = &hint {
+            text += &format!("{} {}\n", self.paint(HINT, "hint:"), indent(hint));
+        }
+        self.people(&text);
+        if format == Format::Json {
+            let (kind, message, output) =
+                (error.kind().to_owned(), error.to_string(), error.output());
+            let report = ErrorReport {
+                error: ErrorDto {
+                    kind,
+                    message,
+                    causes,
+                    hint,
+                    output,
+                },
+            };
+            // The exit code says that it failed, whether or not anybody reads this.
+            let _ = self.json(&report);
+        }
+        exit
+    }
+
+    /// Help, version or a usage error, as the argument parser words it.
+    pub(crate) fn clap(&self, error: &clap::Error) -> Exit {
+        let is_help = !error.use_stderr();
+        let colored = if is_help {
+            self.colors(self.stdout_is_terminal)
+        } else {
+            self.colors_people()
+        };
+        let text = error.render();
+        let text = if colored {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        };
+        if !is_help {
+            self.people(&text);
+            return Exit::Usage;
+        }
+        match self.data(text) {
+            Ok(()) => Exit::Success,
+            Err(error) => self.failure(&error, Format::Text),
+        }
+    }
+
+    /// A closed stderr is no reason to fail: what counts is the work and the exit code.
+    fn people(&self, text: &str) {
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+
+    fn paint(&self, style: Style, text: &str) -> String {
+        if self.colors_people() {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn colors_people(&self) -> bool {
+        self.colors(self.stderr_is_terminal)
+    }
+
+    fn colors(&self, is_terminal: bool) -> bool {
+        match self.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => !self.no_color && (self.force_color || is_terminal),
+        }
+    }
+}
+
+/// The words of another program, apart from ours.
+fn quote(text: &str) -> String {
+    text.trim_end()
+        .lines()
+        .map(|line| format!("  | {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Lines after the first stand under the first one's text.
+fn indent(text: &str) -> String {
+    text.trim_end().replace('\n', "\n    ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ui() -> Ui {
+        Ui {
+            verbosity: Verbosity::Normal,
+            color: ColorChoice::Auto,
+            color_is_fixed: false,
+            no_color: false,
+            force_color: false,
+            progress: true,
+            stdout_is_terminal: false,
+            stderr_is_terminal: true,
+        }
+    }
+
+    #[test]
+    fn colours_are_for_terminals_unless_somebody_says_otherwise() {
+        assert!(ui().colors_people());
+        assert!(
+            !Ui {
+                stderr_is_terminal: false,
+                ..ui()
+            }
+            .colors_people()
+        );
+        assert!(
+            Ui {
+                stderr_is_terminal: false,
+                force_color: true,
+                ..ui()
+            }
+            .colors_people()
+        );
+        assert!(
+            !Ui {
+                no_color: true,
+                force_color: true,
+                ..ui()
+            }
+            .colors_people()
+        );
+        assert!(
+            Ui {
+                no_color: true,
+                color: ColorChoice::Always,
+                ..ui()
+            }
+            .colors_people()
+        );
+        assert!(
+            !Ui {
+                color: ColorChoice::Never,
+                ..ui()
+            }
+            .colors_people()
+        );
+    }
+
+    #[test]
+    fn an_option_is_stronger_than_the_configuration() {
+        let fixed = Ui {
+            color: ColorChoice::Never,
+            color_is_fixed: true,
+            ..ui()
+        };
+        assert!(
+            !fixed
+                .configured(ColorChoice::Always, ProgressChoice::Auto)
+                .colors_people()
+        );
+        assert!(
+            !ui()
+                .configured(ColorChoice::Never, ProgressChoice::Auto)
+                .colors_people()
+        );
+        assert!(
+            !ui()
+                .configured(ColorChoice::Auto, ProgressChoice::Never)
+                .draws_progress()
+        );
+    }
+
+    #[test]
+    fn progress_is_drawn_on_terminals_for_people_who_asked_for_nothing_else() {
+        assert!(ui().draws_progress());
+        assert!(
+            !Ui {
+                stderr_is_terminal: false,
+                ..ui()
+            }
+            .draws_progress()
+        );
+        assert!(
+            !Ui {
+                verbosity: Verbosity::Quiet,
+                ..ui()
+            }
+            .draws_progress()
+        );
+        assert!(
+            !Ui {
+                verbosity: Verbosity::Verbose,
+                ..ui()
+            }
+            .draws_progress()
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! Makes a layer of a staged tree.
+//!
+//! The order of effects is what makes a crash harmless: the tree gets its name in `layers/` when
+//! it is complete, then its manifest, and only then the row without which nothing serves it.
+//! Nothing waits for the disk here; [`Store::sync`](crate::Store::sync) does that.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+
+use crate::Store;
+use crate::error::{Context as _, Error, Result};
+use crate::id::LayerId;
+use crate::layer::Layer;
+use crate::manifest::Manifest;
+use crate::scan::{self, LeftOut, Modes, Mtimes, Reading, Specials};
+use crate::staging::Staging;
+use crate::steps::reach;
+
+/// What a staged tree is and how it becomes a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CommitOptions {
+    /// What the tree is.
+    pub source: Source,
+    /// What becomes of files' times.
+    pub mtimes: Mtimes,
+    /// What becomes of permissions.
+    pub modes: Modes,
+    /// What becomes of sockets and FIFOs.
+    pub specials: Specials,
+}
+
+/// What a staged tree is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Source {
+    /// Files as they are. Marks of overlayfs mean nothing and are removed.
+    #[default]
+    Plain,
+    /// The upper directory of an overlay that is not mounted: its marks say what was deleted.
+    OverlayUpper,
+}
+
+/// The result of a commit.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The layer.
+    pub layer: Layer,
+    /// Whether the store had it before; then the staged tree went to the trash.
+    pub reused: bool,
+    /// What the tree had and the layer does not.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A staged tree that is read, changed into what the layer will be, and only needs its name.
+///
+/// A caller that keeps a journal writes [`Prepared::id`] into it before [`Prepared::publish`].
+#[derive(Debug)]
+pub struct Prepared {
+    staging: Staging,
+    id: LayerId,
+    bytes: u64,
+    entries: u64,
+    left_out: Vec<LeftOut>,
+}
+
+impl Store {
+    /// Makes a layer of a staged tree: [`Store::prepare`], then [`Prepared::publish`].
+    pub fn commit(&self, staging: Staging, options: CommitOptions) -> Result<Committed> {
+        self.prepare(staging, options)?.publish()
+    }
+
+    /// Reads a staged tree and changes it into what the layer will be.
+    ///
+    /// - Every file is read once and hashed.
+    /// - A tree that cannot be a layer is refused before anything in it is changed.
+    /// - A file that has other names gets contents of its own, so that neither this commit nor
+    ///   anything later reaches an installer's cache through it.
+    /// - Set-user-id and set-group-id bits and extended attributes are removed and listed in
+    ///   [`Committed::left_out`]. Overlayfs's bookkeeping is removed silently.
+    /// - Permissions stay as the manifest has them; the tree is *not* made read-only, because
+    ///   overlayfs copies a mode up with its file, and an environment would find its files
+    ///   read-only. That nothing writes into a layer rests on the store's directory being private
+    ///   and on overlayfs never writing to a lower one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] for devices, for sockets and FIFOs unless they are to be left out, and
+    /// for entries that overlayfs keeps in a lower layer.
+    pub fn prepare(&self, staging: Staging, options: CommitOptions) -> Result<Prepared> {
+        self.database().check_process()?;
+        let reading = Reading {
+            overlay: options.source == Source::OverlayUpper,
+            times: options.mtimes,
+            modes: options.modes,
+            specials: options.specials,
+            unshare: Some(staging.wrapper()),
+            assume: &|_| None,
+        };
+        let mut scan = scan::scan(staging.path(), reading)?;
+        reach("commit.scanned");
+        scan.apply(staging.path())?;
+        reach("commit.applied");
+
+        let left_out = std::mem::take(&mut scan.left_out);
+        let file = staging.wrapper().join("manifest");
+        let manifest = Manifest::new(scan.into_entries()).map_err(|source| Error::Manifest {
+            path: file.clone(),
+            source,
+        })?;
+        let encoded = manifest.encode();
+        fs::write(&file, &encoded).at("write", &file)?;
+        reach("commit.manifest-staged");
+        Ok(Prepared {
+            staging,
+            id: Manifest::id_of(&encoded),
+            bytes: manifest.bytes(),
+            entries: manifest.entries().len() as u64,
+            left_out,
+        })
+    }
+
+    /// Shared by commits, which for a moment have a directory without a row; exclusive for those
+    /// who judge and remove such directories.
+    pub(crate) fn lock_layers(&self, operation: FlockOperation) -> Result<OwnedFd> {
+        let path = self.layout().layers();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(&path, flags, Mode::empty()).at("open", &path)?;
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, operation)).at("lock", &path)?;
+        Ok(fd)
+    }
+}
+
+impl Prepared {
+    /// The id that the layer will have.
+    pub fn id(&self) -> LayerId {
+        self.id
+    }
+
+    /// Gives the layer its name and its row.
+    ///
+    /// Of any number of commits of one tree at the same time, one makes the layer and the others
+    /// find it. A tree that is found without a row is read again before it is trusted.
+    pub fn publish(self) -> Result<Committed> {
+        let store = self.staging.store().clone();
+        store.database().check_process()?;
+        loop {
+            let lock = store.lock_layers(FlockOperation::LockShared)?;
+            match store.layer(&self.id) {
+                Ok(Some(layer)) => {
+                    store.touch_layer(&self.id)?;
+                    store.discard(self.staging.path())?;
+                    let file = self.staging.wrapper().join("manifest");
+                    fs::remove_file(&file).at("remove", file)?;
+                    return Ok(self.committed(layer, true));
+                }
+                Ok(None) if self.rename_tree(&store)? => {
+                    let file = store.layout().manifest(&self.id);
+                    fs::rename(self.staging.wrapper().join("manifest"), &file)
+                        .at("write", &file)?;
+                    reach("commit.manifest-renamed");
+                    let layer = store.insert_layer(self.id, self.bytes, self.entries)?;
+                    reach("commit.row");
+                    return Ok(self.committed(layer, false));
+                }
+                Ok(None) | Err(Error::LayerCorrupt { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            // Something of that name is there that nothing may serve as it is. With every other
+            // commit locked out, it becomes either a sound layer or nothing.
+            drop(lock);
+            store.settle(&self.id)?;
+        }
+    }
+
+    /// Moves the tree to its place; says whether the place was free.
+    fn rename_tree(&self, store: &Store) -> Result<bool> {
+        let place = store.layout().layer(&self.id);
+        match fs::rename(self.staging.path(), &place) {
+            Ok(()) => {
+                reach("commit.tree-renamed");
+                Ok(true)
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error).at("move into the store", self.staging.path()),
+        }
+    }
+
+    fn committed(self, layer: Layer, reused: bool) -> Committed {
+        Committed {
+            layer,
+            reused,
+            left_out: self.left_out,
+        }
+    }
+}

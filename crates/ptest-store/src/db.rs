@@ -1,0 +1,410 @@
+//! The one database of a store, shared by any number of processes of one user.
+//!
+//! Knows nothing of what is in it: each component brings its own tables by [`Database::migrate`].
+
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
+
+use crate::error::{Context as _, Error, Result};
+
+/// A connection to the database of a store.
+///
+/// Safe to share between threads, which take turns. In a forked child every use is
+/// [`Error::Forked`], and dropping it there leaves the parent's connection alone: SQLite forbids
+/// even closing a connection that crossed a fork.
+#[derive(Debug)]
+pub struct Database {
+    path: PathBuf,
+    /// `None` only while dropping.
+    connection: Option<Mutex<Connection>>,
+    pid: u32,
+}
+
+impl Database {
+    /// Opens the database at `path`; makes an empty one when there is none.
+    ///
+    /// A new database is in WAL mode and readable by its owner only.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let connection = match connect(path) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
+                create(path)?;
+                connect(path)
+            }
+            result => result,
+        }
+        .map_err(|source| explain(path, "open", source))?;
+        Ok(Self {
+            path: path.to_owned(),
+            connection: Some(Mutex::new(connection)),
+            pid: process::id(),
+        })
+    }
+
+    /// Runs `body` in a transaction that may write, and commits it if `body` succeeds.
+    ///
+    /// The transaction takes the write lock at its start, so that `body` never fails half-way
+    /// because another process writes; it waits up to ten seconds for it. Nothing is changed when
+    /// `body` or the commit fails. The error type is the caller's own, if it can hold [`Error`].
+    pub fn write<T, E: From<Error>>(
+        &self,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.lock()?;
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|source| explain(&self.path, "begin a transaction", source))?;
+        let value = body(&transaction)?;
+        transaction
+            .commit()
+            .map_err(|source| explain(&self.path, "commit", source))?;
+        Ok(value)
+    }
+
+    /// Runs `body` on one consistent state of the database. What it writes is not kept.
+    pub fn read<T, E: From<Error>>(
+        &self,
+        body: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.lock()?;
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Deferred)
+            .map_err(|source| explain(&self.path, "begin a transaction", source))?;
+        body(&transaction)
+    }
+
+    /// Brings the tables of one component up to date: runs those of `steps` that have not run.
+    ///
+    /// `steps` only ever grows, at its end. All missing steps run in one transaction. Costs one
+    /// look-up when nothing is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NewerFormat`] when a program with more steps has been here.
+    pub fn migrate(&self, component: &str, steps: &[&str]) -> Result<()> {
+        let known = steps.len() as u32;
+        let found = self.read(|connection| version(connection, component))?;
+        if found < known {
+            return self.write(|transaction| {
+                transaction
+                    .execute_batch(
+                        "CREATE TABLE IF NOT EXISTS components \
+                         (name TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+                    )
+                    .map_err(Error::database("create its tables"))?;
+                // Another process may have been faster.
+                let found = version(transaction, component)?;
+                for step in steps.iter().skip(found as usize) {
+                    transaction
+                        .execute_batch(step)
+                        .map_err(Error::database("change its tables"))?;
+                }
+                self.refuse_newer(component, found, known)?;
+                transaction.execute(
+                    "INSERT OR REPLACE INTO components (name, version) VALUES (?1, ?2)",
+                    (component, known),
+                )?;
+                Ok(())
+            });
+        }
+        self.refuse_newer(component, found, known)
+    }
+
+    /// Whether [`Database::migrate`] with these steps would have nothing to do.
+    pub(crate) fn is_current(&self, component: &str, steps: &[&str]) -> Result<bool> {
+        let known = steps.len() as u32;
+        let found = self.read(|connection| version(connection, component))?;
+        self.refuse_newer(component, found, known)?;
+        Ok(found == known)
+    }
+
+    /// Moves what has been written from the log into the database file, as far as no other
+    /// process is in the way.
+    ///
+    /// Waits for the disk: call it where nobody waits. A short log is what makes the next
+    /// opening fast.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.lock()?
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            .map_err(|source| explain(&self.path, "move its log", source))
+    }
+
+    /// The database's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Fails in a forked child.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        let used_by = process::id();
+        if used_by != self.pid {
+            return Err(Error::Forked {
+                opened_by: self.pid,
+                used_by,
+            });
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, Connection>> {
+        // Before the lock: a thread that existed only in the parent may hold it for ever.
+        self.check_process()?;
+        let Some(connection) = &self.connection else {
+            unreachable!("the connection is taken only by drop");
+        };
+        // A body that panicked has rolled its transaction back: the connection is in order.
+        Ok(connection.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn refuse_newer(&self, component: &str, found: u32, known: u32) -> Result<()> {
+        if found > known {
+            return Err(Error::NewerFormat {
+                what: format!("the database's component {component:?}"),
+                found,
+                known,
+                path: self.path.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if self.check_process().is_err() {
+            std::mem::forget(self.connection.take());
+        }
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    // Without CREATE: the file is made with the right mode by `create`.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_handler(Some(wait_for_lock))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+    // Closing the last connection would otherwise wait for the disk: 10 ms at the end of every
+    // command.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+    Ok(connection)
+}
+
+/// Makes an empty database in WAL mode, complete before it has its name.
+fn create(path: &Path) -> Result<()> {
+    let unfinished = path.with_extension(format!("new-{}", crate::layout::random_name()?));
+    // SQLite gives its log and shared memory the mode of this file.
+    rustix::fs::open(
+        &unfinished,
+        OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC,
+        Mode::RUSR | Mode::WUSR,
+    )
+    .at("create", &unfinished)?;
+    let result = Connection::open_with_flags(&unfinished, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        // WAL mode is a property of the file. Setting it here, where nobody else is, avoids the
+        // one lock for which SQLite does not wait.
+        .and_then(|connection| connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())))
+        .map_err(|source| explain(&unfinished, "make a database", source))
+        .and_then(|()| match std::fs::hard_link(&unfinished, path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            result => result.at("create", path),
+        });
+    let removed = std::fs::remove_file(&unfinished).at("remove", &unfinished);
+    result.and(removed)
+}
+
+/// Called by SQLite while another process writes. Its own handler sleeps up to 100 ms at a time,
+/// where a transaction takes 0.05 ms.
+fn wait_for_lock(attempt: i32) -> bool {
+    let (short, long) = (Duration::from_micros(100), Duration::from_millis(1));
+    match attempt {
+        0..50 => thread::sleep(short),
+        50..9_000 => thread::sleep(long),
+        _ => return false,
+    }
+    true
+}
+
+fn version(connection: &Connection, component: &str) -> Result<u32> {
+    let found = connection
+        .prepare_cached("SELECT version FROM components WHERE name = ?1")
+        .and_then(|mut statement| statement.query_row([component], |row| row.get(0)));
+    match found {
+        Err(rusqlite::Error::QueryReturnedNoRows) => Ok(0),
+        // The only way in which this can fail on a sound database: it has no tables yet.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => Ok(0),
+        result => result.map_err(Error::database("read its version")),
+    }
+}
+
+/// SQLite says "cannot open" or "I/O error" for a read-only or full disk: ask the disk.
+fn explain(path: &Path, action: &'static str, source: rusqlite::Error) -> Error {
+    let directory = path.parent().unwrap_or(path);
+    let vague = matches!(
+        source.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure)
+    );
+    if vague && let Ok(disk) = rustix::fs::statvfs(directory) {
+        let errno = if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            Some(rustix::io::Errno::ROFS)
+        } else if disk.f_bavail == 0 {
+            Some(rustix::io::Errno::NOSPC)
+        } else {
+            None
+        };
+        if let Some(errno) = errno {
+            return Error::Io {
+                action: "write the database",
+                path: path.to_owned(),
+                source: errno.into(),
+            };
+        }
+    }
+    Error::Database { action, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::ErrorKind;
+
+    fn open() -> (tempfile::TempDir, Database) {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Database::open(&dir.path().join("ptest.db")).unwrap();
+        (dir, db)
+    }
+
+    #[test]
+    fn a_new_database_is_private_and_logs_ahead() {
+        let (dir, db) = open();
+        let mode: String = db
+            .read::<_, Error>(|c| Ok(c.query_row("PRAGMA journal_mode", [], |row| row.get(0))?))
+            .unwrap();
+        assert_eq!(mode, "wal");
+        db.migrate("a", &["CREATE TABLE t (x)"]).unwrap();
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", entry.path().display());
+        }
+    }
+
+    #[test]
+    fn a_migration_runs_only_what_is_missing() {
+        let (_dir, db) = open();
+        db.migrate("a", &["CREATE TABLE t (x)"]).unwrap();
+        db.migrate("a", &["not run again", "CREATE TABLE u (x)"])
+            .unwrap();
+        db.migrate("b", &["CREATE TABLE v (x)"]).unwrap();
+        let tables: u32 = db
+            .read::<_, Error>(|c| {
+                let sql = "SELECT count(*) FROM sqlite_schema WHERE name IN ('t', 'u', 'v')";
+                Ok(c.query_row(sql, [], |row| row.get(0))?)
+            })
+            .unwrap();
+        assert_eq!(tables, 3);
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_nothing() {
+        let (_dir, db) = open();
+        assert!(
+            db.migrate("a", &["CREATE TABLE t (x)", "nonsense"])
+                .is_err()
+        );
+        db.migrate("a", &["CREATE TABLE t (x)"]).unwrap();
+    }
+
+    #[test]
+    fn a_newer_component_is_refused() {
+        let (_dir, db) = open();
+        db.migrate("a", &["CREATE TABLE t (x)", "CREATE TABLE u (x)"])
+            .unwrap();
+        let error = db.migrate("a", &["CREATE TABLE t (x)"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NewerFormat);
+    }
+
+    #[test]
+    fn a_failed_body_changes_nothing() {
+        let (_dir, db) = open();
+        db.migrate("a", &["CREATE TABLE t (x)"]).unwrap();
+        let result: Result<()> = db.write(|tx| {
+            tx.execute("INSERT INTO t VALUES (1)", [])?;
+            Err(Error::DamagedStack)
+        });
+        assert!(matches!(result, Err(Error::DamagedStack)));
+        let rows: u32 = db
+            .read::<_, Error>(|c| Ok(c.query_row("SELECT count(*) FROM t", [], |r| r.get(0))?))
+            .unwrap();
+        assert_eq!(rows, 0);
+    }
+
+    #[test]
+    fn writers_with_connections_of_their_own_all_get_their_turn() {
+        let (dir, db) = open();
+        db.migrate("a", &["CREATE TABLE t (x)"]).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let db = Database::open(&dir.path().join("ptest.db")).unwrap();
+                    for _ in 0..50 {
+                        db.write::<_, Error>(|tx| {
+                            let rows: u32 =
+                                tx.query_row("SELECT count(*) FROM t", [], |r| r.get(0))?;
+                            tx.execute("INSERT INTO t VALUES (?1)", [rows])?;
+                            Ok(())
+                        })
+                        .unwrap();
+                    }
+                });
+            }
+        });
+        let (rows, highest): (u32, u32) = db
+            .read::<_, Error>(|c| {
+                Ok(c.query_row("SELECT count(*), max(x) FROM t", [], |r| {
+                    Ok((r.get(0)?, r.get(1)?))
+                })?)
+            })
+            .unwrap();
+        assert_eq!((rows, highest), (400, 399));
+    }
+
+    #[test]
+    fn many_openers_of_a_new_database_all_succeed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ptest.db");
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    let db = Database::open(&path).unwrap();
+                    db.migrate("a", &["CREATE TABLE t (x)"]).unwrap();
+                });
+            }
+        });
+        assert_eq!(
+            std::fs::read_dir(dir.path())
+                .unwrap()
+                .flatten()
+                .filter(|e| { e.file_name().to_string_lossy().contains("new-") })
+                .count(),
+            0
+        );
+    }
+
+    #[test]
+    fn a_handle_knows_the_process_that_opened_it() {
+        let (_dir, mut db) = open();
+        db.pid += 1;
+        let error = db.migrate("a", &[]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Forked);
+    }
+}

@@ -1,0 +1,225 @@
+//! What the database knows of layers: which there are, and whether they are safely on disk.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, OptionalExtension as _, Row};
+
+use crate::Store;
+use crate::boot;
+use crate::error::{Context as _, Error, Result};
+use crate::id::LayerId;
+use crate::manifest::{Manifest, ManifestError};
+use crate::verify::{Depth, Verdict};
+
+/// The store's tables. Only ever grows, at its end.
+pub(crate) const TABLES: &[&str] = &["
+    CREATE TABLE layers (
+        id         BLOB PRIMARY KEY,
+        bytes      INTEGER NOT NULL,
+        entries    INTEGER NOT NULL,
+        created_at INTEGER NOT NULL,
+        used_at    INTEGER NOT NULL,
+        synced     INTEGER NOT NULL DEFAULT 0,
+        boot       TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX layers_unsynced ON layers (synced) WHERE NOT synced;
+    CREATE TABLE stacks (
+        id     BLOB PRIMARY KEY,
+        layers BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// A layer of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layer {
+    /// Its name.
+    pub id: LayerId,
+    /// The sizes of its files together.
+    pub bytes: u64,
+    /// How many paths it has.
+    pub entries: u64,
+    /// When it was committed, in seconds since 1970.
+    pub created_at: i64,
+    /// When a commit last gave or found it, in seconds since 1970.
+    pub used_at: i64,
+    /// Whether it is known to survive a loss of power.
+    pub synced: bool,
+}
+
+impl Store {
+    /// Looks a layer up.
+    ///
+    /// A layer that was not yet synced when the machine last started is verified in full here,
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LayerCorrupt`] when it is known but not what was committed: it is never served.
+    /// The caller may [`quarantine`](Store::quarantine) it and make it again.
+    pub fn layer(&self, id: &LayerId) -> Result<Option<Layer>> {
+        let row = self.database().read(|connection| row(connection, id))?;
+        let Some((layer, boot)) = row else {
+            return Ok(None);
+        };
+        if !self.layout().layer(id).is_dir() {
+            return Err(missing_directory(*id));
+        }
+        if layer.synced || boot == boot::id()? {
+            return Ok(Some(layer));
+        }
+        self.verify_after_boot(*id)?;
+        Ok(Some(Layer {
+            synced: true,
+            ..layer
+        }))
+    }
+
+    /// Every layer that is known, in no order, without a look at the disk.
+    pub fn layers(&self) -> Result<Vec<Layer>> {
+        self.database().read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, bytes, entries, created_at, used_at, synced FROM layers",
+            )?;
+            let rows = statement.query_map([], from_row)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Where the tree of a layer is: the lower directory of an overlay. Nothing may write there.
+    ///
+    /// Says nothing about whether there is such a layer.
+    pub fn layer_path(&self, id: &LayerId) -> PathBuf {
+        self.layout().layer(id)
+    }
+
+    /// Reads the manifest of a layer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Manifest`] when it is not the one that the id names.
+    pub fn manifest(&self, id: &LayerId) -> Result<Arc<Manifest>> {
+        let path = self.layout().manifest(id);
+        let bytes = fs::read(&path).at("read", &path)?;
+        let found = Manifest::id_of(&bytes);
+        let manifest = if found == *id {
+            Manifest::decode(&bytes)
+        } else {
+            Err(ManifestError::OfAnother { found })
+        };
+        manifest
+            .map(Arc::new)
+            .map_err(|source| Error::Manifest { path, source })
+    }
+
+    /// Waits until every layer that is known now is on the disk, records that, and shortens the
+    /// database's log. Returns how many layers were not known to be.
+    ///
+    /// Takes as long as the disk does: for a thread or process that nobody waits for.
+    pub fn sync(&self) -> Result<usize> {
+        let unsynced: Vec<LayerId> = self.database().read::<_, Error>(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT id FROM layers WHERE NOT synced")?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })?;
+        if !unsynced.is_empty() {
+            let home = self.layout().home();
+            let fd = fs::File::open(home).at("open", home)?;
+            rustix::fs::syncfs(&fd).at("sync", home)?;
+            self.mark_synced(&unsynced)?;
+        }
+        self.database().checkpoint()?;
+        Ok(unsynced.len())
+    }
+
+    /// Records a layer whose tree and manifest are in place.
+    pub(crate) fn insert_layer(&self, id: LayerId, bytes: u64, entries: u64) -> Result<Layer> {
+        let now = now();
+        let boot = boot::id()?;
+        self.database().write(|transaction| {
+            // A commit of the same tree may have been faster. Its row stands, whatever made it.
+            let sql = "INSERT INTO layers (id, bytes, entries, created_at, used_at, boot) \
+                       VALUES (?1, ?2, ?3, ?4, ?4, ?5) \
+                       ON CONFLICT (id) DO UPDATE SET used_at = ?4 \
+                       RETURNING id, bytes, entries, created_at, used_at, synced";
+            let mut statement = transaction.prepare_cached(sql)?;
+            Ok(statement.query_row((id, bytes as i64, entries as i64, now, boot), from_row)?)
+        })
+    }
+
+    /// Says that a layer is wanted again.
+    pub(crate) fn touch_layer(&self, id: &LayerId) -> Result<()> {
+        let now = now();
+        self.database().write(|transaction| {
+            transaction
+                .prepare_cached("UPDATE layers SET used_at = ?2 WHERE id = ?1")?
+                .execute((id, now))?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a layer; says whether it was known.
+    pub(crate) fn delete_layer_row(&self, id: &LayerId) -> Result<bool> {
+        self.database().write(|transaction| {
+            let mut statement = transaction.prepare_cached("DELETE FROM layers WHERE id = ?1")?;
+            Ok(statement.execute([id])? > 0)
+        })
+    }
+
+    /// Verifies a layer that the machine's last start made doubtful. What can be read from the
+    /// disk after a start is on the disk.
+    pub(crate) fn verify_after_boot(&self, id: LayerId) -> Result<()> {
+        match self.verify(&id, Depth::Full)? {
+            Verdict::Sound => self.mark_synced(&[id]),
+            Verdict::Corrupt { detail } => Err(Error::LayerCorrupt { id, detail }),
+        }
+    }
+
+    fn mark_synced(&self, ids: &[LayerId]) -> Result<()> {
+        self.database().write(|transaction| {
+            let mut statement =
+                transaction.prepare_cached("UPDATE layers SET synced = 1 WHERE id = ?1")?;
+            for id in ids {
+                statement.execute([id])?;
+            }
+            Ok(())
+        })
+    }
+}
+
+pub(crate) fn missing_directory(id: LayerId) -> Error {
+    Error::LayerCorrupt {
+        id,
+        detail: "its directory is missing".to_owned(),
+    }
+}
+
+pub(crate) fn now() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => since.as_secs() as i64,
+        Err(before) => -(before.duration().as_secs() as i64),
+    }
+}
+
+fn row(connection: &Connection, id: &LayerId) -> Result<Option<(Layer, String)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, bytes, entries, created_at, used_at, synced, boot FROM layers WHERE id = ?1",
+    )?;
+    Ok(statement
+        .query_row([id], |row| Ok((from_row(row)?, row.get(6)?)))
+        .optional()?)
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Layer> {
+    Ok(Layer {
+        id: row.get(0)?,
+        bytes: row.get::<_, i64>(1)? as u64,
+        entries: row.get::<_, i64>(2)? as u64,
+        created_at: row.get(3)?,
+        used_at: row.get(4)?,
+        synced: row.get(5)?,
+    })
+}

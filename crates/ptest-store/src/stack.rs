@@ -1,0 +1,208 @@
+//! Stacks: ordered lists of layers, their identity, and where their trees are.
+//!
+//! What a stack shows when its layers are merged is in `view`.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use crate::Store;
+use crate::boot;
+use crate::error::{Error, Result};
+use crate::id::{LayerId, StackId};
+
+/// Layers in order, the bottom one first.
+///
+/// A layer is in a stack once, at its highest place: lower down it could show nothing that it
+/// does not show there, and overlayfs refuses to mount a directory twice.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Stack {
+    layers: Vec<LayerId>,
+}
+
+impl Stack {
+    /// A stack of these layers, bottom first.
+    pub fn new(layers: impl IntoIterator<Item = LayerId>) -> Self {
+        let all: Vec<LayerId> = layers.into_iter().collect();
+        let mut seen = HashSet::with_capacity(all.len());
+        let mut layers: Vec<LayerId> = all
+            .into_iter()
+            .rev()
+            .filter(|id| seen.insert(*id))
+            .collect();
+        layers.reverse();
+        Self { layers }
+    }
+
+    /// The layers, bottom first.
+    pub fn layers(&self) -> &[LayerId] {
+        &self.layers
+    }
+
+    /// This stack with one more layer on top.
+    #[must_use]
+    pub fn with_top(&self, layer: LayerId) -> Self {
+        Self::new(self.layers.iter().copied().chain([layer]))
+    }
+
+    /// The name of this list of layers.
+    pub fn id(&self) -> StackId {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"ptstack\x01");
+        hasher.update(&self.encode());
+        hasher.finalize().into()
+    }
+
+    /// The layers' ids one after the other, 32 bytes each.
+    pub fn encode(&self) -> Vec<u8> {
+        self.layers.iter().flat_map(|id| *id.as_bytes()).collect()
+    }
+
+    /// Reads what [`Stack::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let (chunks, rest) = bytes.as_chunks::<32>();
+        let count = chunks.len();
+        let stack = Self::new(chunks.iter().copied().map(LayerId::from_bytes));
+        if !rest.is_empty() || stack.layers.len() != count {
+            return Err(Error::DamagedStack);
+        }
+        Ok(stack)
+    }
+
+    /// Records a stack, so that it can be named by its id, in a transaction of the caller's.
+    pub fn insert(&self, transaction: &Connection) -> Result<StackId> {
+        let id = self.id();
+        transaction
+            .prepare_cached("INSERT OR IGNORE INTO stacks (id, layers) VALUES (?1, ?2)")?
+            .execute((id, self.encode()))?;
+        Ok(id)
+    }
+
+    /// Finds a recorded stack, in a transaction of the caller's.
+    pub fn find(connection: &Connection, id: &StackId) -> Result<Option<Self>> {
+        let mut statement = connection.prepare_cached("SELECT layers FROM stacks WHERE id = ?1")?;
+        let blob = statement
+            .query_row([id], |row| row.get::<_, Vec<u8>>(0))
+            .optional()?;
+        let Some(blob) = blob else {
+            return Ok(None);
+        };
+        let stack = Self::decode(&blob)?;
+        if stack.id() != *id {
+            return Err(Error::DamagedStack);
+        }
+        Ok(Some(stack))
+    }
+}
+
+impl FromIterator<LayerId> for Stack {
+    fn from_iter<I: IntoIterator<Item = LayerId>>(layers: I) -> Self {
+        Self::new(layers)
+    }
+}
+
+impl Store {
+    /// Records a stack, so that it can be named by its id.
+    pub fn put_stack(&self, stack: &Stack) -> Result<StackId> {
+        self.database()
+            .write(|transaction| stack.insert(transaction))
+    }
+
+    /// The stack of that id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StackMissing`] when none is recorded.
+    pub fn stack(&self, id: &StackId) -> Result<Stack> {
+        self.database()
+            .read(|connection| Stack::find(connection, id))?
+            .ok_or(Error::StackMissing { id: *id })
+    }
+
+    /// Where the trees of a stack's layers are, bottom first: the lower directories to mount.
+    ///
+    /// Every layer is known; those that the machine's last start made doubtful have been
+    /// verified.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LayerMissing`] or [`Error::LayerCorrupt`] for the first layer that cannot be
+    /// served.
+    pub fn stack_paths(&self, stack: &Stack) -> Result<Vec<PathBuf>> {
+        let boot = boot::id()?;
+        // One transaction, so that all of them are there at one moment.
+        let doubtful = self.database().read::<_, Error>(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT synced OR boot = ?2 FROM layers WHERE id = ?1")?;
+            let mut doubtful = Vec::new();
+            for id in stack.layers() {
+                let safe = statement
+                    .query_row((id, boot), |row| row.get::<_, bool>(0))
+                    .optional()?;
+                match safe {
+                    Some(true) => {}
+                    Some(false) => doubtful.push(*id),
+                    None => return Err(Error::LayerMissing { id: *id }),
+                }
+            }
+            Ok(doubtful)
+        })?;
+        for id in doubtful {
+            self.verify_after_boot(id)?;
+        }
+        let paths: Vec<PathBuf> = stack
+            .layers()
+            .iter()
+            .map(|id| self.layer_path(id))
+            .collect();
+        for (id, path) in stack.layers().iter().zip(&paths) {
+            if !path.is_dir() {
+                return Err(crate::layer::missing_directory(*id));
+            }
+        }
+        Ok(paths)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(number: u8) -> LayerId {
+        LayerId::from_bytes([number; 32])
+    }
+
+    #[test]
+    fn a_layer_counts_once_at_its_highest_place() {
+        let stack = Stack::new([1, 2, 1, 3].map(layer));
+        assert_eq!(stack.layers(), [2, 1, 3].map(layer));
+        assert_eq!(stack.with_top(layer(2)).layers(), [1, 3, 2].map(layer));
+    }
+
+    #[test]
+    fn the_order_is_part_of_the_identity() {
+        assert_ne!(
+            Stack::new([1, 2].map(layer)).id(),
+            Stack::new([2, 1].map(layer)).id()
+        );
+    }
+
+    #[test]
+    fn only_whole_lists_are_read() {
+        let stack = Stack::new([1, 2].map(layer));
+        let bytes = stack.encode();
+        assert_eq!(Stack::decode(&bytes).unwrap(), stack);
+        assert!(Stack::decode(&bytes[..63]).is_err());
+        assert!(Stack::decode(&[bytes.as_slice(), &[1; 32]].concat()).is_err());
+    }
+
+    /// This value is part of the format: environments refer to stacks by it.
+    #[test]
+    fn the_id_of_a_known_stack_never_changes() {
+        assert_eq!(
+            Stack::new([1, 2].map(layer)).id().to_string(),
+            "bbe6a42931e0a73cff296416956adb87a2f72176f7823caa641fcb8f21f8bfa4"
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! The handle: a home and its database. What it can do is in the modules of the things it does.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use crate::db::Database;
+use crate::error::{Context as _, Error, Result};
+use crate::home;
+use crate::layer::TABLES;
+use crate::layout::{Layout, check_name};
+use crate::steps::reach;
+
+/// A store of layers. Cheap to clone; safe to share between threads.
+///
+/// In a forked child of the process that opened it, every operation is [`Error::Forked`].
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    layout: Layout,
+    database: Database,
+}
+
+impl Store {
+    /// Opens the store in the directory `home`, and makes it on first use.
+    ///
+    /// - `home` must be absolute. It may hold any bytes.
+    /// - Directories that are made have mode 0700.
+    /// - Any number of processes may open, or make, one store at the same time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAStore`] when the directory has something in it and no store's marker;
+    /// [`Error::ForeignOwner`] when it is another user's; [`Error::NewerFormat`] when a newer
+    /// version made it. A read-only or full disk shows in [`Error::kind`].
+    pub fn open(home: &Path) -> Result<Self> {
+        const COMPONENT: &str = "store";
+        let layout = home::open(home)?;
+        let database = Database::open(&layout.database())?;
+        if !database.is_current(COMPONENT, TABLES)? {
+            home::complete(&layout)?;
+            database.migrate(COMPONENT, TABLES)?;
+            reach("open.database");
+        }
+        let inner = Arc::new(Inner { layout, database });
+        Ok(Self { inner })
+    }
+
+    /// The directory of the store, with symbolic links resolved.
+    pub fn home(&self) -> &Path {
+        self.inner.layout.home()
+    }
+
+    /// The database, in which callers keep tables of their own.
+    pub fn database(&self) -> &Database {
+        &self.inner.database
+    }
+
+    /// A directory at the top of the store that callers keep, such as `envs`; made when it is not
+    /// there. What is in it can be moved to the trash.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`] unless `name` is one component that is not hidden and not the store's.
+    pub fn dir(&self, name: &str) -> Result<PathBuf> {
+        check_name(name)?;
+        let path = self.home().join(name);
+        let layout = &self.inner.layout;
+        if layout.directories().contains(&path) || path == layout.database() {
+            return Err(Error::BadName {
+                name: name.to_owned(),
+            });
+        }
+        home::make_directory(&path)?;
+        Ok(path)
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.inner.layout
+    }
+
+    /// The real path of something in a caller's directory of this store: nothing else may be
+    /// moved by a caller's word.
+    pub(crate) fn own_path(&self, path: &Path) -> Result<PathBuf> {
+        let not_ours = || Error::NotOurs {
+            path: path.to_owned(),
+        };
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(not_ours());
+        };
+        if !path.is_absolute() {
+            return Err(not_ours());
+        }
+        // The last component is not followed: what is moved is the link, not what it names.
+        let real = std::fs::canonicalize(parent)
+            .at("resolve", parent)?
+            .join(name);
+        let inside = real.strip_prefix(self.home()).map_err(|_| not_ours())?;
+        let mut components = inside.components();
+        let Some(Component::Normal(top)) = components.next() else {
+            return Err(not_ours());
+        };
+        let layout = self.layout();
+        let store_keeps_it = layout.directories().contains(&self.home().join(top));
+        if store_keeps_it || components.next().is_none() {
+            return Err(not_ours());
+        }
+        Ok(real)
+    }
+}

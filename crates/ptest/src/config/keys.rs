@@ -1,0 +1,240 @@
+//! The one table of settings: name, type, default and documentation, each said once.
+//!
+//! [`Config`], [`KEYS`], the variables' names, `ptest config list` and the generated reference all come from it.
+
+use std::{collections::BTreeMap, ffi::OsStr, num::NonZeroU32, path::PathBuf, time::Duration};
+
+use toml_edit::{Item, Value};
+
+use super::{
+    choice::{
+        ColorChoice, EngineChoice, InstallerChoice, NetworkChoice, ProfileChoice, ProgressChoice,
+        UserHome,
+    },
+    origin::{Origin, Setting},
+    units::Timeout,
+    value::{ConfigValue, Context, Invalid},
+};
+
+macro_rules! keys {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr;)+) => {
+        /// Every setting with its value and origin.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Config {
+            $($(#[doc = $doc])+ pub $name: Setting<$type>,)+
+        }
+
+        /// Every setting, in the order in which reports list them.
+        pub const KEYS: &[Key] = &[$(Key {
+            name: stringify!($name),
+            doc: concat!($($doc, "\n",)+),
+            expected: <$type as ConfigValue>::EXPECTED,
+        },)+];
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self { $($name: Setting::built_in($default),)+ }
+            }
+        }
+
+        impl Config {
+            /// Each setting as a row of a report.
+            pub fn rows(&self) -> Vec<Row> {
+                vec![$(Row {
+                    key: stringify!($name),
+                    value: self.$name.to_toml(),
+                    origin: self.$name.origin().clone(),
+                },)+]
+            }
+
+            /// Sets a key; `None` if there is none of that name.
+            pub(super) fn assign(
+                &mut self,
+                key: &str,
+                raw: Raw<'_>,
+                context: &Context<'_>,
+                origin: Origin,
+            ) -> Option<Result<(), Invalid>> {
+                match key {
+                    $(stringify!($name) => Some(
+                        raw.read(context).map(|value| self.$name.replace(Some(value), origin)),
+                    ),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+keys! {
+    /// Where the store is. Default: `$XDG_DATA_HOME/ptest` or `~/.local/share/ptest`; as root `/var/lib/ptest`.
+    home: Option<PathBuf> = None;
+    /// Which Python: a version (`3.12`), a range (`>=3.10`), a name (`python3.11`) or a path. Default: the first
+    /// `python3` on PATH.
+    python: Option<String> = None;
+    /// Which engine runs an environment.
+    engine: EngineChoice = EngineChoice::Virtualenv;
+    /// How far an environment is kept apart from the machine.
+    profile: ProfileChoice = ProfileChoice::Standard;
+    /// What network a command sees.
+    network: NetworkChoice = NetworkChoice::Host;
+    /// What a command sees as its home directory: an empty one of its own (`private`), the caller's (`host`), or the
+    /// one at a path.
+    user_home: UserHome = UserHome::Private;
+    /// How long a command may run. Default: no limit.
+    timeout: Option<Timeout> = None;
+    /// How long a command has between the request to end (SIGTERM) and the end (SIGKILL).
+    grace: Duration = Duration::from_secs(10);
+    /// How many processes and threads an environment may have. Default: no limit.
+    pids: Option<NonZeroU32> = None;
+    /// Variables set in every environment.
+    env: BTreeMap<String, String> = BTreeMap::new();
+    /// Variables of the caller that reach every environment, besides the harmless ones that always do.
+    pass: Vec<String> = Vec::new();
+    /// Paths outside the project that every environment may write.
+    write: Vec<PathBuf> = Vec::new();
+    /// Paths that every environment may read though they lie where it has files of its own (such as `/tmp`).
+    read: Vec<PathBuf> = Vec::new();
+    /// Which program resolves and builds distributions.
+    installer: InstallerChoice = InstallerChoice::Auto;
+    /// Whether an environment has pip.
+    pip: bool = true;
+    /// How long the versions found for a requirement that does not pin them stay good.
+    resolve_ttl: Duration = Duration::from_hours(24);
+    /// When progress is shown.
+    progress: ProgressChoice = ProgressChoice::Auto;
+    /// When messages are coloured.
+    color: ColorChoice = ColorChoice::Auto;
+}
+
+impl Config {
+    /// The row of one setting; `None` if there is none of that name.
+    pub fn row(&self, key: &str) -> Option<Row> {
+        self.rows().into_iter().find(|row| row.key == key)
+    }
+}
+
+/// A setting as declared.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name in files; also what `ptest config get` takes.
+    pub name: &'static str,
+    /// What it is for.
+    pub doc: &'static str,
+    /// What it takes.
+    pub expected: &'static str,
+}
+
+impl Key {
+    /// The declared key of that name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The name of the variable that sets it.
+    pub fn variable(&self) -> String {
+        format!("PTEST_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// The known key that a wrong name most resembles, if it resembles any.
+    pub fn nearest(name: &str) -> Option<&'static str> {
+        let name = name.replace('-', "_").to_ascii_lowercase();
+        KEYS.iter()
+            .map(|key| (strsim::damerau_levenshtein(key.name, &name), key.name))
+            .min()
+            // One slip for each four letters: enough for typing errors, too little for another word.
+            .filter(|(slips, key)| *slips <= 1 + key.len() / 4 && *slips < key.len())
+            .map(|(_, key)| key)
+    }
+}
+
+/// A setting in a report.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its name.
+    pub key: &'static str,
+    value: Option<Value>,
+    /// Where the value comes from.
+    pub origin: Origin,
+}
+
+impl Row {
+    /// The value as one would write it in a file; `None` if the setting is not set.
+    pub fn toml(&self) -> Option<String> {
+        self.value
+            .as_ref()
+            .map(|value| value.to_string().trim().to_owned())
+    }
+
+    /// The value alone, without the quotes of TOML for a single text.
+    pub fn text(&self) -> Option<String> {
+        match &self.value {
+            Some(Value::String(text)) => Some(text.value().clone()),
+            _ => self.toml(),
+        }
+    }
+
+    /// The value for a machine: text, number, truth value, list or table.
+    pub fn json(&self) -> serde_json::Value {
+        self.value.as_ref().map_or(serde_json::Value::Null, to_json)
+    }
+
+    pub(super) fn into_value(self) -> Option<Value> {
+        self.value
+    }
+}
+
+/// A value before its type is known.
+#[derive(Clone, Copy)]
+pub(super) enum Raw<'a> {
+    Text(&'a OsStr),
+    Toml(&'a Item),
+}
+
+impl Raw<'_> {
+    fn read<T: ConfigValue>(self, context: &Context<'_>) -> Result<T, Invalid> {
+        match self {
+            Self::Text(text) => T::from_text(text, context),
+            Self::Toml(item) => T::from_toml(item, context),
+        }
+    }
+}
+
+fn to_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::String(text) => text.value().as_str().into(),
+        Value::Integer(number) => (*number.value()).into(),
+        Value::Float(number) => (*number.value()).into(),
+        Value::Boolean(truth) => (*truth.value()).into(),
+        Value::Datetime(time) => time.value().to_string().into(),
+        Value::Array(array) => array.iter().map(to_json).collect(),
+        Value::InlineTable(table) => serde_json::Value::Object(
+            table
+                .iter()
+                .map(|(key, value)| (key.to_owned(), to_json(value)))
+                .collect(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_the_key_and_another_word_does_not() {
+        assert_eq!(Key::nearest("timout"), Some("timeout"));
+        assert_eq!(Key::nearest("resolve-ttl"), Some("resolve_ttl"));
+        assert_eq!(Key::nearest("PIDS"), Some("pids"));
+        assert_eq!(Key::nearest("interpreter"), None);
+        assert_eq!(Key::nearest(""), None);
+    }
+
+    #[test]
+    fn every_key_says_what_it_is_for_and_what_it_takes() {
+        for key in KEYS {
+            assert!(key.doc.trim().ends_with('.'), "{}", key.name);
+            assert!(!key.expected.is_empty(), "{}", key.name);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Puts the sources on top of each other.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    error::{ConfigError, Place},
+    keys::{Config, KEYS, Key, Raw},
+    origin::{Origin, Source},
+    project,
+    toml_file::TomlFile,
+    value::Context,
+};
+
+/// Everything outside the program that the configuration depends on.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The variables of the caller.
+    pub variables: BTreeMap<OsString, OsString>,
+    /// Where the caller stands; `None` if that directory is gone.
+    pub working_directory: Option<PathBuf>,
+    /// The caller's effective user id.
+    pub user: u32,
+    /// The machine's file; `/etc/ptest/config.toml` in earnest.
+    pub system_file: PathBuf,
+}
+
+impl Sources {
+    /// The file that `ptest config set` edits: in `$XDG_CONFIG_HOME`, else in `~/.config`.
+    pub fn user_file(&self) -> Option<PathBuf> {
+        let directory = self
+            .directory("XDG_CONFIG_HOME")
+            .or_else(|| Some(self.home_directory()?.join(".config")))?;
+        Some(directory.join("ptest/config.toml"))
+    }
+
+    /// The caller's home directory, from `HOME`.
+    pub fn home_directory(&self) -> Option<PathBuf> {
+        self.directory("HOME")
+    }
+
+    /// The files that are looked at, whether or not they are there.
+    pub fn files(&self) -> Result<Files, ConfigError> {
+        let project = match &self.working_directory {
+            Some(start) => project::find(start, self.user)?
+                .file
+                .map(|file| file.path().to_owned()),
+            None => None,
+        };
+        Ok(Files {
+            system: self.system_file.clone(),
+            user: self.user_file(),
+            project,
+        })
+    }
+
+    /// Where the store is if nobody says otherwise.
+    fn default_home(&self) -> Option<PathBuf> {
+        if self.user == 0 {
+            return Some(PathBuf::from("/var/lib/ptest"));
+        }
+        let data = self
+            .directory("XDG_DATA_HOME")
+            .or_else(|| Some(self.home_directory()?.join(".local/share")))?;
+        Some(data.join("ptest"))
+    }
+
+    /// A variable that names a directory. A relative path counts as not set, as the XDG specification says.
+    fn directory(&self, variable: &str) -> Option<PathBuf> {
+        self.variables
+            .get(OsStr::new(variable))
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    }
+}
+
+/// The files of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The machine's.
+    pub system: PathBuf,
+    /// The user's; `None` if the user has no home.
+    pub user: Option<PathBuf>,
+    /// The project's; `None` if there is none.
+    pub project: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads every source. The warnings are for people: files and variables that were left out, and why.
+    pub fn load(sources: &Sources) -> Result<(Self, Vec<String>), ConfigError> {
+        let mut config = Self::default();
+        let mut warnings = Vec::new();
+        let home = sources.home_directory();
+        config
+            .home
+            .replace(sources.default_home().map(Some), Origin::BUILT_IN);
+        if let Some(file) = TomlFile::read(&sources.system_file, &[])? {
+            config.apply_file(&file, Source::System, home.as_deref())?;
+        }
+        if let Some(path) = sources.user_file()
+            && let Some(file) = TomlFile::read(&path, &[])?
+        {
+            config.apply_file(&file, Source::User, home.as_deref())?;
+        }
+        if let Some(start) = &sources.working_directory {
+            let found = project::find(start, sources.user)?;
+            warnings.extend(found.warnings);
+            if let Some(file) = found.file {
+                config.apply_file(&file, Source::Project, home.as_deref())?;
+            }
+        }
+        config.apply_variables(sources, home.as_deref(), &mut warnings)?;
+        Ok((config, warnings))
+    }
+
+    fn apply_file(
+        &mut self,
+        file: &TomlFile,
+        source: Source,
+        home: Option<&Path>,
+    ) -> Result<(), ConfigError> {
+        let context = Context {
+            base: file.directory(),
+            home,
+        };
+        for entry in file.entries() {
+            let line = match &entry.key_place {
+                Place::File { line, .. } => *line,
+                Place::Variable(_) | Place::Argument => 0,
+            };
+            let origin = Origin::in_file(source, file.path().to_owned(), line);
+            match self.assign(entry.name, Raw::Toml(entry.item), &context, origin) {
+                Some(Ok(())) => {}
+                Some(Err(invalid)) => {
+                    return Err(invalid_value(entry.name, entry.value_place, invalid.0));
+                }
+                None => return Err(unknown_key(entry.name, entry.key_place)),
+            }
+        }
+        Ok(())
+    }
+
+    /// An empty variable counts as not set. Variables that only look like a setting are warned of, not refused: the
+    /// names that begin with `PTEST_` are not ours alone.
+    fn apply_variables(
+        &mut self,
+        sources: &Sources,
+        home: Option<&Path>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), ConfigError> {
+        let context = Context {
+            base: sources.working_directory.as_deref(),
+            home,
+        };
+        for (variable, text) in &sources.variables {
+            let Some(variable) = variable.to_str() else {
+                continue;
+            };
+            let Some(rest) = variable.strip_prefix("PTEST_") else {
+                continue;
+            };
+            if text.is_empty() {
+                continue;
+            }
+            let key = rest.to_ascii_lowercase();
+            let known = KEYS.iter().find(|known| known.variable() == variable);
+            match known {
+                Some(known) => {
+                    let origin = Origin::variable(variable.to_owned());
+                    if let Some(Err(invalid)) =
+                        self.assign(known.name, Raw::Text(text), &context, origin)
+                    {
+                        return Err(invalid_value(
+                            known.name,
+                            Place::Variable(variable.to_owned()),
+                            invalid.0,
+                        ));
+                    }
+                }
+                // Three letters resemble too much.
+                None if key.len() > 3 => {
+                    if let Some(nearest) = Key::nearest(&key).and_then(Key::find) {
+                        warnings.push(format!(
+                            "the variable {variable} is no setting; did you mean {}?",
+                            nearest.variable()
+                        ));
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The error for a key that there is not.
+pub(super) fn unknown_key(key: &str, place: Place) -> ConfigError {
+    ConfigError::UnknownKey {
+        place,
+        key: key.to_owned(),
+        nearest: Key::nearest(key),
+    }
+}
+
+/// The error for a value that a known key does not take.
+pub(super) fn invalid_value(key: &str, place: Place, found: String) -> ConfigError {
+    match Key::find(key) {
+        Some(known) => ConfigError::Value {
+            place,
+            key: known.name,
+            expected: known.expected,
+            found,
+        },
+        None => unknown_key(key, place),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,30 @@
+//! Everything that ptest knows of Python: interpreters, requirements, installers and wheels.
+//!
+//! The way from a request to files is one line of calls, each usable alone:
+//!
+//! 1. [`discover::find`]: a [`PythonRequest`] leads to an [`Interpreter`].
+//! 2. [`skeleton::build`]: the interpreter's virtual environment without packages.
+//!
+//! Nothing here knows of the database or the layer store: functions take paths, and what is
+//! worth keeping is kept through small traits of the caller. All calls block.
+
+pub mod command;
+pub mod discover;
+pub mod host;
+pub mod interpreter;
+pub mod request;
+pub mod skeleton;
+pub mod tools;
+
+mod archive;
+mod pyenv;
+
+pub use archive::ArchiveError;
+pub use command::{Cancel, Supervision};
+pub use host::HostEnv;
+pub use interpreter::{Asking, Interpreter, InterpreterCache, InterpreterError, NoCache};
+pub use request::PythonRequest;
+pub use tools::PipTool;
+
+/// The path at which every environment sees itself, on every machine and in every engine.
+pub const ENV_PREFIX: &str = "/ptest/env";

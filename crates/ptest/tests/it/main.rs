@@ -1,0 +1,3 @@
+//! Integration tests of the library, in one program.
+
+mod python;

@@ -1,0 +1,4 @@
+//! Interpreters, installers and wheels against the real things.
+
+mod interpreters;
+mod support;

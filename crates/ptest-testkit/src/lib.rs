@@ -5,3 +5,5 @@
 
 pub mod leftovers;
 pub mod requirement;
+#[cfg(feature = "suite")]
+pub mod suite;

@@ -1,3 +1,28 @@
-//! Skeleton.
+//! Clean, reproducible, disposable environments in about a millisecond.
+//!
+//! A [`Ptest`] is one open store; [`Ptest::create`] makes an [`Environment`] in
+//! it; [`Environment::spawn`] runs a command there. Below lie two crates: the
+//! store of layers and the sandbox of processes.
+//!
+//! The library never prints, never reads the process environment or the current
+//! directory by itself, and never panics on input.
+#![forbid(unsafe_code)]
+
 pub mod config;
+pub mod engine;
+pub mod environment;
+pub mod error;
+mod init_program;
+mod json;
+mod lock;
+pub mod progress;
+pub mod project;
 pub mod python;
+mod recipe;
+mod schema;
+pub mod settings;
+pub mod spec;
+pub mod timestamp;
+pub mod variables;
+
+pub use self::error::{Error, ErrorKind, Result};

@@ -151,7 +151,10 @@ impl Outcome {
 
     /// Standard output with one space between two columns, however wide this machine's paths make them.
     pub(crate) fn columns(&self) -> String {
-        self.stdout().lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect()
+        self.stdout()
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n")
+            .collect()
     }
 
     /// Standard output as one JSON object.

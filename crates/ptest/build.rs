@@ -1,0 +1,88 @@
+//! Builds `ptest-init`, the static program that the library carries inside itself.
+//!
+//! A program that another package runs cannot be an ordinary dependency
+//! (artifact dependencies are not stable), so cargo is called once more, with a
+//! target directory of its own. Not for choosing features: there are none.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const MUSL: &str = "x86_64-unknown-linux-musl";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let manifest_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let sandbox = manifest_dir.join("../ptest-sandbox");
+    for input in ["src", "Cargo.toml"] {
+        println!("cargo::rerun-if-changed={}", sandbox.join(input).display());
+    }
+    let target = static_target()?;
+    let out_dir = PathBuf::from(env::var("OUT_DIR")?);
+    let target_dir = out_dir.join("init");
+    let mut cargo = Command::new(env::var("CARGO")?);
+    cargo
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "init",
+            "--bin",
+            "ptest-init",
+        ])
+        .args(["--target", &target, "--target-dir"])
+        .arg(&target_dir)
+        .arg("--manifest-path")
+        .arg(sandbox.join("Cargo.toml"))
+        .env(
+            "RUSTFLAGS",
+            "-C target-feature=+crt-static -C relocation-model=static",
+        );
+    // What the outer cargo set for this script would change the inner build.
+    for (name, _) in env::vars() {
+        if name.starts_with("CARGO_CFG_")
+            || name.starts_with("CARGO_FEATURE_")
+            || name.starts_with("CARGO_PKG_")
+        {
+            cargo.env_remove(name);
+        }
+    }
+    for name in [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_MAKEFLAGS",
+        "MAKEFLAGS",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CLIPPY_ARGS",
+        "TARGET",
+        "PROFILE",
+    ] {
+        cargo.env_remove(name);
+    }
+    let status = cargo.status()?;
+    if !status.success() {
+        return Err(format!("building ptest-init for {target} failed: {status}").into());
+    }
+    let built = target_dir.join(&target).join("init/ptest-init");
+    println!("cargo::rustc-env=PTEST_INIT_PROGRAM={}", built.display());
+    println!(
+        "cargo::rustc-env=PTEST_INIT_HASH={}",
+        &blake3::hash(&fs::read(&built)?).to_hex()[..16]
+    );
+    Ok(())
+}
+
+/// The musl target where its standard library is installed, else glibc linked
+/// statically, which needs the `libc.a` that Debian's libc6-dev brings.
+fn static_target() -> Result<String, Box<dyn Error>> {
+    let host = env::var("TARGET")?;
+    if !host.starts_with("x86_64-") {
+        return Ok(host);
+    }
+    let output = Command::new(env::var("RUSTC")?)
+        .args(["--print", "target-libdir", "--target", MUSL])
+        .output()?;
+    let directory = String::from_utf8(output.stdout)?;
+    let installed = Path::new(directory.trim()).is_dir();
+    Ok(if installed { MUSL.to_owned() } else { host })
+}

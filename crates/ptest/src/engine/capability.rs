@@ -1,0 +1,28 @@
+//! What an engine can do: read by the layer above, the tests and people.
+
+use serde::{Deserialize, Serialize};
+
+/// What an engine can do on this machine.
+///
+/// An engine names what it has and leaves the rest to the default, which is
+/// nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capability {
+    /// Files written in an environment last until it is removed.
+    pub files: bool,
+    /// A stack can be swapped under an environment.
+    pub restack: bool,
+    /// A command can be run on a terminal of its own.
+    pub terminal: bool,
+    /// A running command can be signalled.
+    pub signal: bool,
+    /// A command can be ended after a time.
+    pub timeout: bool,
+    /// What an environment uses can be read.
+    pub usage: bool,
+    /// The number of processes can be limited.
+    pub pids_limit: bool,
+    /// The `standard` profile holds.
+    pub standard: bool,
+}

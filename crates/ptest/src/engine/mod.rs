@@ -1,0 +1,215 @@
+//! What an environment runs on: one trait, one file for each engine.
+//!
+//! An engine keeps instances: it makes them, starts and stops their init, runs
+//! commands in them and takes them away. It knows nothing of names, owners,
+//! recipes, states or the database: those are written once, above this trait,
+//! and so are package operations (they compute a new stack and call
+//! [`Engine::restack`]).
+//!
+//! # How other engines map on it
+//!
+//! | here | a Docker container | a Kubernetes pod |
+//! |---|---|---|
+//! | [`Engine::create`] | `POST /containers/create`, the stack as read-only volumes or image layers, labelled with the id | the pod's manifest is recorded; nothing runs |
+//! | [`Engine::activate`] | `POST /containers/ID/start`; ptest-init is the entry point and mounts the stack | the pod is created, ready when its init container has unpacked the stack |
+//! | [`Engine::is_active`] | `State.Running` of inspect | phase `Running` and the container ready |
+//! | [`Engine::deactivate`] | `POST /containers/ID/stop?t=GRACE` | the pod is deleted with `gracePeriodSeconds`; its volume claim stays |
+//! | [`Engine::spawn`] | exec create and start; the hijacked stream is copied to and from the descriptors, exit code from exec inspect | `pods/exec` over a WebSocket, likewise; exit status from channel 3 |
+//! | [`Process::signal`] | a second exec of `kill`, for Docker has no signal for an exec | the same |
+//! | [`Process::relay`] | `Tty: true`, resize by `POST /exec/ID/resize` | `tty=true`, resize by channel 4 |
+//! | [`Engine::usage`] | one frame of the stats stream | `metrics.k8s.io`, else the kubelet's summary |
+//! | [`Engine::changes`] | `GET /containers/ID/changes` | an exec that lists the upper directory |
+//! | [`Engine::restack`] | the container is made anew on the new stack, its writable layer kept by commit or dropped | the pod is made anew; the volume claim kept or emptied |
+//! | [`Engine::remove`] | `DELETE /containers/ID?force=1&v=1`, then seen gone | pod and claim deleted, then seen gone |
+//!
+//! Hence: commands get descriptors, not streams of a type of ours; everything
+//! is async; an instance's place inside is asked of the engine, never assumed;
+//! and no method needs the engine to be on this machine.
+
+pub mod capability;
+pub mod memory;
+pub mod process;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ptest_store::Stack;
+use serde::{Deserialize, Serialize};
+
+pub use self::capability::Capability;
+pub use self::process::{Command, Exit, ExitStatus, Process, Stdio, TerminalSize};
+use crate::environment::EnvironmentId;
+use crate::error::Result;
+use crate::settings::{Profile, Settings};
+
+/// What an engine is told of an environment.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// The environment's identity.
+    pub id: EnvironmentId,
+    /// Its layers, bottom first.
+    pub stack: Stack,
+    /// What instances that may share caches have in common.
+    pub cache: String,
+    /// What it is to be like.
+    pub settings: Settings,
+    /// Host directories that the interpreter needs, which must be readable inside.
+    pub interpreter: Vec<PathBuf>,
+    /// Whether it must end with the process that activates it.
+    pub process_owned: bool,
+}
+
+/// What became of the settings when an instance was activated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Achieved {
+    /// The profile that holds.
+    pub profile: Profile,
+    /// How the pids limit is kept, if one was asked for.
+    pub pids: Option<Strength>,
+    /// What had to be given up, each a sentence for people.
+    pub degraded: Vec<String>,
+}
+
+/// How well a limit is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strength {
+    /// The kernel refuses to go over it.
+    Enforced,
+    /// ptest looks and ends what goes over it.
+    Watched,
+    /// Nothing keeps it.
+    None,
+}
+
+/// What an instance uses now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time of everything that runs or ran since activation.
+    pub cpu: Duration,
+    /// Memory now, in bytes.
+    pub memory: u64,
+    /// Processes now, init not counted.
+    pub processes: u32,
+}
+
+/// What happens to the upper when a stack is swapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upper {
+    /// What was written in the environment stays on top of the new stack.
+    Keep,
+    /// What was written in the environment is dropped.
+    Drop,
+}
+
+/// A path that is not as the stack has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The path, relative to the environment's prefix.
+    pub path: PathBuf,
+    /// What happened to it.
+    pub kind: ChangeKind,
+}
+
+/// What happened to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It was made, replaced or changed.
+    Written,
+    /// It was deleted.
+    Deleted,
+}
+
+/// Keeps instances of environments.
+///
+/// Each method says under *Behaviour* what every engine does; the suite in
+/// ptest-testkit tests exactly those lines. An engine may be called from many
+/// threads; calls for different instances never wait for each other. Calls for
+/// one instance are serialised by the caller.
+#[async_trait]
+pub trait Engine: fmt::Debug + Send + Sync {
+    /// The engine's name, as on the command line.
+    fn name(&self) -> &'static str;
+
+    /// What this engine can do on this machine.
+    fn capability(&self) -> Capability;
+
+    /// Makes an instance, at rest.
+    ///
+    /// *Behaviour*
+    /// - A created instance is not active.
+    /// - Creating an id that exists is `AlreadyExists` and leaves the instance as it was.
+    /// - An instance that could not be made leaves nothing behind.
+    async fn create(&self, instance: &Instance) -> Result<()>;
+
+    /// Starts the instance's init on its stack.
+    ///
+    /// *Behaviour*
+    /// - When it returns, commands can be run.
+    /// - Activating an active instance is `IllegalState`.
+    /// - Activating an unknown instance is `NotFound`.
+    /// - What was written before deactivation is there again.
+    async fn activate(&self, instance: &Instance) -> Result<Achieved>;
+
+    /// Whether the instance's init runs.
+    ///
+    /// *Behaviour*
+    /// - An unknown instance is not active.
+    async fn is_active(&self, id: &EnvironmentId) -> Result<bool>;
+
+    /// Ends everything that runs in the instance, then its init.
+    ///
+    /// *Behaviour*
+    /// - When it returns, nothing of the instance runs, however it hid.
+    /// - Commands get SIGTERM first and `grace` to end.
+    /// - Deactivating an instance that is not active changes nothing.
+    async fn deactivate(&self, id: &EnvironmentId, grace: Duration) -> Result<()>;
+
+    /// Starts a command in an active instance.
+    ///
+    /// *Behaviour*
+    /// - The command's streams are the descriptors given, as they are.
+    /// - Its first directory of `PATH` is the environment's `bin`.
+    /// - It sees a variable that was set, and none that was not passed.
+    /// - A command that does not exist is `CommandNotFound`.
+    /// - A command that cannot be executed is `CommandNotExecutable`.
+    /// - Spawning in an instance that is not active is `IllegalState`.
+    async fn spawn(&self, instance: &Instance, command: Command) -> Result<Box<dyn Process>>;
+
+    /// What the instance uses now.
+    ///
+    /// Requires [`Capability::usage`].
+    ///
+    /// *Behaviour*
+    /// - A running command is counted among the processes.
+    /// - An instance that is not active uses nothing.
+    async fn usage(&self, id: &EnvironmentId) -> Result<Usage>;
+
+    /// What was written in the instance, on top of its stack.
+    ///
+    /// Requires [`Capability::files`].
+    ///
+    /// *Behaviour*
+    /// - A file that was written is among them, the instance being active or not.
+    /// - An instance in which nothing was written has none.
+    async fn changes(&self, instance: &Instance) -> Result<Vec<Change>>;
+
+    /// Puts an instance that is not active on `instance.stack`.
+    ///
+    /// Requires [`Capability::restack`].
+    ///
+    /// *Behaviour*
+    /// - The next activation sees the new stack.
+    /// - With [`Upper::Keep`] what was written stays, with [`Upper::Drop`] it is gone.
+    /// - Restacking an active instance is `IllegalState` and changes nothing.
+    async fn restack(&self, instance: &Instance, upper: Upper) -> Result<()>;
+
+    /// Takes an instance away, active or not.
+    ///
+    /// *Behaviour*
+    /// - When it returns, its processes, mounts and files are gone.
+    /// - Removing an unknown instance changes nothing: recovery removes what may be half gone.
+    async fn remove(&self, id: &EnvironmentId) -> Result<()>;
+}

@@ -1,0 +1,107 @@
+//! A command in an environment: what is asked for and what came of it.
+
+use std::ffi::OsString;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::variables::Variables;
+
+/// A command to run.
+#[derive(Debug)]
+pub struct Command {
+    /// The program and its arguments; the program is looked for on the `PATH` inside.
+    pub arguments: Vec<OsString>,
+    /// Where it starts; the project root when there is none.
+    pub working_directory: Option<PathBuf>,
+    /// The caller's variables, of which only the harmless pass.
+    pub caller: Variables,
+    /// Variables set for this command, over those of the environment.
+    pub variables: Variables,
+    /// Where its streams lead.
+    pub stdio: Stdio,
+    /// Ended after this time, when there is one.
+    pub timeout: Option<Duration>,
+    /// Between SIGTERM and SIGKILL when it is ended.
+    pub grace: Duration,
+}
+
+/// Where a command's streams lead.
+#[derive(Debug)]
+pub enum Stdio {
+    /// To these descriptors, as they are.
+    Descriptors {
+        /// Descriptor 0.
+        stdin: OwnedFd,
+        /// Descriptor 1.
+        stdout: OwnedFd,
+        /// Descriptor 2.
+        stderr: OwnedFd,
+    },
+    /// To a terminal opened inside, which [`Process::relay`] connects.
+    Terminal(TerminalSize),
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters a line.
+    pub columns: u16,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It returned this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl ExitStatus {
+    /// The code that a shell would give: 128+N for signal N.
+    pub fn shell_code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// What came of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Whether the time limit ended it.
+    pub timed_out: bool,
+}
+
+/// A running command. Dropping it ends the command.
+#[async_trait]
+pub trait Process: Send + Sync {
+    /// Sends a signal to the command and the process group it leads.
+    ///
+    /// *Behaviour*
+    /// - A command that does not handle the signal ends by it.
+    /// - Signalling a command that has ended changes nothing.
+    async fn signal(&self, signal: i32) -> Result<()>;
+
+    /// Waits until the command has ended.
+    ///
+    /// *Behaviour*
+    /// - The status is the command's own, code or signal.
+    /// - A time limit ends the command even if it ignores SIGTERM, and is reported.
+    /// - It also returns when the instance is deactivated.
+    async fn wait(&self) -> Result<Exit>;
+
+    /// Connects the caller's terminal with the one inside until the command ends.
+    ///
+    /// Only for a command spawned with [`Stdio::Terminal`].
+    async fn relay(&self, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<Exit>;
+}

@@ -1,0 +1,179 @@
+//! The handle to one environment: everything that is done with it.
+//!
+//! Not for packages: see `packages`.
+
+use std::time::Duration;
+
+use super::table::{self, Change, Record};
+use super::{EnvironmentId, State, Transition};
+use crate::engine::{Command, Process, Usage};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lock::FileLock;
+use crate::ptest::Ptest;
+use crate::spec::Lifetime;
+use crate::timestamp::Timestamp;
+
+/// One environment of an open store.
+///
+/// A handle made by [`Ptest::create`] for the calling process takes the
+/// environment away when it is dropped; in a forked child it does not.
+#[derive(Debug)]
+pub struct Environment {
+    pub(crate) ptest: Ptest,
+    id: EnvironmentId,
+    /// The process whose drop of this handle removes the environment.
+    removed_by: Option<u32>,
+}
+
+/// What an environment is doing now.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// What is recorded of it, its state being true now.
+    pub record: Record,
+    /// What it uses now.
+    pub usage: Usage,
+}
+
+impl Environment {
+    pub(crate) fn new(ptest: Ptest, id: EnvironmentId, lifetime: Lifetime) -> Self {
+        let removed_by = (lifetime == Lifetime::Process).then(std::process::id);
+        Self { ptest, id, removed_by }
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> &EnvironmentId {
+        &self.id
+    }
+
+    /// What is recorded of it.
+    pub fn record(&self) -> Result<Record> {
+        table::by_id(self.ptest.store().database(), &self.id)?.ok_or_else(|| self.removed())
+    }
+
+    /// What it is doing now.
+    pub fn status(&self) -> Result<Status> {
+        let mut record = self.record()?;
+        // The record may lag behind an init that was killed; who next works on
+        // the environment will settle it.
+        if record.state == State::Active && !self.ptest.is_active(&record)? {
+            record.state = record.state.next(Transition::Deactivated)?;
+        }
+        let usage = match record.state {
+            State::Active => {
+                let engine = self.ptest.engine(&record.engine)?;
+                self.ptest.block_on(engine.usage(&self.id))?
+            }
+            _ => Usage::default(),
+        };
+        Ok(Status { record, usage })
+    }
+
+    /// Starts its init; `false` when it was active already.
+    pub fn activate(&self) -> Result<bool> {
+        let (lock, record) = self.operate()?;
+        let changed = self.activate_locked(record)?;
+        drop(lock);
+        Ok(changed)
+    }
+
+    /// Ends all that runs in it, then its init; `false` when it was at rest already.
+    pub fn deactivate(&self, grace: Duration) -> Result<bool> {
+        let (lock, record) = self.operate()?;
+        let changed = record.state == State::Active;
+        if changed {
+            self.deactivate_locked(record, grace)?;
+        }
+        drop(lock);
+        Ok(changed)
+    }
+
+    /// Starts a command in it; one at rest is activated first.
+    pub fn spawn(&self, command: Command) -> Result<Box<dyn Process>> {
+        let mut record = self.record()?;
+        if record.state != State::Active || !self.ptest.is_active(&record)? {
+            self.activate()?;
+            record = self.record()?;
+        }
+        let engine = self.ptest.engine(&record.engine)?;
+        let instance = self.ptest.instance(&record)?;
+        self.ptest.block_on(engine.spawn(&instance, command))
+    }
+
+    /// Waits for a command: [`Process::wait`] for callers that are not async.
+    pub fn wait(&self, process: &dyn Process) -> Result<crate::engine::Exit> {
+        self.ptest.block_on(process.wait())
+    }
+
+    /// Takes it away: when this returns, its processes, mounts and files are gone.
+    pub fn remove(mut self) -> Result<()> {
+        self.removed_by = None;
+        self.remove_now()
+    }
+
+    /// Leaves it to live on without this handle.
+    #[must_use]
+    pub fn keep(mut self) -> Self {
+        self.removed_by = None;
+        self
+    }
+
+    /// Takes the lock of the environment and brings its record to the truth.
+    pub(crate) fn operate(&self) -> Result<(FileLock, Record)> {
+        let lock = self.ptest.lock(&self.record()?)?;
+        let Some(record) = table::by_id(self.ptest.store().database(), &self.id)? else {
+            // Removed while we waited, and the lock file made anew by our own open.
+            lock.discard()?;
+            return Err(self.removed());
+        };
+        let record = self.ptest.settle(record)?;
+        Ok((lock, record))
+    }
+
+    pub(crate) fn activate_locked(&self, record: Record) -> Result<bool> {
+        if record.state == State::Active {
+            return Ok(false);
+        }
+        let activating = self.ptest.step(&record, Transition::Activate, Change::default())?;
+        let engine = self.ptest.engine(&record.engine)?;
+        let instance = self.ptest.instance(&record)?;
+        match self.ptest.block_on(engine.activate(&instance)) {
+            Ok(achieved) => {
+                let change =
+                    Change { achieved: Some(&achieved), activated_at: Some(Timestamp::now()), ..Change::default() };
+                self.ptest.step(&activating, Transition::Activated, change)?;
+                Ok(true)
+            }
+            Err(error) => {
+                self.ptest.step(&activating, Transition::Deactivated, Change::default())?;
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn deactivate_locked(&self, record: Record, grace: Duration) -> Result<Record> {
+        let deactivating = self.ptest.step(&record, Transition::Deactivate, Change::default())?;
+        let engine = self.ptest.engine(&record.engine)?;
+        self.ptest.block_on(engine.deactivate(&self.id, grace))?;
+        let change = Change { deactivated_at: Some(Timestamp::now()), ..Change::default() };
+        self.ptest.step(&deactivating, Transition::Deactivated, change)
+    }
+
+    fn remove_now(&self) -> Result<()> {
+        let (lock, record) = self.operate()?;
+        self.ptest.take_away(&record, lock)
+    }
+
+    fn removed(&self) -> Error {
+        Error::new(ErrorKind::NotFound, format!("environment {} has been removed", self.id))
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        if self.removed_by == Some(std::process::id()) {
+            // What could not be taken away now is recorded as failed, and is
+            // taken away by the next opening once this process is gone.
+            let _ = self.remove_now();
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Who an environment lives for, and whether that process still lives.
+//!
+//! A pid alone is reused; with its start time and the boot id it never is.
+
+use std::fs;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Who an environment lives for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Owner {
+    /// It dies with this process.
+    Process(ProcessIdentity),
+    /// It lives until it is removed.
+    Detached,
+}
+
+impl Owner {
+    /// The word used in messages and JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Process(_) => "process",
+            Self::Detached => "detached",
+        }
+    }
+}
+
+/// One process among all that ever ran on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessIdentity {
+    /// The kernel's id of this boot.
+    pub boot_id: String,
+    /// The process id.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot (proc_pid_stat(5), field 22).
+    pub start_time: u64,
+}
+
+impl ProcessIdentity {
+    /// The identity of the calling process.
+    pub fn current() -> Result<Self> {
+        let pid = std::process::id();
+        let start_time = start_time(pid)
+            .map_err(|source| Error::io("read the start time of this process", source))?;
+        Ok(Self {
+            boot_id: boot_id()?,
+            pid,
+            start_time,
+        })
+    }
+
+    /// Whether that very process still runs. A zombie does not.
+    pub fn is_alive(&self, boot_id: &str) -> bool {
+        self.boot_id == boot_id && start_time(self.pid).is_ok_and(|start| start == self.start_time)
+    }
+}
+
+/// The kernel's id of this boot.
+pub fn boot_id() -> Result<String> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    fs::read_to_string(PATH)
+        .map(|text| text.trim().to_owned())
+        .map_err(|source| Error::io(format!("read {PATH}"), source))
+}
+
+fn start_time(pid: u32) -> io::Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    parse_start_time(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// The command name may hold spaces and parentheses: fields count from the last `)`.
+fn parse_start_time(stat: &str) -> Option<u64> {
+    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_alive_and_its_pid_with_another_start_is_not() {
+        let me = ProcessIdentity::current().unwrap();
+        assert!(me.is_alive(&me.boot_id));
+        let earlier = ProcessIdentity {
+            start_time: me.start_time - 1,
+            ..me.clone()
+        };
+        assert!(!earlier.is_alive(&me.boot_id));
+    }
+
+    #[test]
+    fn a_process_of_another_boot_is_dead() {
+        let me = ProcessIdentity::current().unwrap();
+        assert!(!me.is_alive("another boot"));
+    }
+
+    #[test]
+    fn a_zombie_is_dead() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id();
+        let identity = |start| ProcessIdentity {
+            boot_id: String::new(),
+            pid,
+            start_time: start,
+        };
+        let stat = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        while !stat().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        assert!(!identity(0).is_alive("") && parse_start_time(&stat()).is_none());
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_command_name_with_parentheses_does_not_shift_the_fields() {
+        let tail = (4..=52)
+            .map(|field| field.to_string())
+            .collect::<Vec<_>>()
+            .join(" ");
+        assert_eq!(parse_start_time(&format!("7 (a) b) S {tail}")), Some(22));
+    }
+}

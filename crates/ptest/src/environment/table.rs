@@ -1,0 +1,323 @@
+//! The rows of environments: one for each, in the store's database.
+//!
+//! Not for deciding anything: a change of state is decided by
+//! [`State::next`] and only recorded here.
+
+use std::path::PathBuf;
+
+use ptest_store::{Database, StackId};
+use rusqlite::types::Type;
+use rusqlite::{OptionalExtension as _, Row, params};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{EnvironmentId, EnvironmentName, Owner, State};
+use crate::engine::Achieved;
+use crate::error::{Error, ErrorKind, Result};
+use crate::json;
+use crate::settings::Settings;
+use crate::spec::Requirements;
+use crate::timestamp::Timestamp;
+
+/// The schema of this table.
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE environments (
+    id TEXT PRIMARY KEY,
+    name TEXT UNIQUE,
+    engine TEXT NOT NULL,
+    state TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    process_owned INTEGER NOT NULL,
+    stack TEXT NOT NULL,
+    recipe TEXT NOT NULL,
+    python TEXT NOT NULL,
+    requirements TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    achieved TEXT,
+    error TEXT,
+    created_at INTEGER NOT NULL,
+    activated_at INTEGER,
+    deactivated_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX environments_unsettled ON environments (id)
+    WHERE process_owned = 1 OR state NOT IN ('created', 'inactive', 'failed');
+";
+
+const COLUMNS: &str = "id, name, engine, state, owner, stack, recipe, python, requirements, settings, \
+                       achieved, error, created_at, activated_at, deactivated_at";
+
+/// The interpreter that an environment is built on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Python {
+    /// `cpython`, `pypy`, …
+    pub implementation: String,
+    /// Its full version.
+    pub version: String,
+    /// The real base executable on the host.
+    pub executable: PathBuf,
+    /// The host directories that it needs.
+    pub roots: Vec<PathBuf>,
+}
+
+/// All that is known of an environment at rest.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its identity.
+    pub id: EnvironmentId,
+    /// Its name, if it has one.
+    pub name: Option<EnvironmentName>,
+    /// The engine it runs on.
+    pub engine: String,
+    /// Where it is in its life, as last recorded.
+    pub state: State,
+    /// Who it lives for.
+    pub owner: Owner,
+    /// Its stack.
+    pub stack: StackId,
+    /// The key of the recipe that led to the stack.
+    pub recipe: String,
+    /// Its interpreter.
+    pub python: Python,
+    /// What was asked to be installed.
+    pub requirements: Requirements,
+    /// What it is to be like.
+    pub settings: Settings,
+    /// What became of the settings at the last activation.
+    pub achieved: Option<Achieved>,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last activated.
+    pub activated_at: Option<Timestamp>,
+    /// When it was last deactivated.
+    pub deactivated_at: Option<Timestamp>,
+}
+
+impl Record {
+    /// The name, or the id of one without a name.
+    pub fn label(&self) -> &str {
+        self.name
+            .as_ref()
+            .map_or_else(|| self.id.as_str(), EnvironmentName::as_str)
+    }
+}
+
+/// Adds a row. A taken name is `AlreadyExists`.
+pub(crate) fn insert(database: &Database, record: &Record) -> Result<()> {
+    let owner = json::text(&record.owner)?;
+    let python = json::text(&record.python)?;
+    let requirements = json::text(&record.requirements)?;
+    let settings = json::text(&record.settings)?;
+    let inserted = database.write(|transaction| {
+        transaction
+            .prepare_cached(
+                "INSERT INTO environments (id, name, engine, state, owner, process_owned, stack, recipe, python, \
+                 requirements, settings, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+                 ON CONFLICT (name) DO NOTHING",
+            )?
+            .execute(params![
+                record.id.as_str(),
+                record.name.as_ref().map(EnvironmentName::as_str),
+                record.engine,
+                record.state.as_str(),
+                owner,
+                matches!(record.owner, Owner::Process(_)),
+                record.stack.to_string(),
+                record.recipe,
+                python,
+                requirements,
+                settings,
+                record.created_at.as_millisecond(),
+            ])
+            .map_err(Error::from)
+    })?;
+    if inserted == 0 {
+        return Err(name_taken(record.label()));
+    }
+    Ok(())
+}
+
+/// Says that there is an environment of this name.
+pub(crate) fn name_taken(name: &str) -> Error {
+    Error::new(
+        ErrorKind::AlreadyExists,
+        format!("an environment named `{name}` exists"),
+    )
+    .with_hint(format!(
+        "choose another name, or `ptest remove {name}` first"
+    ))
+}
+
+/// The row of an id.
+pub(crate) fn by_id(database: &Database, id: &EnvironmentId) -> Result<Option<Record>> {
+    one(database, "id", id.as_str())
+}
+
+/// The row of a name, or else of an id.
+pub(crate) fn by_label(database: &Database, label: &str) -> Result<Option<Record>> {
+    match one(database, "name", label)? {
+        Some(record) => Ok(Some(record)),
+        None => one(database, "id", label),
+    }
+}
+
+/// Every row, oldest first.
+pub(crate) fn all(database: &Database) -> Result<Vec<Record>> {
+    many(database, "ORDER BY created_at, id")
+}
+
+/// The rows that recovery must look at: those whose owner or operation may be dead.
+pub(crate) fn unsettled(database: &Database) -> Result<Vec<Record>> {
+    many(
+        database,
+        "WHERE process_owned = 1 OR state NOT IN ('created', 'inactive', 'failed')",
+    )
+}
+
+/// What changes in a row when an operation goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Change<'a> {
+    /// The new state.
+    pub(crate) state: Option<State>,
+    /// What activation achieved.
+    pub(crate) achieved: Option<&'a Achieved>,
+    /// Why it failed.
+    pub(crate) error: Option<&'a str>,
+    /// When it was activated.
+    pub(crate) activated_at: Option<Timestamp>,
+    /// When it was deactivated.
+    pub(crate) deactivated_at: Option<Timestamp>,
+}
+
+/// Changes a row that is in the state `from`; `false` when it is not, or is gone.
+pub(crate) fn change(
+    database: &Database,
+    id: &EnvironmentId,
+    from: State,
+    change: &Change<'_>,
+) -> Result<bool> {
+    let achieved = change.achieved.map(json::text).transpose()?;
+    let changed = database.write(|transaction| {
+        transaction
+            .prepare_cached(
+                "UPDATE environments SET state = coalesce(?3, state), achieved = coalesce(?4, achieved), \
+                 error = coalesce(?5, error), activated_at = coalesce(?6, activated_at), \
+                 deactivated_at = coalesce(?7, deactivated_at) WHERE id = ?1 AND state = ?2",
+            )?
+            .execute(params![
+                id.as_str(),
+                from.as_str(),
+                change.state.map(State::as_str),
+                achieved,
+                change.error,
+                change.activated_at.map(Timestamp::as_millisecond),
+                change.deactivated_at.map(Timestamp::as_millisecond),
+            ])
+            .map_err(Error::from)
+    })?;
+    Ok(changed == 1)
+}
+
+/// Puts a row on another stack.
+pub(crate) fn set_stack(
+    database: &Database,
+    id: &EnvironmentId,
+    stack: &StackId,
+    recipe: &str,
+    requirements: &Requirements,
+) -> Result<()> {
+    let requirements = json::text(requirements)?;
+    database.write(|transaction| {
+        transaction
+            .prepare_cached(
+                "UPDATE environments SET stack = ?2, recipe = ?3, requirements = ?4 WHERE id = ?1",
+            )?
+            .execute(params![
+                id.as_str(),
+                stack.to_string(),
+                recipe,
+                requirements
+            ])?;
+        Ok(())
+    })
+}
+
+/// Deletes a row.
+pub(crate) fn delete(database: &Database, id: &EnvironmentId) -> Result<()> {
+    database.write(|transaction| {
+        transaction
+            .prepare_cached("DELETE FROM environments WHERE id = ?1")?
+            .execute([id.as_str()])?;
+        Ok(())
+    })
+}
+
+fn one(database: &Database, column: &str, value: &str) -> Result<Option<Record>> {
+    let sql = format!("SELECT {COLUMNS} FROM environments WHERE {column} = ?1");
+    database.read(|connection| {
+        Ok(connection
+            .prepare_cached(&sql)?
+            .query_row([value], record)
+            .optional()?)
+    })
+}
+
+fn many(database: &Database, tail: &str) -> Result<Vec<Record>> {
+    let sql = format!("SELECT {COLUMNS} FROM environments {tail}");
+    database.read(|connection| {
+        Ok(connection
+            .prepare_cached(&sql)?
+            .query_map([], record)?
+            .collect::<rusqlite::Result<_>>()?)
+    })
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    Ok(Record {
+        id: parsed(row, 0)?,
+        name: row
+            .get::<_, Option<String>>(1)?
+            .map(|text| text.parse().map_err(|error| broken(1, error)))
+            .transpose()?,
+        engine: row.get(2)?,
+        state: parsed(row, 3)?,
+        owner: from_json(row, 4)?,
+        stack: parsed(row, 5)?,
+        recipe: row.get(6)?,
+        python: from_json(row, 7)?,
+        requirements: from_json(row, 8)?,
+        settings: from_json(row, 9)?,
+        achieved: match row.get_ref(10)? {
+            rusqlite::types::ValueRef::Null => None,
+            _ => Some(from_json(row, 10)?),
+        },
+        error: row.get(11)?,
+        created_at: Timestamp::from_millisecond(row.get(12)?),
+        activated_at: row
+            .get::<_, Option<i64>>(13)?
+            .map(Timestamp::from_millisecond),
+        deactivated_at: row
+            .get::<_, Option<i64>>(14)?
+            .map(Timestamp::from_millisecond),
+    })
+}
+
+fn parsed<T>(row: &Row<'_>, index: usize) -> rusqlite::Result<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    row.get_ref(index)?
+        .as_str()?
+        .parse()
+        .map_err(|error| broken(index, error))
+}
+
+fn from_json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(row.get_ref(index)?.as_str()?).map_err(|error| broken(index, error))
+}
+
+fn broken(index: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
+}

@@ -1,0 +1,268 @@
+//! The one error type that callers of the library see.
+//!
+//! Callers branch on [`ErrorKind`]; people read the message, the facts and the
+//! hint. The crates below keep their own small enums, which are converted here
+//! and nowhere else. Not for wording at the edge: how an error is printed is
+//! the program's business.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What the library returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+type Source = Box<dyn StdError + Send + Sync + 'static>;
+
+/// What kind of thing went wrong: the part that programs branch on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What was asked for is malformed: a name, a requirement, a limit.
+    InvalidInput,
+    /// The environment, interpreter, snapshot or file does not exist.
+    NotFound,
+    /// The name is taken.
+    AlreadyExists,
+    /// The environment is in a state that does not allow the operation.
+    IllegalState,
+    /// Another operation holds the environment.
+    Busy,
+    /// The engine, the kernel or the machine cannot do this.
+    Unsupported,
+    /// The operating system refused.
+    PermissionDenied,
+    /// The disk is full, or read-only.
+    Storage,
+    /// No distribution satisfies the requirements.
+    Resolution,
+    /// An index or another host could not be reached, or refused.
+    Network,
+    /// A distribution could not be built from source.
+    Build,
+    /// A file is not what its hash or record says.
+    Corrupt,
+    /// The command does not exist inside the environment.
+    CommandNotFound,
+    /// The command exists and cannot be executed.
+    CommandNotExecutable,
+    /// A time limit passed.
+    Timeout,
+    /// A defect of ptest, or a failure of the machine that nothing above names.
+    Unexpected,
+}
+
+impl ErrorKind {
+    /// Every kind, for tests and mappings that must be complete.
+    pub const ALL: [Self; 16] = [
+        Self::InvalidInput,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::IllegalState,
+        Self::Busy,
+        Self::Unsupported,
+        Self::PermissionDenied,
+        Self::Storage,
+        Self::Resolution,
+        Self::Network,
+        Self::Build,
+        Self::Corrupt,
+        Self::CommandNotFound,
+        Self::CommandNotExecutable,
+        Self::Timeout,
+        Self::Unexpected,
+    ];
+
+    /// The stable name used in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidInput => "invalid_input",
+            Self::NotFound => "not_found",
+            Self::AlreadyExists => "already_exists",
+            Self::IllegalState => "illegal_state",
+            Self::Busy => "busy",
+            Self::Unsupported => "unsupported",
+            Self::PermissionDenied => "permission_denied",
+            Self::Storage => "storage",
+            Self::Resolution => "resolution",
+            Self::Network => "network",
+            Self::Build => "build",
+            Self::Corrupt => "corrupt",
+            Self::CommandNotFound => "command_not_found",
+            Self::CommandNotExecutable => "command_not_executable",
+            Self::Timeout => "timeout",
+            Self::Unexpected => "unexpected",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A failure: its kind, what failed on what, what to do, and why.
+///
+/// `Display` is the message alone; the causes follow by [`StdError::source`].
+#[derive(Debug)]
+pub struct Error {
+    // Boxed so that a `Result` stays one word: errors are rare, results are not.
+    inner: Box<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+    output: Option<String>,
+    source: Option<Source>,
+    /// The error of a crate below that this one speaks for, its message being ours.
+    origin: Option<Source>,
+}
+
+impl Error {
+    /// An error of `kind` that says `message` (a lower-case fragment).
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            inner: Box::new(Inner {
+                kind,
+                message: message.into(),
+                hint: None,
+                output: None,
+                source: None,
+                origin: None,
+            }),
+        }
+    }
+
+    /// Adds what the reader can do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.inner.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the words of the tool that failed.
+    #[must_use]
+    pub fn with_output(mut self, output: impl Into<String>) -> Self {
+        self.inner.output = Some(output.into());
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Source>) -> Self {
+        self.inner.source = Some(source.into());
+        self
+    }
+
+    /// What kind of thing went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.inner.kind
+    }
+
+    /// What the reader can do about it, if anything is known.
+    pub fn hint(&self) -> Option<&str> {
+        self.inner.hint.as_deref()
+    }
+
+    /// The words of the tool that failed (an installer's stderr).
+    pub fn output(&self) -> Option<&str> {
+        self.inner.output.as_deref()
+    }
+
+    /// An operating system error met while doing `what` (a fragment such as
+    /// `create /a/b`), its kind taken from the error number.
+    pub fn io(what: impl fmt::Display, source: std::io::Error) -> Self {
+        let kind = io_kind(&source);
+        Self::new(kind, format!("failed to {what}")).with_source(source)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.inner.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.inner.origin {
+            Some(origin) => origin.source(),
+            None => self.inner.source.as_deref().map(|source| source as _),
+        }
+    }
+}
+
+pub(crate) fn io_kind(error: &std::io::Error) -> ErrorKind {
+    use std::io::ErrorKind as Io;
+    match error.kind() {
+        Io::NotFound => ErrorKind::NotFound,
+        Io::PermissionDenied => ErrorKind::PermissionDenied,
+        Io::AlreadyExists => ErrorKind::AlreadyExists,
+        Io::StorageFull | Io::QuotaExceeded | Io::ReadOnlyFilesystem => ErrorKind::Storage,
+        Io::TimedOut => ErrorKind::Timeout,
+        Io::Unsupported => ErrorKind::Unsupported,
+        _ => ErrorKind::Unexpected,
+    }
+}
+
+impl From<ptest_store::Error> for Error {
+    fn from(source: ptest_store::Error) -> Self {
+        use ptest_store::ErrorKind as Store;
+        let kind = match source.kind() {
+            Store::ReadOnly | Store::NoSpace => ErrorKind::Storage,
+            Store::PermissionDenied => ErrorKind::PermissionDenied,
+            Store::NotFound => ErrorKind::NotFound,
+            Store::AlreadyExists => ErrorKind::AlreadyExists,
+            Store::Busy => ErrorKind::Busy,
+            Store::Corrupt => ErrorKind::Corrupt,
+            Store::NewerFormat => ErrorKind::Unsupported,
+            Store::Forked => ErrorKind::IllegalState,
+            Store::InvalidInput => ErrorKind::InvalidInput,
+            _ => ErrorKind::Unexpected,
+        };
+        below(kind, source.hint(), source)
+    }
+}
+
+/// A statement that the library itself ran on the store's database.
+impl From<rusqlite::Error> for Error {
+    fn from(source: rusqlite::Error) -> Self {
+        ptest_store::Error::from(source).into()
+    }
+}
+
+/// An error of a crate below: its own words are the message, its source the cause.
+pub(crate) fn below(
+    kind: ErrorKind,
+    hint: Option<String>,
+    source: impl StdError + Send + Sync + 'static,
+) -> Error {
+    let mut error = Error::new(kind, source.to_string());
+    error.inner.hint = hint;
+    error.inner.origin = Some(Box::new(source));
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_shows_its_message_without_the_text_of_its_cause() {
+        let cause = std::io::Error::from_raw_os_error(28);
+        let error = Error::io("write /x", cause);
+        assert_eq!(error.to_string(), "failed to write /x");
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert!(error.source().is_some());
+    }
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        let names: std::collections::HashSet<_> =
+            ErrorKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(names.len(), ErrorKind::ALL.len());
+    }
+}

@@ -1,0 +1,141 @@
+//! Locks between processes, released by the kernel when their holder dies.
+//!
+//! A lock is a file under `flock(2)`: recovery takes a free lock as proof that
+//! whoever worked under it is gone. Not for data: a lock file is empty, and it
+//! may be deleted at any time by whoever holds it.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// An exclusive lock, held until dropped.
+#[derive(Debug)]
+pub(crate) struct FileLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl FileLock {
+    /// Takes the lock if nobody holds it.
+    pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>> {
+        loop {
+            let file = open(path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(failed(path, errno.into())),
+            }
+            // The last holder may have deleted the file between our open and our lock.
+            if is_still_at(&file, path) {
+                return Ok(Some(Self {
+                    file,
+                    path: path.to_owned(),
+                }));
+            }
+        }
+    }
+
+    /// Takes the lock, waiting for its holder for at most `patience`.
+    ///
+    /// `what` names the locked thing in the error.
+    pub(crate) fn acquire(path: &Path, patience: Duration, what: &str) -> Result<Self> {
+        let deadline = Instant::now() + patience;
+        let mut pause = Duration::from_micros(200);
+        loop {
+            if let Some(lock) = Self::try_acquire(path)? {
+                return Ok(lock);
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::new(
+                    ErrorKind::Busy,
+                    format!("{what} is held by another operation"),
+                )
+                .with_hint(format!(
+                    "it was still held after {patience:?}; try again when that has ended"
+                )));
+            }
+            // flock(2) has no time limit of its own, and an alarm would be the whole process's.
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    /// Releases the lock and deletes its file.
+    pub(crate) fn discard(self) -> Result<()> {
+        match std::fs::remove_file(&self.path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(failed(&self.path, source))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The open file, for handing the lock to another process.
+    pub(crate) fn into_file(self) -> File {
+        self.file
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|source| failed(path, source))
+}
+
+fn is_still_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(held), Ok(found)) => held.ino() == found.ino() && held.dev() == found.dev(),
+        _ => false,
+    }
+}
+
+fn failed(path: &Path, source: io::Error) -> Error {
+    Error::io(format!("lock {}", path.display()), source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_lock_is_refused_and_free_again_after_drop() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = FileLock::try_acquire(&path).unwrap().unwrap();
+        assert!(FileLock::try_acquire(&path).unwrap().is_none());
+        let busy = FileLock::acquire(&path, Duration::ZERO, "the environment").unwrap_err();
+        assert_eq!(busy.kind(), ErrorKind::Busy);
+        drop(held);
+        assert!(FileLock::try_acquire(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn many_threads_that_discard_the_file_never_hold_it_together() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let inside = AtomicU32::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let lock = FileLock::acquire(&path, Duration::from_secs(30), "it").unwrap();
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        lock.discard().unwrap();
+                    }
+                });
+            }
+        });
+    }
+}

@@ -1,0 +1,280 @@
+//! Packages of one environment: what there is, more of it, less of it, newer ones.
+//!
+//! An operation computes a new stack and swaps it: nothing is written into the
+//! upper, and what fails leaves the stack as it was. What the user's own pip did
+//! inside is in the upper; as long as it is there, these operations are refused,
+//! for they could not tell what the result would be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::engine::{Change, ChangeKind, Upper};
+use crate::environment::table::{self, Record};
+use crate::environment::{Environment, State};
+use crate::error::{Error, ErrorKind, Result};
+use crate::progress::Progress;
+use crate::provision::{Preference, Provisioned};
+use crate::python::requirement::normalize_name;
+use crate::recipe::{self, Pin};
+use crate::spec::Requirements;
+
+/// A distribution that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Its name, normalised (PEP 503).
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Whether it was asked for itself, not only needed by another.
+    pub requested: bool,
+    /// The project that it is an editable install of, if it is one.
+    pub editable: Option<String>,
+    /// Whether it came by a command inside (the user's own pip), not by ptest.
+    pub foreign: bool,
+}
+
+/// What became of one distribution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageChange {
+    /// Its name, normalised.
+    pub name: String,
+    /// The version before, if it was there.
+    pub before: Option<String>,
+    /// The version after, if it is there.
+    pub after: Option<String>,
+}
+
+impl Environment {
+    /// What is installed, by name: the truth, whoever installed it.
+    pub fn packages(&self) -> Result<Vec<Package>> {
+        let record = self.record()?;
+        let mut packages: BTreeMap<String, Package> = recipe::pins(self.ptest.store().database(), &record.stack)?
+            .into_iter()
+            .map(|pin| {
+                let Pin { name, version, requested, editable, .. } = pin;
+                (name.clone(), Package { name, version, requested, editable, foreign: false })
+            })
+            .collect();
+        let changes = self.changes(&record)?;
+        for (name, version) in dist_infos(&changes, ChangeKind::Deleted) {
+            if packages.get(&name).is_some_and(|package| package.version == version) {
+                packages.remove(&name);
+            }
+        }
+        for (name, version) in dist_infos(&changes, ChangeKind::Written) {
+            packages.insert(name.clone(), Package { name, version, requested: true, editable: None, foreign: true });
+        }
+        Ok(packages.into_values().collect())
+    }
+
+    /// Installs more, leaving what is there as it is where that is possible.
+    pub fn install(&self, more: &Requirements, progress: &dyn Progress) -> Result<Vec<PackageChange>> {
+        self.restack(progress, |record, pins| {
+            let wanted = joined(&record.requirements, more);
+            Ok((wanted, Preference::Keep(versions(pins))))
+        })
+    }
+
+    /// Brings distributions to the newest version that what was asked for allows.
+    pub fn upgrade(&self, names: &Requirements, progress: &dyn Progress) -> Result<Vec<PackageChange>> {
+        self.restack(progress, |record, pins| {
+            let wanted = joined(&record.requirements, names);
+            let upgraded: BTreeSet<String> =
+                names.specifiers.iter().map(|text| crate::python::requirement::name_of(text)).collect::<Result<_>>()?;
+            let mut kept = versions(pins);
+            kept.retain(|name, _| !upgraded.contains(name));
+            Ok((wanted, Preference::Keep(kept)))
+        })
+    }
+
+    /// Takes distributions away, and only those: what they needed stays, as with pip.
+    pub fn uninstall(&self, names: &[String], progress: &dyn Progress) -> Result<Vec<PackageChange>> {
+        let names: BTreeSet<String> =
+            names.iter().map(|name| crate::python::requirement::name_of(name)).collect::<Result<_>>()?;
+        self.restack(progress, |record, pins| {
+            for name in &names {
+                if !pins.iter().any(|pin| pin.name == *name) {
+                    return Err(Error::new(ErrorKind::NotFound, format!("`{name}` is not installed in `{}`", record.label()))
+                        .with_hint(format!("`ptest packages {}` shows what is", record.label())));
+                }
+            }
+            Ok((record.requirements.clone(), Preference::Without(names.clone())))
+        })
+    }
+
+    /// What was written in the environment, on top of its stack.
+    pub fn changes(&self, record: &Record) -> Result<Vec<Change>> {
+        let engine = self.ptest.engine(&record.engine)?;
+        let instance = self.ptest.instance(record)?;
+        self.ptest.block_on(engine.changes(&instance))
+    }
+
+    /// Computes a new stack by what `wanted` says and swaps it.
+    fn restack(
+        &self,
+        progress: &dyn Progress,
+        wanted: impl FnOnce(&Record, &[Pin]) -> Result<(Requirements, Preference)>,
+    ) -> Result<Vec<PackageChange>> {
+        let (lock, record) = self.operate()?;
+        let database = self.ptest.store().database();
+        let before = recipe::pins(database, &record.stack)?;
+        self.refuse_foreign(&record)?;
+        let (requirements, preference) = wanted(&record, &before)?;
+        let provisioned =
+            self.ptest.provisioner().reprovision(self.ptest.store(), &record, &before, &requirements, preference, progress)?;
+        let changes = difference(&before, &provisioned.pins);
+        if provisioned.stack.id() != record.stack || requirements != record.requirements {
+            self.swap(record, &provisioned, &provisioned.requirements)?;
+        }
+        drop(lock);
+        Ok(changes)
+    }
+
+    fn swap(&self, record: Record, provisioned: &Provisioned, requirements: &Requirements) -> Result<()> {
+        let was_active = record.state == State::Active;
+        let record = if was_active { self.pause(record)? } else { record };
+        let engine = self.ptest.engine(&record.engine)?;
+        let mut instance = self.ptest.instance(&record)?;
+        instance.stack = provisioned.stack.clone();
+        let swapped = self.ptest.block_on(engine.restack(&instance, Upper::Keep)).and_then(|()| {
+            table::set_stack(
+                self.ptest.store().database(),
+                &record.id,
+                &provisioned.stack.id(),
+                &provisioned.recipe,
+                requirements,
+            )
+        });
+        if was_active {
+            let record = table::by_id(self.ptest.store().database(), &record.id)?.unwrap_or(record);
+            self.activate_locked(record)?;
+        }
+        swapped
+    }
+
+    /// Stops init for a swap, unless that would end a command.
+    fn pause(&self, record: Record) -> Result<Record> {
+        let engine = self.ptest.engine(&record.engine)?;
+        let usage = self.ptest.block_on(engine.usage(&record.id))?;
+        if usage.processes > 0 {
+            return Err(Error::new(
+                ErrorKind::Busy,
+                format!("{} processes run in `{}`, and swapping its packages would end them", usage.processes, record.label()),
+            )
+            .with_hint(format!("wait for them, or `ptest deactivate {}` first", record.label())));
+        }
+        self.deactivate_locked(record, Duration::ZERO)
+    }
+
+    fn refuse_foreign(&self, record: &Record) -> Result<()> {
+        let changes = self.changes(record)?;
+        let mut foreign: Vec<String> = [ChangeKind::Written, ChangeKind::Deleted]
+            .into_iter()
+            .flat_map(|kind| dist_infos(&changes, kind))
+            .map(|(name, _)| name)
+            .collect();
+        foreign.sort();
+        foreign.dedup();
+        if foreign.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::IllegalState,
+            format!("`{}` has packages that were changed by a command inside it: {}", record.label(), foreign.join(", ")),
+        )
+        .with_hint("go on with pip inside the environment, or make a new one"))
+    }
+}
+
+/// The distributions whose metadata directory was written or deleted: `name`, version.
+fn dist_infos(changes: &[Change], kind: ChangeKind) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = changes
+        .iter()
+        .filter(|change| change.kind == kind)
+        .filter_map(|change| {
+            let mut components = change.path.components().rev();
+            let last = components.next()?.as_os_str().to_str()?;
+            // A directory that is gone stands for itself; one that is there, for its metadata:
+            // pip writes REQUESTED and the like into directories that it did not make.
+            let directory = match kind {
+                ChangeKind::Deleted => last,
+                ChangeKind::Written if last == "METADATA" => components.next()?.as_os_str().to_str()?,
+                ChangeKind::Written => return None,
+            };
+            let (name, version) = directory.strip_suffix(".dist-info")?.rsplit_once('-')?;
+            Some((normalize_name(name), version.to_owned()))
+        })
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn versions(pins: &[Pin]) -> BTreeMap<String, String> {
+    pins.iter().map(|pin| (pin.name.clone(), pin.version.clone())).collect()
+}
+
+/// Both, each once: what is asked for again replaces what was asked for before.
+fn joined(old: &Requirements, more: &Requirements) -> Requirements {
+    let mut joined = old.clone();
+    let renewed: BTreeSet<String> =
+        more.specifiers.iter().filter_map(|text| crate::python::requirement::name_of(text).ok()).collect();
+    joined.specifiers.retain(|text| {
+        crate::python::requirement::name_of(text).map_or(true, |name| !renewed.contains(&name))
+    });
+    let extend = |into: &mut Vec<String>, from: &[String]| {
+        for text in from {
+            if !into.contains(text) {
+                into.push(text.clone());
+            }
+        }
+    };
+    extend(&mut joined.specifiers, &more.specifiers);
+    extend(&mut joined.editables, &more.editables);
+    joined.files.extend(more.files.iter().filter(|file| !old.files.contains(file)).cloned());
+    joined.constraints.extend(more.constraints.iter().filter(|file| !old.constraints.contains(file)).cloned());
+    joined
+}
+
+fn difference(before: &[Pin], after: &[Pin]) -> Vec<PackageChange> {
+    let (before, after) = (versions(before), versions(after));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| before.get(*name) != after.get(*name))
+        .map(|name| PackageChange {
+            name: name.clone(),
+            before: before.get(name).cloned(),
+            after: after.get(name).cloned(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(path: &str, kind: ChangeKind) -> Change {
+        Change { path: path.into(), kind }
+    }
+
+    #[test]
+    fn a_package_that_pip_upgraded_inside_is_seen_gone_and_there() {
+        let changes = [
+            change("lib/python3.12/site-packages/six-1.16.0.dist-info", ChangeKind::Deleted),
+            change("lib/python3.12/site-packages/six-1.17.0.dist-info/METADATA", ChangeKind::Written),
+            change("lib/python3.12/site-packages/six-1.17.0.dist-info/RECORD", ChangeKind::Written),
+            change("lib/python3.12/site-packages/six.py", ChangeKind::Written),
+        ];
+        let pair = |version: &str| vec![("six".to_owned(), version.to_owned())];
+        assert_eq!(dist_infos(&changes, ChangeKind::Deleted), pair("1.16.0"));
+        assert_eq!(dist_infos(&changes, ChangeKind::Written), pair("1.17.0"));
+    }
+
+    #[test]
+    fn asking_for_a_package_again_replaces_what_was_asked_before() {
+        let old = Requirements { specifiers: vec!["six==1.16".into(), "attrs".into()], ..Requirements::default() };
+        let more = Requirements { specifiers: vec!["Six>=1.17".into()], ..Requirements::default() };
+        assert_eq!(joined(&old, &more).specifiers, ["attrs", "Six>=1.17"]);
+    }
+}

@@ -1,0 +1,35 @@
+//! What a long operation tells while it goes on.
+
+/// Something that a long operation has begun or done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The interpreter is being asked what it is.
+    AskingInterpreter,
+    /// Versions are being chosen.
+    Resolving,
+    /// This many distributions are not in the store yet.
+    Missing(usize),
+    /// A distribution is in the store now.
+    Layered {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+    },
+    /// The environment is complete.
+    Created,
+}
+
+/// Who is told. Called from several threads.
+pub trait Progress: Sync {
+    /// Takes note of a step. Must not block.
+    fn step(&self, step: Step);
+}
+
+/// Tells nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn step(&self, _: Step) {}
+}

@@ -1,0 +1,203 @@
+//! From what was asked for to a stack: the known recipe, or the way to a new one.
+//!
+//! A recipe is looked up by the hash of what was asked for. A new one is resolved
+//! to pins by an installer; each distribution that the store does not know yet
+//! becomes a layer, made from its wheel alone. Not for environments: nothing here
+//! knows that there are any.
+
+mod ask;
+mod build;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ptest_store::{LayerId, Stack, Store};
+
+use self::ask::Asked;
+use crate::environment::table::{Python, Record};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lock::FileLock;
+use crate::progress::{Progress, Step};
+use crate::python::command::Supervision;
+use crate::python::interpreter::{Asking, Interpreter, InterpreterCache};
+use crate::python::{HostEnv, discover};
+use crate::recipe::{self, Pin, Recipe};
+use crate::spec::{EnvironmentSpec, Requirements};
+use crate::timestamp::Timestamp;
+
+/// How long a caller waits for another that makes the same recipe.
+const BUILD_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Which installer chooses versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InstallerChoice {
+    /// uv where it is found, else pip.
+    #[default]
+    Auto,
+    /// uv, or an error.
+    Uv,
+    /// pip.
+    Pip,
+}
+
+/// How distributions are chosen and brought.
+#[derive(Clone, Debug)]
+pub struct Provision {
+    /// Which installer chooses versions.
+    pub installer: InstallerChoice,
+    /// Where the program lies: a `uv` beside it is preferred to one on `PATH`.
+    pub program_directory: Option<PathBuf>,
+    /// How long versions that were chosen are used without asking an index.
+    pub resolve_lifetime: Duration,
+    /// Choose versions anew now.
+    pub refresh: bool,
+    /// How tools are started and stopped.
+    pub supervision: Supervision,
+}
+
+/// A stack, and how it came to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Provisioned {
+    pub(crate) stack: Stack,
+    pub(crate) recipe: String,
+    pub(crate) python: Python,
+    pub(crate) requirements: Requirements,
+    pub(crate) pins: Vec<Pin>,
+}
+
+/// What becomes of versions that are there already.
+#[derive(Clone, Debug)]
+pub(crate) enum Preference {
+    /// They stay, by name, as long as what is asked for allows it.
+    Keep(BTreeMap<String, String>),
+    /// These are taken out; nothing is resolved.
+    Without(BTreeSet<String>),
+}
+
+/// Makes stacks.
+#[derive(Debug)]
+pub(crate) struct Provisioner {
+    options: Provision,
+    host: HostEnv,
+}
+
+impl Provisioner {
+    pub(crate) fn new(options: Provision, host: HostEnv) -> Self {
+        Self { options, host }
+    }
+
+    /// The stack of what `spec` asks for.
+    pub(crate) fn provision(&self, store: &Store, spec: &EnvironmentSpec, progress: &dyn Progress) -> Result<Provisioned> {
+        let interpreter = self.interpreter(store, spec.python.as_deref(), progress)?;
+        self.stack(store, &interpreter, &spec.requirements, &BTreeMap::new(), progress)
+    }
+
+    /// The stack of an environment whose requirements change.
+    pub(crate) fn reprovision(
+        &self,
+        store: &Store,
+        record: &Record,
+        before: &[Pin],
+        requirements: &Requirements,
+        preference: Preference,
+        progress: &dyn Progress,
+    ) -> Result<Provisioned> {
+        let executable = record.python.executable.to_str();
+        let interpreter = self.interpreter(store, executable, progress)?;
+        match preference {
+            Preference::Keep(kept) => self.stack(store, &interpreter, requirements, &kept, progress),
+            Preference::Without(names) => build::without(store, record, &interpreter, before, requirements, &names),
+        }
+    }
+
+    fn interpreter(&self, store: &Store, request: Option<&str>, progress: &dyn Progress) -> Result<Interpreter> {
+        let cache = Cache { store, progress };
+        let asking = Asking {
+            host: &self.host,
+            cache: &cache,
+            pip_directory: &store.dir("bin")?,
+            supervision: &self.options.supervision,
+        };
+        Ok(discover::find(request, &asking)?)
+    }
+
+    fn stack(
+        &self,
+        store: &Store,
+        interpreter: &Interpreter,
+        requirements: &Requirements,
+        kept: &BTreeMap<String, String>,
+        progress: &dyn Progress,
+    ) -> Result<Provisioned> {
+        let asked = Asked::read(requirements, &self.host)?;
+        let key = asked.key(interpreter, kept);
+        let provisioned = |recipe: &Recipe, stack: Stack| -> Result<Provisioned> {
+            Ok(Provisioned {
+                recipe: recipe.key.clone(),
+                python: python(interpreter),
+                requirements: requirements.clone(),
+                pins: recipe::pins(store.database(), &stack.id())?,
+                stack,
+            })
+        };
+        if !self.options.refresh
+            && let Some((recipe, stack)) = self.known(store, &key)?
+        {
+            return provisioned(&recipe, stack);
+        }
+        let began = Timestamp::now();
+        // Whoever asks for the same meanwhile waits here, and then finds it known.
+        let lock_path = store.dir("locks")?.join(format!("recipe-{key}"));
+        let lock = FileLock::acquire(&lock_path, BUILD_PATIENCE, "the recipe")?;
+        let found = match self.known(store, &key)? {
+            Some((recipe, stack)) if !self.options.refresh || recipe.resolved_at >= began => Ok((recipe, stack)),
+            _ => build::Build { store, host: &self.host, options: &self.options, interpreter, asked: &asked, kept, progress }
+                .recipe(&key),
+        };
+        lock.discard()?;
+        let (recipe, stack) = found?;
+        provisioned(&recipe, stack)
+    }
+
+    /// A recipe that may be used as it is: fresh, and all its layers there.
+    fn known(&self, store: &Store, key: &str) -> Result<Option<(Recipe, Stack)>> {
+        let Some(recipe) = recipe::find(store.database(), key)? else { return Ok(None) };
+        if !recipe.is_fresh(self.options.resolve_lifetime) {
+            return Ok(None);
+        }
+        let stack = store.stack(&recipe.stack)?;
+        // A layer that was collected or is corrupt is made again.
+        Ok(store.stack_paths(&stack).is_ok().then_some((recipe, stack)))
+    }
+}
+
+/// Interpreters' answers, in the database.
+struct Cache<'a> {
+    store: &'a Store,
+    progress: &'a dyn Progress,
+}
+
+impl InterpreterCache for Cache<'_> {
+    fn get(&self, key: &str) -> Option<String> {
+        let found = recipe::interpreter(self.store.database(), key).ok().flatten();
+        if found.is_none() {
+            self.progress.step(Step::AskingInterpreter);
+        }
+        found
+    }
+
+    fn put(&self, key: &str, value: &str) {
+        // An answer that cannot be kept is asked for again.
+        let _ = recipe::keep_interpreter(self.store.database(), key, value);
+    }
+}
+
+fn python(interpreter: &Interpreter) -> Python {
+    Python {
+        implementation: interpreter.implementation.clone(),
+        version: interpreter.version.full.clone(),
+        executable: interpreter.executable.clone(),
+        roots: interpreter.roots(),
+    }
+}

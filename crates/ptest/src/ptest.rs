@@ -1,0 +1,302 @@
+//! One open store: where environments are made, found and put right.
+//!
+//! Not for what is done with one environment: that is [`Environment`]'s.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ptest_store::Store;
+
+use crate::engine::{Engine, Instance};
+use crate::environment::table::{self, Change, Record};
+use crate::environment::{Environment, EnvironmentId, Owner, ProcessIdentity, State, Transition};
+use crate::error::{Error, ErrorKind, Result};
+use crate::python::HostEnv;
+use crate::lock::FileLock;
+use crate::progress::{Progress, Step};
+use crate::provision::{Provision, Provisioner};
+use crate::spec::{EnvironmentSpec, Lifetime};
+use crate::timestamp::Timestamp;
+
+/// How long an operation waits for another on the same environment.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// The directory of the store (`PTEST_HOME`).
+    pub home: PathBuf,
+    /// The calling process.
+    pub host: HostEnvEnv,
+    /// How distributions are chosen and brought.
+    pub provision: Provision,
+}
+
+/// One open store. Cheap to clone; clones share it.
+#[derive(Clone, Debug)]
+pub struct Ptest {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    host: HostEnv,
+    engines: BTreeMap<&'static str, Arc<dyn Engine>>,
+    provisioner: Provisioner,
+    runtime: tokio::runtime::Runtime,
+    identity: ProcessIdentity,
+}
+
+/// What recovery did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Environments taken away: their owner had died, or their making was cut off.
+    pub removed: Vec<EnvironmentId>,
+    /// Environments brought to rest: their init or an operation had died.
+    pub settled: Vec<EnvironmentId>,
+}
+
+impl Ptest {
+    /// Opens the store, makes it on first use, and puts right what dead
+    /// processes left.
+    pub fn open(options: OpenOptions) -> Result<Self> {
+        let store = Store::open(&options.home)?;
+        store.database().migrate("ptest", &crate::schema::MIGRATIONS)?;
+        let engines = crate::engine::all(&store)?;
+        Self::with_engines(store, options.host, options.provision, engines)
+    }
+
+    /// Opens a store with engines of the caller's own, for tests and plug-ins.
+    pub fn with_engines(store: Store, host: HostEnv, provision: Provision, engines: Vec<Arc<dyn Engine>>) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(|source| Error::io("start the runtime", source))?;
+        let ptest = Self {
+            inner: Arc::new(Inner {
+                provisioner: Provisioner::new(provision, host.clone()),
+                store,
+                host,
+                engines: engines.into_iter().map(|engine| (engine.name(), engine)).collect(),
+                runtime,
+                identity: ProcessIdentity::current()?,
+            }),
+        };
+        ptest.recover()?;
+        Ok(ptest)
+    }
+
+    /// Makes an environment.
+    ///
+    /// Either it is there, wholly, or nothing of it is left.
+    pub fn create(&self, spec: &EnvironmentSpec, progress: &dyn Progress) -> Result<Environment> {
+        let engine = self.engine(&spec.engine)?;
+        if let Some(name) = &spec.name
+            && let Some(taken) = table::by_label(self.store().database(), name.as_str())?
+        {
+            return Err(table::name_taken(taken.label()));
+        }
+        let provisioned = self.inner.provisioner.provision(self.store(), spec, progress)?;
+        let record = Record {
+            id: EnvironmentId::from_random(random()?),
+            name: spec.name.clone(),
+            engine: spec.engine.clone(),
+            state: State::Creating,
+            owner: match spec.lifetime {
+                Lifetime::Process => Owner::Process(self.inner.identity.clone()),
+                Lifetime::Detached => Owner::Detached,
+            },
+            stack: provisioned.stack.id(),
+            recipe: provisioned.recipe,
+            python: provisioned.python,
+            requirements: spec.requirements.clone(),
+            settings: spec.settings.clone(),
+            achieved: None,
+            error: None,
+            created_at: Timestamp::now(),
+            activated_at: None,
+            deactivated_at: None,
+        };
+        let lock = self.lock(&record)?;
+        if let Err(error) = table::insert(self.store().database(), &record) {
+            lock.discard()?;
+            return Err(error);
+        }
+        if let Err(error) = self.block_on(engine.create(&self.instance_on(&record, provisioned.stack))) {
+            self.take_away(&record, lock)?;
+            return Err(error);
+        }
+        self.step(&record, Transition::Create, Change::default())?;
+        progress.step(Step::Created);
+        Ok(Environment::new(self.clone(), record.id, spec.lifetime))
+    }
+
+    /// Every environment, oldest first.
+    pub fn environments(&self) -> Result<Vec<Environment>> {
+        let records = table::all(self.store().database())?;
+        Ok(records.into_iter().map(|record| Environment::new(self.clone(), record.id, Lifetime::Detached)).collect())
+    }
+
+    /// The records of every environment, oldest first.
+    pub fn records(&self) -> Result<Vec<Record>> {
+        table::all(self.store().database())
+    }
+
+    /// The environment of a name or id.
+    pub fn find(&self, label: &str) -> Result<Environment> {
+        let record = table::by_label(self.store().database(), label)?.ok_or_else(|| self.no_environment(label))?;
+        Ok(Environment::new(self.clone(), record.id, Lifetime::Detached))
+    }
+
+    /// Finishes or undoes what dead processes left.
+    pub fn recover(&self) -> Result<Recovery> {
+        let mut recovery = Recovery::default();
+        for record in table::unsettled(self.store().database())? {
+            let orphaned = match &record.owner {
+                Owner::Process(owner) => !owner.is_alive(&self.inner.identity.boot_id),
+                Owner::Detached => false,
+            };
+            if !orphaned && !record.state.is_transitional() && self.is_active(&record)? == (record.state == State::Active) {
+                continue;
+            }
+            // Whoever holds the lock is alive and will put it right itself.
+            let Some(lock) = FileLock::try_acquire(&self.lock_path(&record.id)?)? else { continue };
+            let Some(record) = table::by_id(self.store().database(), &record.id)? else {
+                lock.discard()?;
+                continue;
+            };
+            if orphaned || matches!(record.state, State::Creating | State::Removing) {
+                self.take_away(&record, lock)?;
+                recovery.removed.push(record.id);
+            } else if self.settle(record.clone())?.state != record.state {
+                recovery.settled.push(record.id);
+            }
+        }
+        Ok(recovery)
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The calling process, as it was passed in.
+    pub fn host(&self) -> &HostEnv {
+        &self.inner.host
+    }
+
+    pub(crate) fn provisioner(&self) -> &Provisioner {
+        &self.inner.provisioner
+    }
+
+    pub(crate) fn engine(&self, name: &str) -> Result<Arc<dyn Engine>> {
+        self.inner.engines.get(name).cloned().ok_or_else(|| {
+            let known: Vec<_> = self.inner.engines.keys().map(|name| format!("`{name}`")).collect();
+            Error::new(ErrorKind::InvalidInput, format!("there is no engine `{}`", name.escape_debug()))
+                .with_hint(format!("there is {}", known.join(", ")))
+        })
+    }
+
+    /// Engines never wait for the runtime's drivers, only for the kernel or for
+    /// each other, so that a runtime of one thread serves any number of callers.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.inner.runtime.block_on(future)
+    }
+
+    pub(crate) fn lock(&self, record: &Record) -> Result<FileLock> {
+        FileLock::acquire(&self.lock_path(&record.id)?, PATIENCE, &format!("environment `{}`", record.label()))
+    }
+
+    fn lock_path(&self, id: &EnvironmentId) -> Result<PathBuf> {
+        Ok(self.store().dir("locks")?.join(id.as_str()))
+    }
+
+    /// What the engine is told of a record.
+    pub(crate) fn instance(&self, record: &Record) -> Result<Instance> {
+        Ok(self.instance_on(record, self.store().stack(&record.stack)?))
+    }
+
+    fn instance_on(&self, record: &Record, stack: ptest_store::Stack) -> Instance {
+        Instance {
+            id: record.id.clone(),
+            stack,
+            cache: record.recipe.clone(),
+            settings: record.settings.clone(),
+            interpreter: record.python.roots.clone(),
+            process_owned: matches!(record.owner, Owner::Process(_)),
+        }
+    }
+
+    pub(crate) fn is_active(&self, record: &Record) -> Result<bool> {
+        let engine = self.engine(&record.engine)?;
+        self.block_on(engine.is_active(&record.id))
+    }
+
+    /// Records a transition that has happened, or is about to.
+    pub(crate) fn step(&self, record: &Record, transition: Transition, change: Change<'_>) -> Result<Record> {
+        let state = record.state.next(transition)?;
+        let changed = table::change(self.store().database(), &record.id, record.state, &Change { state: Some(state), ..change })?;
+        if !changed {
+            // Only possible when somebody changed the row without its lock.
+            return Err(Error::new(ErrorKind::Unexpected, format!("environment `{}` was changed by somebody else", record.label())));
+        }
+        Ok(Record { state, ..record.clone() })
+    }
+
+    /// Brings a record to the state that is true, its lock being held: what a
+    /// dead operation or a dead init left is brought to rest.
+    pub(crate) fn settle(&self, record: Record) -> Result<Record> {
+        let dead = match record.state {
+            State::Activating | State::Deactivating => true,
+            State::Active => !self.is_active(&record)?,
+            _ => false,
+        };
+        if !dead {
+            return Ok(record);
+        }
+        let engine = self.engine(&record.engine)?;
+        self.block_on(engine.deactivate(&record.id, Duration::ZERO))?;
+        let change = Change { deactivated_at: Some(Timestamp::now()), ..Change::default() };
+        self.step(&record, Transition::Deactivated, change)
+    }
+
+    /// Removes an environment whose lock is held, whatever its state.
+    pub(crate) fn take_away(&self, record: &Record, lock: FileLock) -> Result<()> {
+        let record = self.settle(record.clone())?;
+        let removing = self.step(&record, Transition::Remove, Change::default())?;
+        let engine = self.engine(&record.engine)?;
+        if let Err(error) = self.block_on(engine.remove(&record.id)) {
+            let message = error.to_string();
+            self.step(&removing, Transition::Fail, Change { error: Some(&message), ..Change::default() })?;
+            return Err(error);
+        }
+        table::delete(self.store().database(), &record.id)?;
+        lock.discard()
+    }
+
+    fn no_environment(&self, label: &str) -> Error {
+        let shown: String = label.chars().take(80).flat_map(char::escape_debug).collect();
+        let error = Error::new(ErrorKind::NotFound, format!("there is no environment `{shown}`"));
+        let names = table::all(self.store().database()).unwrap_or_default();
+        let near = names
+            .iter()
+            .map(Record::label)
+            .map(|name| (strsim::jaro_winkler(name, label), name))
+            .filter(|(similarity, _)| *similarity > 0.8)
+            .max_by(|(left, _), (right, _)| left.total_cmp(right));
+        match near {
+            Some((_, name)) => error.with_hint(format!("did you mean `{name}`?")),
+            None => error.with_hint("`ptest list` shows what there is"),
+        }
+    }
+}
+
+fn random() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    // At most 256 bytes come whole or not at all: getrandom(2).
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| Error::io("get random bytes", errno.into()))?;
+    Ok(bytes)
+}

@@ -1,0 +1,184 @@
+//! Recipes: what was asked for, and the stack it led to.
+//!
+//! A known recipe needs no process, no network and no copy. Not for making what
+//! is not known: that is `provision`'s.
+
+use std::time::Duration;
+
+use ptest_store::{Database, LayerId, StackId};
+use rusqlite::{OptionalExtension as _, params};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::timestamp::Timestamp;
+
+/// The schema of recipes and of the layers that they are put together from.
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE recipes (
+    key TEXT PRIMARY KEY,
+    stack TEXT NOT NULL,
+    exact INTEGER NOT NULL,
+    resolved_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE pins (
+    stack TEXT PRIMARY KEY,
+    pins TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE known_layers (
+    key TEXT PRIMARY KEY,
+    layer TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE interpreters (
+    key TEXT PRIMARY KEY,
+    answer TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// One distribution of a stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// Its name, normalised (PEP 503).
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its layer.
+    pub layer: String,
+    /// The file it was made from.
+    pub file: String,
+    /// The SHA-256 of that file.
+    pub sha256: String,
+    /// Whether it was asked for itself, not only needed by another.
+    pub requested: bool,
+    /// The project that it is an editable install of, if it is one.
+    pub editable: Option<String>,
+}
+
+/// What a recipe led to.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The hash of what was asked for.
+    pub key: String,
+    /// The stack.
+    pub stack: StackId,
+    /// Whether every distribution was pinned by what was asked for, so that it never changes.
+    pub exact: bool,
+    /// When the versions were chosen.
+    pub resolved_at: Timestamp,
+}
+
+impl Recipe {
+    /// Whether the versions may still be used without asking an index.
+    pub(crate) fn is_fresh(&self, lifetime: Duration) -> bool {
+        let age = Timestamp::now()
+            .as_millisecond()
+            .saturating_sub(self.resolved_at.as_millisecond());
+        self.exact || u128::try_from(age).is_ok_and(|age| age < lifetime.as_millis())
+    }
+}
+
+/// The recipe of a key.
+pub(crate) fn find(database: &Database, key: &str) -> Result<Option<Recipe>> {
+    let row: Option<(String, bool, i64)> = database.read(|connection| {
+        connection
+            .prepare_cached("SELECT stack, exact, resolved_at FROM recipes WHERE key = ?1")?
+            .query_row([key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()
+            .map_err(Error::from)
+    })?;
+    let Some((stack, exact, resolved_at)) = row else {
+        return Ok(None);
+    };
+    Ok(Some(Recipe {
+        key: key.to_owned(),
+        stack: stack.parse().map_err(|error| damaged(key, error))?,
+        exact,
+        resolved_at: Timestamp::from_millisecond(resolved_at),
+    }))
+}
+
+/// Keeps a recipe and the pins of its stack, in place of a recipe that had the same key.
+pub(crate) fn keep(database: &Database, recipe: &Recipe, pins: &[Pin]) -> Result<()> {
+    let stack = recipe.stack.to_string();
+    let pins = crate::json::text(&pins)?;
+    database.write(|transaction| {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO recipes (key, stack, exact, resolved_at) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![recipe.key, stack, recipe.exact, recipe.resolved_at.as_millisecond()])?;
+        // A stack is its layers, so its pins never change.
+        transaction
+            .prepare_cached("INSERT OR IGNORE INTO pins (stack, pins) VALUES (?1, ?2)")?
+            .execute(params![stack, pins])?;
+        Ok(())
+    })
+}
+
+/// The distributions of a stack, by name.
+pub(crate) fn pins(database: &Database, stack: &StackId) -> Result<Vec<Pin>> {
+    let stack = stack.to_string();
+    let text: Option<String> = database.read(|connection| {
+        connection
+            .prepare_cached("SELECT pins FROM pins WHERE stack = ?1")?
+            .query_row([&stack], |row| row.get(0))
+            .optional()
+            .map_err(Error::from)
+    })?;
+    let text = text.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Corrupt,
+            format!("nothing is known of stack {stack}"),
+        )
+    })?;
+    serde_json::from_str(&text).map_err(|error| damaged(&stack, error))
+}
+
+/// The layer that is known under a key: a distribution's or a skeleton's.
+pub(crate) fn known_layer(database: &Database, key: &str) -> Result<Option<LayerId>> {
+    let text: Option<String> = database.read(|connection| {
+        connection
+            .prepare_cached("SELECT layer FROM known_layers WHERE key = ?1")?
+            .query_row([key], |row| row.get(0))
+            .optional()
+            .map_err(Error::from)
+    })?;
+    text.map(|text| text.parse().map_err(|error| damaged(key, error)))
+        .transpose()
+}
+
+/// Makes a layer known under a key.
+pub(crate) fn know_layer(database: &Database, key: &str, layer: &LayerId) -> Result<()> {
+    database.write(|transaction| {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO known_layers (key, layer) VALUES (?1, ?2)")?
+            .execute(params![key, layer.to_string()])?;
+        Ok(())
+    })
+}
+
+/// What an interpreter answered, by its file's identity.
+pub(crate) fn interpreter(database: &Database, key: &str) -> Result<Option<String>> {
+    database.read(|connection| {
+        connection
+            .prepare_cached("SELECT answer FROM interpreters WHERE key = ?1")?
+            .query_row([key], |row| row.get(0))
+            .optional()
+            .map_err(Error::from)
+    })
+}
+
+/// Keeps what an interpreter answered.
+pub(crate) fn keep_interpreter(database: &Database, key: &str, answer: &str) -> Result<()> {
+    database.write(|transaction| {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO interpreters (key, answer) VALUES (?1, ?2)")?
+            .execute(params![key, answer])?;
+        Ok(())
+    })
+}
+
+fn damaged(key: &str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        format!("the row of {key} in the database is damaged"),
+    )
+    .with_source(source)
+}

@@ -1,0 +1,123 @@
+//! What an environment is to be like, apart from what is installed in it.
+//!
+//! Kept with the environment and given to its engine. Not for defaults: those
+//! are the configuration's.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+use crate::project::Project;
+
+/// How strongly an environment is kept apart from the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// Own process group and clean variables; the host's files as they are.
+    None,
+    /// Own namespaces; the host read-only but for the project root.
+    Standard,
+}
+
+/// What of the network is to be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// The host's.
+    #[default]
+    Host,
+}
+
+/// Which home directory a command sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Home {
+    /// One of its own, gone with the environment.
+    #[default]
+    Private,
+    /// The caller's, writable.
+    Host,
+    /// This directory, writable.
+    Path(PathBuf),
+}
+
+/// Limits on what runs in an environment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Processes and threads at one time.
+    pub pids: Option<u32>,
+}
+
+/// What an environment is to be like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The profile asked for; without one the strongest that can be had.
+    pub profile: Option<Profile>,
+    /// What of the network is to be had.
+    pub network: Network,
+    /// Which home directory a command sees.
+    pub home: Home,
+    /// Host paths that may be written besides the project root.
+    pub write: Vec<PathBuf>,
+    /// Host paths that must be seen though they lie below a private place.
+    pub read: Vec<PathBuf>,
+    /// Variables of the caller that pass, by name.
+    pub pass: Vec<String>,
+    /// Variables set for every command.
+    pub variables: BTreeMap<String, String>,
+    /// Limits on what runs.
+    pub limits: Limits,
+    /// The project that commands work on.
+    pub project: Project,
+}
+
+impl Profile {
+    /// The word used on the command line and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Standard => "standard",
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Profile {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "none" => Ok(Self::None),
+            "standard" => Ok(Self::Standard),
+            _ => Err(unknown("profile", text, "`none` and `standard`")),
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "host" => Ok(Self::Host),
+            _ => Err(unknown("network", text, "`host`")),
+        }
+    }
+}
+
+fn unknown(what: &str, text: &str, known: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidInput,
+        format!("there is no {what} `{}`", text.escape_debug()),
+    )
+    .with_hint(format!("there is {known}"))
+}

@@ -1,0 +1,18 @@
+//! The behaviour suite on every engine of the library.
+//!
+//! Not for one engine's own tests: those are in `tests/it`.
+
+mod memory;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::Arguments;
+use ptest_testkit::suite::{self, Subject};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let subjects: Vec<Arc<dyn Subject>> = vec![Arc::new(memory::MemorySubject::new())];
+    let trials = subjects.iter().flat_map(suite::trials).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -12,7 +12,13 @@ pub mod command;
 pub mod discover;
 pub mod host;
 pub mod interpreter;
+pub mod name;
+pub mod project;
+pub mod redact;
+pub mod reqfile;
 pub mod request;
+pub mod requirement;
+pub mod requirements;
 pub mod skeleton;
 pub mod tools;
 
@@ -24,6 +30,8 @@ pub use command::{Cancel, Supervision};
 pub use host::HostEnv;
 pub use interpreter::{Asking, Interpreter, InterpreterCache, InterpreterError, NoCache};
 pub use request::PythonRequest;
+pub use requirement::{Requirement, RequirementError};
+pub use requirements::Requirements;
 pub use tools::PipTool;
 
 /// The path at which every environment sees itself, on every machine and in every engine.

@@ -11,6 +11,7 @@
 pub mod command;
 pub mod discover;
 pub mod host;
+pub mod index;
 pub mod interpreter;
 pub mod name;
 pub mod project;
@@ -23,11 +24,14 @@ pub mod skeleton;
 pub mod tools;
 
 mod archive;
+mod environment;
+mod ini;
 mod pyenv;
 
 pub use archive::ArchiveError;
 pub use command::{Cancel, Supervision};
 pub use host::HostEnv;
+pub use index::IndexSettings;
 pub use interpreter::{Asking, Interpreter, InterpreterCache, InterpreterError, NoCache};
 pub use request::PythonRequest;
 pub use requirement::{Requirement, RequirementError};

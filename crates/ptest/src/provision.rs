@@ -12,34 +12,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ptest_store::{LayerId, Stack, Store};
+use ptest_store::{Stack, Store};
 
 use self::ask::Asked;
-use crate::environment::table::{Python, Record};
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::InstallerChoice;
+use crate::environment::{Python, Record};
+use crate::error::Result;
 use crate::lock::FileLock;
 use crate::progress::{Progress, Step};
 use crate::python::command::Supervision;
 use crate::python::interpreter::{Asking, Interpreter, InterpreterCache};
-use crate::python::{HostEnv, discover};
+use crate::python::{HostEnv, PipTool, PythonRequest, discover};
 use crate::recipe::{self, Pin, Recipe};
 use crate::spec::{EnvironmentSpec, Requirements};
 use crate::timestamp::Timestamp;
 
 /// How long a caller waits for another that makes the same recipe.
 const BUILD_PATIENCE: Duration = Duration::from_secs(3600);
-
-/// Which installer chooses versions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum InstallerChoice {
-    /// uv where it is found, else pip.
-    #[default]
-    Auto,
-    /// uv, or an error.
-    Uv,
-    /// pip.
-    Pip,
-}
 
 /// How distributions are chosen and brought.
 #[derive(Clone, Debug)]
@@ -112,14 +101,18 @@ impl Provisioner {
     }
 
     fn interpreter(&self, store: &Store, request: Option<&str>, progress: &dyn Progress) -> Result<Interpreter> {
+        let request = match request {
+            Some(text) => PythonRequest::parse(text, &self.host)?,
+            None => PythonRequest::Any,
+        };
         let cache = Cache { store, progress };
         let asking = Asking {
             host: &self.host,
             cache: &cache,
-            pip_directory: &store.dir("bin")?,
+            pip_directory: &pip_tool(store)?.carried()?,
             supervision: &self.options.supervision,
         };
-        Ok(discover::find(request, &asking)?)
+        Ok(discover::find(&request, &asking)?)
     }
 
     fn stack(
@@ -131,7 +124,11 @@ impl Provisioner {
         progress: &dyn Progress,
     ) -> Result<Provisioned> {
         let asked = Asked::read(requirements, &self.host)?;
-        let key = asked.key(interpreter, kept);
+        // A request that may mean something else next time has a key that is never asked for again.
+        let key = match asked.key(interpreter, kept) {
+            Some(key) => key,
+            None => format!("once-{}", crate::random::hex()?),
+        };
         let provisioned = |recipe: &Recipe, stack: Stack| -> Result<Provisioned> {
             Ok(Provisioned {
                 recipe: recipe.key.clone(),
@@ -173,6 +170,7 @@ impl Provisioner {
 }
 
 /// Interpreters' answers, in the database.
+#[derive(Clone, Copy)]
 struct Cache<'a> {
     store: &'a Store,
     progress: &'a dyn Progress,
@@ -191,6 +189,11 @@ impl InterpreterCache for Cache<'_> {
         // An answer that cannot be kept is asked for again.
         let _ = recipe::keep_interpreter(self.store.database(), key, value);
     }
+}
+
+/// The copies of pip that ptest itself runs.
+fn pip_tool(store: &Store) -> Result<PipTool> {
+    Ok(PipTool::new(store.dir("bin")?))
 }
 
 fn python(interpreter: &Interpreter) -> Python {

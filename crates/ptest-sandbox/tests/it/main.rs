@@ -1,0 +1,11 @@
+//! Sandboxes as their users meet them: real namespaces, real mounts, real processes.
+
+mod commands;
+mod endings;
+mod isolation;
+mod limits;
+mod ordinary_user;
+mod probes;
+mod stacks;
+mod support;
+mod terminals;

@@ -15,12 +15,14 @@ use std::time::Duration;
 use ptest_store::{Stack, Store};
 
 use self::ask::Asked;
+use self::build::Build;
 use crate::config::InstallerChoice;
 use crate::environment::{Python, Record};
 use crate::error::Result;
 use crate::lock::FileLock;
 use crate::progress::{Progress, Step};
 use crate::python::command::Supervision;
+use crate::python::requirement::Requirement;
 use crate::python::interpreter::{Asking, Interpreter, InterpreterCache};
 use crate::python::{HostEnv, PipTool, PythonRequest, discover};
 use crate::recipe::{self, Pin, Recipe};
@@ -96,7 +98,17 @@ impl Provisioner {
         let interpreter = self.interpreter(store, executable, progress)?;
         match preference {
             Preference::Keep(kept) => self.stack(store, &interpreter, requirements, &kept, progress),
-            Preference::Without(names) => build::without(store, record, &interpreter, before, requirements, &names),
+            Preference::Without(names) => {
+                let pins = before.iter().filter(|pin| !names.contains(&pin.name)).cloned().collect();
+                let stack = store.stack(&record.stack)?;
+                let (recipe, stack) = Build::without(store, &interpreter, &stack, pins)?;
+                let mut requirements = requirements.clone();
+                requirements.specifiers.retain(|text| {
+                    let name = Requirement::parse(text, &self.host).ok().and_then(|parsed| parsed.name());
+                    name.is_none_or(|name| !names.contains(&name))
+                });
+                provisioned(store, &interpreter, &requirements, &recipe, stack)
+            }
         }
     }
 
@@ -129,19 +141,10 @@ impl Provisioner {
             Some(key) => key,
             None => format!("once-{}", crate::random::hex()?),
         };
-        let provisioned = |recipe: &Recipe, stack: Stack| -> Result<Provisioned> {
-            Ok(Provisioned {
-                recipe: recipe.key.clone(),
-                python: python(interpreter),
-                requirements: requirements.clone(),
-                pins: recipe::pins(store.database(), &stack.id())?,
-                stack,
-            })
-        };
         if !self.options.refresh
             && let Some((recipe, stack)) = self.known(store, &key)?
         {
-            return provisioned(&recipe, stack);
+            return provisioned(store, interpreter, requirements, &recipe, stack);
         }
         let began = Timestamp::now();
         // Whoever asks for the same meanwhile waits here, and then finds it known.
@@ -149,12 +152,21 @@ impl Provisioner {
         let lock = FileLock::acquire(&lock_path, BUILD_PATIENCE, "the recipe")?;
         let found = match self.known(store, &key)? {
             Some((recipe, stack)) if !self.options.refresh || recipe.resolved_at >= began => Ok((recipe, stack)),
-            _ => build::Build { store, host: &self.host, options: &self.options, interpreter, asked: &asked, kept, progress }
-                .recipe(&key),
+            _ => Build {
+                store,
+                host: &self.host,
+                options: &self.options,
+                interpreter,
+                asked: &asked,
+                kept,
+                pip: &pip_tool(store)?,
+                progress,
+            }
+            .recipe(&key),
         };
         lock.discard()?;
         let (recipe, stack) = found?;
-        provisioned(&recipe, stack)
+        provisioned(store, interpreter, requirements, &recipe, stack)
     }
 
     /// A recipe that may be used as it is: fresh, and all its layers there.
@@ -189,6 +201,22 @@ impl InterpreterCache for Cache<'_> {
         // An answer that cannot be kept is asked for again.
         let _ = recipe::keep_interpreter(self.store.database(), key, value);
     }
+}
+
+fn provisioned(
+    store: &Store,
+    interpreter: &Interpreter,
+    requirements: &Requirements,
+    recipe: &Recipe,
+    stack: Stack,
+) -> Result<Provisioned> {
+    Ok(Provisioned {
+        recipe: recipe.key.clone(),
+        python: python(interpreter),
+        requirements: requirements.clone(),
+        pins: recipe::pins(store.database(), &recipe.stack)?,
+        stack,
+    })
 }
 
 /// The copies of pip that ptest itself runs.

@@ -3,10 +3,12 @@
 use super::{Error, ErrorKind, below, io_kind};
 use crate::python::installer::{FailureKind, InstallerError};
 use crate::python::interpreter::InterpreterError;
+use crate::python::provenance::ProvenanceError;
 use crate::python::request::RequestError;
 use crate::python::requirement::RequirementError;
 use crate::python::skeleton::SkeletonError;
 use crate::python::tools::PipToolError;
+use crate::python::wheel::WheelError;
 
 impl From<ptest_store::Error> for Error {
     fn from(source: ptest_store::Error) -> Self {
@@ -105,5 +107,17 @@ impl From<InstallerError> for Error {
             FailureKind::Other => ErrorKind::Unexpected,
         };
         below(kind, source.hint(), source)
+    }
+}
+
+impl From<WheelError> for Error {
+    fn from(source: WheelError) -> Self {
+        below(ErrorKind::Corrupt, None, source)
+    }
+}
+
+impl From<ProvenanceError> for Error {
+    fn from(source: ProvenanceError) -> Self {
+        below(io_kind(&source.source), None, source)
     }
 }

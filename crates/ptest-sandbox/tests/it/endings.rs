@@ -144,8 +144,9 @@ fn dropping_a_sandbox_ends_everything_before_it_returns() {
 fn stopping_asks_first_and_kills_what_is_left_after_the_grace() {
     for plan in plans() {
         let sandbox = launch(&plan);
-        let polite =
-            shell("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done");
+        let polite = shell(
+            "exec 2>&-; trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done",
+        );
         let (polite, mut output) = start_piped(&sandbox, &polite);
         read_line(&mut output);
         let marker = marker();
@@ -273,6 +274,8 @@ fn a_detached_sandbox_is_found_by_a_socket_however_long_its_path() {
         .launch(&Standard::default().plan().unwrap(), options)
         .unwrap();
     let pid = sandbox.pid();
+    // Should the test fail, this ends it nevertheless.
+    let _guard = Guard(rustix::process::Pid::from_raw(pid).unwrap());
     drop(sandbox);
 
     let connect = || Client::connect(open_directory(&deep), OsStr::new("socket"));
@@ -288,6 +291,17 @@ fn a_detached_sandbox_is_found_by_a_socket_however_long_its_path() {
     connect().unwrap().stop(Duration::ZERO).unwrap();
     assert!(!client.is_alive());
     assert!(matches!(connect(), Err(Error::Ended)));
+}
+
+#[test]
+fn init_keeps_nothing_open_that_its_launcher_had_open() {
+    // A pipe that its reader waits to be closed, inherited by everything that this process starts.
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    rustix::io::fcntl_setfd(&writer, rustix::io::FdFlags::empty()).unwrap();
+    let sandbox = launch(&Plan::bare());
+    drop(writer);
+    assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
+    assert!(sandbox.is_alive());
 }
 
 #[test]
@@ -326,6 +340,16 @@ fn a_command_that_writes_on_after_its_reader_left_is_ended_by_the_pipe() {
             }
         );
     });
+}
+
+struct Guard(rustix::process::Pid);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _gone = rustix::process::kill_process(self.0, rustix::process::Signal::KILL);
+        }
+    }
 }
 
 fn plans() -> Vec<Plan> {

@@ -20,14 +20,14 @@ fn layers(root: &Path, count: usize) -> Vec<PathBuf> {
     (0..count).map(make).collect()
 }
 
-fn upper(root: &Path) -> Option<Upper> {
+fn upper(root: &Path) -> Upper {
     let upper = Upper {
         directory: root.join("upper"),
         work: root.join("work"),
     };
     fs::create_dir_all(&upper.directory).unwrap();
     fs::create_dir_all(&upper.work).unwrap();
-    Some(upper)
+    upper
 }
 
 fn sandbox(stack: Stack) -> Sandbox {
@@ -57,7 +57,7 @@ fn stacks_of_many_layers_show_all_of_them_the_last_on_top() {
     for count in [1, 2, 129, 500] {
         let root = tempdir();
         let lowers = layers(root.path(), count);
-        for upper in [None, upper(root.path())] {
+        for upper in [None, Some(upper(root.path()))] {
             let writable = upper.is_some();
             let sandbox = sandbox(Stack {
                 lowers: lowers.clone(),
@@ -115,7 +115,7 @@ fn changes_survive_the_sandbox_and_lower_directories_can_be_removed_and_made_aga
     let root = tempdir();
     let stack = Stack {
         lowers: layers(root.path(), 3),
-        upper: upper(root.path()),
+        upper: Some(upper(root.path())),
     };
     let first = sandbox(stack.clone());
     sh(
@@ -148,7 +148,7 @@ fn the_environment_appears_at_other_paths_even_in_a_hidden_store() {
     let alias = store.join("envs/e1/env");
     let stack = Stack {
         lowers: layers(&store, 2),
-        upper: upper(&store),
+        upper: Some(upper(&store)),
     };
     let standard = Standard {
         environment: Some(stack),
@@ -174,7 +174,7 @@ fn names_with_every_character_that_options_could_trip_over_can_be_layers() {
     let odd = root.path().join("a b:c,d\\e=ü");
     let stack = Stack {
         lowers: layers(&odd, 2),
-        upper: upper(&odd),
+        upper: Some(upper(&odd)),
     };
     assert_eq!(
         sh(&sandbox(stack), &format!("cat {ENVIRONMENT}/lib/shared")),

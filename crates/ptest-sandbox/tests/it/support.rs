@@ -13,7 +13,7 @@ use ptest_sandbox::{
 };
 
 /// How long anything may take.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 /// Names another copy of the init program, for a user who cannot reach the build directory.
 pub(crate) const INIT_VARIABLE: &str = "PTEST_TEST_INIT";

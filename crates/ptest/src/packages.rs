@@ -50,27 +50,59 @@ impl Environment {
     /// What is installed, by name: the truth, whoever installed it.
     pub fn packages(&self) -> Result<Vec<Package>> {
         let record = self.record()?;
-        let mut packages: BTreeMap<String, Package> = recipe::pins(self.ptest.store().database(), &record.stack)?
-            .into_iter()
-            .map(|pin| {
-                let Pin { name, version, requested, editable, .. } = pin;
-                (name.clone(), Package { name, version, requested, editable, foreign: false })
-            })
-            .collect();
+        let mut packages: BTreeMap<String, Package> =
+            recipe::pins(self.ptest.store().database(), &record.stack)?
+                .into_iter()
+                .map(|pin| {
+                    let Pin {
+                        name,
+                        version,
+                        requested,
+                        editable,
+                        ..
+                    } = pin;
+                    (
+                        name.clone(),
+                        Package {
+                            name,
+                            version,
+                            requested,
+                            editable,
+                            foreign: false,
+                        },
+                    )
+                })
+                .collect();
         let changes = self.changes(&record)?;
         for (name, version) in dist_infos(&changes, ChangeKind::Deleted) {
-            if packages.get(&name).is_some_and(|package| package.version == version) {
+            if packages
+                .get(&name)
+                .is_some_and(|package| package.version == version)
+            {
                 packages.remove(&name);
             }
         }
         for (name, version) in dist_infos(&changes, ChangeKind::Written) {
-            packages.insert(name.clone(), Package { name, version, requested: true, editable: None, foreign: true });
+            packages.insert(
+                name.clone(),
+                Package {
+                    name,
+                    version,
+                    requested: true,
+                    editable: None,
+                    foreign: true,
+                },
+            );
         }
         Ok(packages.into_values().collect())
     }
 
     /// Installs more, leaving what is there as it is where that is possible.
-    pub fn install(&self, more: &Requirements, progress: &dyn Progress) -> Result<Vec<PackageChange>> {
+    pub fn install(
+        &self,
+        more: &Requirements,
+        progress: &dyn Progress,
+    ) -> Result<Vec<PackageChange>> {
         self.restack(progress, |record, pins| {
             let wanted = joined(&record.requirements, more, self.ptest.host())?;
             Ok((wanted, Preference::Keep(versions(pins))))
@@ -78,7 +110,11 @@ impl Environment {
     }
 
     /// Brings distributions to the newest version that what was asked for allows.
-    pub fn upgrade(&self, names: &Requirements, progress: &dyn Progress) -> Result<Vec<PackageChange>> {
+    pub fn upgrade(
+        &self,
+        names: &Requirements,
+        progress: &dyn Progress,
+    ) -> Result<Vec<PackageChange>> {
         self.restack(progress, |record, pins| {
             let wanted = joined(&record.requirements, names, self.ptest.host())?;
             let upgraded = names_of(&names.specifiers, self.ptest.host())?;
@@ -89,16 +125,26 @@ impl Environment {
     }
 
     /// Takes distributions away, and only those: what they needed stays, as with pip.
-    pub fn uninstall(&self, names: &[String], progress: &dyn Progress) -> Result<Vec<PackageChange>> {
+    pub fn uninstall(
+        &self,
+        names: &[String],
+        progress: &dyn Progress,
+    ) -> Result<Vec<PackageChange>> {
         let names = names_of(names, self.ptest.host())?;
         self.restack(progress, |record, pins| {
             for name in &names {
                 if !pins.iter().any(|pin| pin.name == *name) {
-                    return Err(Error::new(ErrorKind::NotFound, format!("`{name}` is not installed in `{}`", record.label()))
-                        .with_hint(format!("`ptest packages {}` shows what is", record.label())));
+                    return Err(Error::new(
+                        ErrorKind::NotFound,
+                        format!("`{name}` is not installed in `{}`", record.label()),
+                    )
+                    .with_hint(format!("`ptest packages {}` shows what is", record.label())));
                 }
             }
-            Ok((record.requirements.clone(), Preference::Without(names.clone())))
+            Ok((
+                record.requirements.clone(),
+                Preference::Without(names.clone()),
+            ))
         })
     }
 
@@ -120,8 +166,14 @@ impl Environment {
         let before = recipe::pins(database, &record.stack)?;
         self.refuse_foreign(&record)?;
         let (requirements, preference) = wanted(&record, &before)?;
-        let provisioned =
-            self.ptest.provisioner().reprovision(self.ptest.store(), &record, &before, &requirements, preference, progress)?;
+        let provisioned = self.ptest.provisioner().reprovision(
+            self.ptest.store(),
+            &record,
+            &before,
+            &requirements,
+            preference,
+            progress,
+        )?;
         let changes = difference(&before, &provisioned.pins);
         if provisioned.stack.id() != record.stack || requirements != record.requirements {
             self.swap(record, &provisioned, &provisioned.requirements)?;
@@ -130,21 +182,33 @@ impl Environment {
         Ok(changes)
     }
 
-    fn swap(&self, record: Record, provisioned: &Provisioned, requirements: &Requirements) -> Result<()> {
+    fn swap(
+        &self,
+        record: Record,
+        provisioned: &Provisioned,
+        requirements: &Requirements,
+    ) -> Result<()> {
         let was_active = record.state == State::Active;
-        let record = if was_active { self.pause(record)? } else { record };
+        let record = if was_active {
+            self.pause(record)?
+        } else {
+            record
+        };
         let engine = self.ptest.engine(&record.engine)?;
         let mut instance = self.ptest.instance(&record)?;
         instance.stack = provisioned.stack.clone();
-        let swapped = self.ptest.block_on(engine.restack(&instance, Upper::Keep)).and_then(|()| {
-            table::set_stack(
-                self.ptest.store().database(),
-                &record.id,
-                &provisioned.stack.id(),
-                &provisioned.recipe,
-                requirements,
-            )
-        });
+        let swapped = self
+            .ptest
+            .block_on(engine.restack(&instance, Upper::Keep))
+            .and_then(|()| {
+                table::set_stack(
+                    self.ptest.store().database(),
+                    &record.id,
+                    &provisioned.stack.id(),
+                    &provisioned.recipe,
+                    requirements,
+                )
+            });
         if was_active {
             let record = table::by_id(self.ptest.store().database(), &record.id)?.unwrap_or(record);
             self.activate_locked(record)?;
@@ -159,9 +223,16 @@ impl Environment {
         if usage.processes > 0 {
             return Err(Error::new(
                 ErrorKind::Busy,
-                format!("{} processes run in `{}`, and swapping its packages would end them", usage.processes, record.label()),
+                format!(
+                    "{} processes run in `{}`, and swapping its packages would end them",
+                    usage.processes,
+                    record.label()
+                ),
             )
-            .with_hint(format!("wait for them, or `ptest deactivate {}` first", record.label())));
+            .with_hint(format!(
+                "wait for them, or `ptest deactivate {}` first",
+                record.label()
+            )));
         }
         self.deactivate_locked(record, Duration::ZERO)
     }
@@ -180,7 +251,11 @@ impl Environment {
         }
         Err(Error::new(
             ErrorKind::IllegalState,
-            format!("`{}` has packages that were changed by a command inside it: {}", record.label(), foreign.join(", ")),
+            format!(
+                "`{}` has packages that were changed by a command inside it: {}",
+                record.label(),
+                foreign.join(", ")
+            ),
         )
         .with_hint("go on with pip inside the environment, or make a new one"))
     }
@@ -198,7 +273,9 @@ fn dist_infos(changes: &[Change], kind: ChangeKind) -> Vec<(String, String)> {
             // pip writes REQUESTED and the like into directories that it did not make.
             let directory = match kind {
                 ChangeKind::Deleted => last,
-                ChangeKind::Written if last == "METADATA" => components.next()?.as_os_str().to_str()?,
+                ChangeKind::Written if last == "METADATA" => {
+                    components.next()?.as_os_str().to_str()?
+                }
                 ChangeKind::Written => return None,
             };
             let (name, version) = directory.strip_suffix(".dist-info")?.rsplit_once('-')?;
@@ -211,7 +288,9 @@ fn dist_infos(changes: &[Change], kind: ChangeKind) -> Vec<(String, String)> {
 }
 
 fn versions(pins: &[Pin]) -> BTreeMap<String, String> {
-    pins.iter().map(|pin| (pin.name.clone(), pin.version.clone())).collect()
+    pins.iter()
+        .map(|pin| (pin.name.clone(), pin.version.clone()))
+        .collect()
 }
 
 /// The normalised names that requirements are for. One without a name is refused.
@@ -220,7 +299,10 @@ fn names_of(texts: &[String], host: &HostEnv) -> Result<BTreeSet<String>> {
         .iter()
         .map(|text| {
             Requirement::parse(text, host)?.name().ok_or_else(|| {
-                Error::new(ErrorKind::InvalidInput, format!("`{}` is not the name of a package", text.escape_debug()))
+                Error::new(
+                    ErrorKind::InvalidInput,
+                    format!("`{}` is not the name of a package", text.escape_debug()),
+                )
             })
         })
         .collect()
@@ -229,8 +311,11 @@ fn names_of(texts: &[String], host: &HostEnv) -> Result<BTreeSet<String>> {
 /// Both, each once: what is asked for again replaces what was asked for before.
 fn joined(old: &Requirements, more: &Requirements, host: &HostEnv) -> Result<Requirements> {
     let name = |text: &String| Ok::<_, Error>(Requirement::parse(text, host)?.name());
-    let renewed: Vec<String> =
-        more.specifiers.iter().filter_map(|text| name(text).transpose()).collect::<Result<_>>()?;
+    let renewed: Vec<String> = more
+        .specifiers
+        .iter()
+        .filter_map(|text| name(text).transpose())
+        .collect::<Result<_>>()?;
     let mut joined = old.clone();
     joined.specifiers.clear();
     for text in &old.specifiers {
@@ -272,15 +357,27 @@ mod tests {
     use super::*;
 
     fn change(path: &str, kind: ChangeKind) -> Change {
-        Change { path: path.into(), kind }
+        Change {
+            path: path.into(),
+            kind,
+        }
     }
 
     #[test]
     fn a_package_that_pip_upgraded_inside_is_seen_gone_and_there() {
         let changes = [
-            change("lib/python3.12/site-packages/six-1.16.0.dist-info", ChangeKind::Deleted),
-            change("lib/python3.12/site-packages/six-1.17.0.dist-info/METADATA", ChangeKind::Written),
-            change("lib/python3.12/site-packages/six-1.17.0.dist-info/RECORD", ChangeKind::Written),
+            change(
+                "lib/python3.12/site-packages/six-1.16.0.dist-info",
+                ChangeKind::Deleted,
+            ),
+            change(
+                "lib/python3.12/site-packages/six-1.17.0.dist-info/METADATA",
+                ChangeKind::Written,
+            ),
+            change(
+                "lib/python3.12/site-packages/six-1.17.0.dist-info/RECORD",
+                ChangeKind::Written,
+            ),
             change("lib/python3.12/site-packages/six.py", ChangeKind::Written),
         ];
         let pair = |version: &str| vec![("six".to_owned(), version.to_owned())];
@@ -290,8 +387,17 @@ mod tests {
 
     #[test]
     fn asking_for_a_package_again_replaces_what_was_asked_before() {
-        let old = Requirements { specifiers: vec!["six==1.16".into(), "attrs".into()], ..Requirements::default() };
-        let more = Requirements { specifiers: vec!["Six>=1.17".into()], ..Requirements::default() };
-        assert_eq!(joined(&old, &more, &HostEnv::default()).unwrap().specifiers, ["attrs", "Six>=1.17"]);
+        let old = Requirements {
+            specifiers: vec!["six==1.16".into(), "attrs".into()],
+            ..Requirements::default()
+        };
+        let more = Requirements {
+            specifiers: vec!["Six>=1.17".into()],
+            ..Requirements::default()
+        };
+        assert_eq!(
+            joined(&old, &more, &HostEnv::default()).unwrap().specifiers,
+            ["attrs", "Six>=1.17"]
+        );
     }
 }

@@ -22,8 +22,8 @@ use crate::error::Result;
 use crate::lock::FileLock;
 use crate::progress::{Progress, Step};
 use crate::python::command::Supervision;
-use crate::python::requirement::Requirement;
 use crate::python::interpreter::{Asking, Interpreter, InterpreterCache};
+use crate::python::requirement::Requirement;
 use crate::python::{HostEnv, PipTool, PythonRequest, discover};
 use crate::recipe::{self, Pin, Recipe};
 use crate::spec::{EnvironmentSpec, Requirements};
@@ -79,9 +79,20 @@ impl Provisioner {
     }
 
     /// The stack of what `spec` asks for.
-    pub(crate) fn provision(&self, store: &Store, spec: &EnvironmentSpec, progress: &dyn Progress) -> Result<Provisioned> {
+    pub(crate) fn provision(
+        &self,
+        store: &Store,
+        spec: &EnvironmentSpec,
+        progress: &dyn Progress,
+    ) -> Result<Provisioned> {
         let interpreter = self.interpreter(store, spec.python.as_deref(), progress)?;
-        self.stack(store, &interpreter, &spec.requirements, &BTreeMap::new(), progress)
+        self.stack(
+            store,
+            &interpreter,
+            &spec.requirements,
+            &BTreeMap::new(),
+            progress,
+        )
     }
 
     /// The stack of an environment whose requirements change.
@@ -97,14 +108,22 @@ impl Provisioner {
         let executable = record.python.executable.to_str();
         let interpreter = self.interpreter(store, executable, progress)?;
         match preference {
-            Preference::Keep(kept) => self.stack(store, &interpreter, requirements, &kept, progress),
+            Preference::Keep(kept) => {
+                self.stack(store, &interpreter, requirements, &kept, progress)
+            }
             Preference::Without(names) => {
-                let pins = before.iter().filter(|pin| !names.contains(&pin.name)).cloned().collect();
+                let pins = before
+                    .iter()
+                    .filter(|pin| !names.contains(&pin.name))
+                    .cloned()
+                    .collect();
                 let stack = store.stack(&record.stack)?;
                 let (recipe, stack) = Build::without(store, &interpreter, &stack, pins)?;
                 let mut requirements = requirements.clone();
                 requirements.specifiers.retain(|text| {
-                    let name = Requirement::parse(text, &self.host).ok().and_then(|parsed| parsed.name());
+                    let name = Requirement::parse(text, &self.host)
+                        .ok()
+                        .and_then(|parsed| parsed.name());
                     name.is_none_or(|name| !names.contains(&name))
                 });
                 provisioned(store, &interpreter, &requirements, &recipe, stack)
@@ -112,7 +131,12 @@ impl Provisioner {
         }
     }
 
-    fn interpreter(&self, store: &Store, request: Option<&str>, progress: &dyn Progress) -> Result<Interpreter> {
+    fn interpreter(
+        &self,
+        store: &Store,
+        request: Option<&str>,
+        progress: &dyn Progress,
+    ) -> Result<Interpreter> {
         let request = match request {
             Some(text) => PythonRequest::parse(text, &self.host)?,
             None => PythonRequest::Any,
@@ -151,7 +175,9 @@ impl Provisioner {
         let lock_path = store.dir("locks")?.join(format!("recipe-{key}"));
         let lock = FileLock::acquire(&lock_path, BUILD_PATIENCE, "the recipe")?;
         let found = match self.known(store, &key)? {
-            Some((recipe, stack)) if !self.options.refresh || recipe.resolved_at >= began => Ok((recipe, stack)),
+            Some((recipe, stack)) if !self.options.refresh || recipe.resolved_at >= began => {
+                Ok((recipe, stack))
+            }
             _ => Build {
                 store,
                 host: &self.host,
@@ -171,7 +197,9 @@ impl Provisioner {
 
     /// A recipe that may be used as it is: fresh, and all its layers there.
     fn known(&self, store: &Store, key: &str) -> Result<Option<(Recipe, Stack)>> {
-        let Some(recipe) = recipe::find(store.database(), key)? else { return Ok(None) };
+        let Some(recipe) = recipe::find(store.database(), key)? else {
+            return Ok(None);
+        };
         if !recipe.is_fresh(self.options.resolve_lifetime) {
             return Ok(None);
         }
@@ -190,7 +218,9 @@ struct Cache<'a> {
 
 impl InterpreterCache for Cache<'_> {
     fn get(&self, key: &str) -> Option<String> {
-        let found = recipe::interpreter(self.store.database(), key).ok().flatten();
+        let found = recipe::interpreter(self.store.database(), key)
+            .ok()
+            .flatten();
         if found.is_none() {
             self.progress.step(Step::AskingInterpreter);
         }

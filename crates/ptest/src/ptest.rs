@@ -13,10 +13,10 @@ use crate::engine::{Engine, Instance};
 use crate::environment::table::{self, Change, Record};
 use crate::environment::{Environment, EnvironmentId, Owner, ProcessIdentity, State, Transition};
 use crate::error::{Error, ErrorKind, Result};
-use crate::python::HostEnv;
 use crate::lock::FileLock;
 use crate::progress::{Progress, Step};
 use crate::provision::{Provision, Provisioner};
+use crate::python::HostEnv;
 use crate::spec::{EnvironmentSpec, Lifetime};
 use crate::timestamp::Timestamp;
 
@@ -64,13 +64,20 @@ impl Ptest {
     /// processes left.
     pub fn open(options: OpenOptions) -> Result<Self> {
         let store = Store::open(&options.home)?;
-        store.database().migrate("ptest", &crate::schema::MIGRATIONS)?;
+        store
+            .database()
+            .migrate("ptest", &crate::schema::MIGRATIONS)?;
         let engines = crate::engine::all(&store)?;
         Self::with_engines(store, options.host, options.provision, engines)
     }
 
     /// Opens a store with engines of the caller's own, for tests and plug-ins.
-    pub fn with_engines(store: Store, host: HostEnv, provision: Provision, engines: Vec<Arc<dyn Engine>>) -> Result<Self> {
+    pub fn with_engines(
+        store: Store,
+        host: HostEnv,
+        provision: Provision,
+        engines: Vec<Arc<dyn Engine>>,
+    ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .map_err(|source| Error::io("start the runtime", source))?;
@@ -79,7 +86,10 @@ impl Ptest {
                 provisioner: Provisioner::new(provision, host.clone()),
                 store,
                 host,
-                engines: engines.into_iter().map(|engine| (engine.name(), engine)).collect(),
+                engines: engines
+                    .into_iter()
+                    .map(|engine| (engine.name(), engine))
+                    .collect(),
                 runtime,
                 identity: ProcessIdentity::current()?,
             }),
@@ -98,7 +108,10 @@ impl Ptest {
         {
             return Err(table::name_taken(taken.label()));
         }
-        let provisioned = self.inner.provisioner.provision(self.store(), spec, progress)?;
+        let provisioned = self
+            .inner
+            .provisioner
+            .provision(self.store(), spec, progress)?;
         let record = Record {
             id: EnvironmentId::from_random(crate::random::bytes()?),
             name: spec.name.clone(),
@@ -124,7 +137,9 @@ impl Ptest {
             lock.discard()?;
             return Err(error);
         }
-        if let Err(error) = self.block_on(engine.create(&self.instance_on(&record, provisioned.stack))) {
+        if let Err(error) =
+            self.block_on(engine.create(&self.instance_on(&record, provisioned.stack)))
+        {
             self.take_away(&record, lock)?;
             return Err(error);
         }
@@ -136,7 +151,10 @@ impl Ptest {
     /// Every environment, oldest first.
     pub fn environments(&self) -> Result<Vec<Environment>> {
         let records = table::all(self.store().database())?;
-        Ok(records.into_iter().map(|record| Environment::new(self.clone(), record.id, Lifetime::Detached)).collect())
+        Ok(records
+            .into_iter()
+            .map(|record| Environment::new(self.clone(), record.id, Lifetime::Detached))
+            .collect())
     }
 
     /// The records of every environment, oldest first.
@@ -146,8 +164,13 @@ impl Ptest {
 
     /// The environment of a name or id.
     pub fn find(&self, label: &str) -> Result<Environment> {
-        let record = table::by_label(self.store().database(), label)?.ok_or_else(|| self.no_environment(label))?;
-        Ok(Environment::new(self.clone(), record.id, Lifetime::Detached))
+        let record = table::by_label(self.store().database(), label)?
+            .ok_or_else(|| self.no_environment(label))?;
+        Ok(Environment::new(
+            self.clone(),
+            record.id,
+            Lifetime::Detached,
+        ))
     }
 
     /// Finishes or undoes what dead processes left.
@@ -158,11 +181,16 @@ impl Ptest {
                 Owner::Process(owner) => !owner.is_alive(&self.inner.identity.boot_id),
                 Owner::Detached => false,
             };
-            if !orphaned && !record.state.is_transitional() && self.is_active(&record)? == (record.state == State::Active) {
+            if !orphaned
+                && !record.state.is_transitional()
+                && self.is_active(&record)? == (record.state == State::Active)
+            {
                 continue;
             }
             // Whoever holds the lock is alive and will put it right itself.
-            let Some(lock) = FileLock::try_acquire(&self.lock_path(&record.id)?)? else { continue };
+            let Some(lock) = FileLock::try_acquire(&self.lock_path(&record.id)?)? else {
+                continue;
+            };
             let Some(record) = table::by_id(self.store().database(), &record.id)? else {
                 lock.discard()?;
                 continue;
@@ -193,9 +221,17 @@ impl Ptest {
 
     pub(crate) fn engine(&self, name: &str) -> Result<Arc<dyn Engine>> {
         self.inner.engines.get(name).cloned().ok_or_else(|| {
-            let known: Vec<_> = self.inner.engines.keys().map(|name| format!("`{name}`")).collect();
-            Error::new(ErrorKind::InvalidInput, format!("there is no engine `{}`", name.escape_debug()))
-                .with_hint(format!("there is {}", known.join(", ")))
+            let known: Vec<_> = self
+                .inner
+                .engines
+                .keys()
+                .map(|name| format!("`{name}`"))
+                .collect();
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("there is no engine `{}`", name.escape_debug()),
+            )
+            .with_hint(format!("there is {}", known.join(", ")))
         })
     }
 
@@ -206,7 +242,11 @@ impl Ptest {
     }
 
     pub(crate) fn lock(&self, record: &Record) -> Result<FileLock> {
-        FileLock::acquire(&self.lock_path(&record.id)?, PATIENCE, &format!("environment `{}`", record.label()))
+        FileLock::acquire(
+            &self.lock_path(&record.id)?,
+            PATIENCE,
+            &format!("environment `{}`", record.label()),
+        )
     }
 
     fn lock_path(&self, id: &EnvironmentId) -> Result<PathBuf> {
@@ -235,14 +275,36 @@ impl Ptest {
     }
 
     /// Records a transition that has happened, or is about to.
-    pub(crate) fn step(&self, record: &Record, transition: Transition, change: Change<'_>) -> Result<Record> {
+    pub(crate) fn step(
+        &self,
+        record: &Record,
+        transition: Transition,
+        change: Change<'_>,
+    ) -> Result<Record> {
         let state = record.state.next(transition)?;
-        let changed = table::change(self.store().database(), &record.id, record.state, &Change { state: Some(state), ..change })?;
+        let changed = table::change(
+            self.store().database(),
+            &record.id,
+            record.state,
+            &Change {
+                state: Some(state),
+                ..change
+            },
+        )?;
         if !changed {
             // Only possible when somebody changed the row without its lock.
-            return Err(Error::new(ErrorKind::Unexpected, format!("environment `{}` was changed by somebody else", record.label())));
+            return Err(Error::new(
+                ErrorKind::Unexpected,
+                format!(
+                    "environment `{}` was changed by somebody else",
+                    record.label()
+                ),
+            ));
         }
-        Ok(Record { state, ..record.clone() })
+        Ok(Record {
+            state,
+            ..record.clone()
+        })
     }
 
     /// Brings a record to the state that is true, its lock being held: what a
@@ -258,7 +320,10 @@ impl Ptest {
         }
         let engine = self.engine(&record.engine)?;
         self.block_on(engine.deactivate(&record.id, Duration::ZERO))?;
-        let change = Change { deactivated_at: Some(Timestamp::now()), ..Change::default() };
+        let change = Change {
+            deactivated_at: Some(Timestamp::now()),
+            ..Change::default()
+        };
         self.step(&record, Transition::Deactivated, change)
     }
 
@@ -269,7 +334,14 @@ impl Ptest {
         let engine = self.engine(&record.engine)?;
         if let Err(error) = self.block_on(engine.remove(&record.id)) {
             let message = error.to_string();
-            self.step(&removing, Transition::Fail, Change { error: Some(&message), ..Change::default() })?;
+            self.step(
+                &removing,
+                Transition::Fail,
+                Change {
+                    error: Some(&message),
+                    ..Change::default()
+                },
+            )?;
             return Err(error);
         }
         table::delete(self.store().database(), &record.id)?;
@@ -277,8 +349,15 @@ impl Ptest {
     }
 
     fn no_environment(&self, label: &str) -> Error {
-        let shown: String = label.chars().take(80).flat_map(char::escape_debug).collect();
-        let error = Error::new(ErrorKind::NotFound, format!("there is no environment `{shown}`"));
+        let shown: String = label
+            .chars()
+            .take(80)
+            .flat_map(char::escape_debug)
+            .collect();
+        let error = Error::new(
+            ErrorKind::NotFound,
+            format!("there is no environment `{shown}`"),
+        );
         let names = table::all(self.store().database()).unwrap_or_default();
         let near = names
             .iter()

@@ -160,18 +160,27 @@ pub(crate) fn known_layer(database: &Database, key: &str) -> Result<Option<(Laye
             .optional()
             .map_err(Error::from)
     })?;
-    let Some((layer, content)) = row else { return Ok(None) };
+    let Some((layer, content)) = row else {
+        return Ok(None);
+    };
     let layer = layer.parse().map_err(|error| damaged(key, error))?;
     let content = serde_json::from_str(&content).map_err(|error| damaged(key, error))?;
     Ok(Some((layer, content)))
 }
 
 /// Makes a layer known under a key.
-pub(crate) fn know_layer(database: &Database, key: &str, layer: &LayerId, content: &Content) -> Result<()> {
+pub(crate) fn know_layer(
+    database: &Database,
+    key: &str,
+    layer: &LayerId,
+    content: &Content,
+) -> Result<()> {
     let content = crate::json::text(content)?;
     database.write(|transaction| {
         transaction
-            .prepare_cached("INSERT OR REPLACE INTO known_layers (key, layer, content) VALUES (?1, ?2, ?3)")?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO known_layers (key, layer, content) VALUES (?1, ?2, ?3)",
+            )?
             .execute(params![key, layer.to_string(), content])?;
         Ok(())
     })

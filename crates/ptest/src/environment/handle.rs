@@ -37,7 +37,11 @@ pub struct Status {
 impl Environment {
     pub(crate) fn new(ptest: Ptest, id: EnvironmentId, lifetime: Lifetime) -> Self {
         let removed_by = (lifetime == Lifetime::Process).then(std::process::id);
-        Self { ptest, id, removed_by }
+        Self {
+            ptest,
+            id,
+            removed_by,
+        }
     }
 
     /// Its identity.
@@ -133,29 +137,42 @@ impl Environment {
         if record.state == State::Active {
             return Ok(false);
         }
-        let activating = self.ptest.step(&record, Transition::Activate, Change::default())?;
+        let activating = self
+            .ptest
+            .step(&record, Transition::Activate, Change::default())?;
         let engine = self.ptest.engine(&record.engine)?;
         let instance = self.ptest.instance(&record)?;
         match self.ptest.block_on(engine.activate(&instance)) {
             Ok(achieved) => {
-                let change =
-                    Change { achieved: Some(&achieved), activated_at: Some(Timestamp::now()), ..Change::default() };
-                self.ptest.step(&activating, Transition::Activated, change)?;
+                let change = Change {
+                    achieved: Some(&achieved),
+                    activated_at: Some(Timestamp::now()),
+                    ..Change::default()
+                };
+                self.ptest
+                    .step(&activating, Transition::Activated, change)?;
                 Ok(true)
             }
             Err(error) => {
-                self.ptest.step(&activating, Transition::Deactivated, Change::default())?;
+                self.ptest
+                    .step(&activating, Transition::Deactivated, Change::default())?;
                 Err(error)
             }
         }
     }
 
     pub(crate) fn deactivate_locked(&self, record: Record, grace: Duration) -> Result<Record> {
-        let deactivating = self.ptest.step(&record, Transition::Deactivate, Change::default())?;
+        let deactivating = self
+            .ptest
+            .step(&record, Transition::Deactivate, Change::default())?;
         let engine = self.ptest.engine(&record.engine)?;
         self.ptest.block_on(engine.deactivate(&self.id, grace))?;
-        let change = Change { deactivated_at: Some(Timestamp::now()), ..Change::default() };
-        self.ptest.step(&deactivating, Transition::Deactivated, change)
+        let change = Change {
+            deactivated_at: Some(Timestamp::now()),
+            ..Change::default()
+        };
+        self.ptest
+            .step(&deactivating, Transition::Deactivated, change)
     }
 
     fn remove_now(&self) -> Result<()> {
@@ -164,7 +181,10 @@ impl Environment {
     }
 
     fn removed(&self) -> Error {
-        Error::new(ErrorKind::NotFound, format!("environment {} has been removed", self.id))
+        Error::new(
+            ErrorKind::NotFound,
+            format!("environment {} has been removed", self.id),
+        )
     }
 }
 

@@ -24,25 +24,38 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn read(requirements: &Requirements, host: &HostEnv) -> Result<Self> {
-        let mut read = requirements::Requirements::read(&requirements.specifiers, &requirements.files, host)?;
+        let mut read =
+            requirements::Requirements::read(&requirements.specifiers, &requirements.files, host)?;
         for text in &requirements.editables {
             read.items.push(Requirement::editable(text, host)?);
         }
         for path in &requirements.constraints {
             read.files.push(RequirementsFile::read(path, true, host)?);
         }
-        Ok(Self { requirements: read, pip: requirements.pip, index: IndexSettings::from_host(host) })
+        Ok(Self {
+            requirements: read,
+            pip: requirements.pip,
+            index: IndexSettings::from_host(host),
+        })
     }
 
     /// Whether there is nothing to resolve.
     pub(super) fn is_empty(&self) -> bool {
-        self.requirements.items.is_empty() && self.requirements.files.iter().all(|file| file.constraint)
+        self.requirements.items.is_empty()
+            && self.requirements.files.iter().all(|file| file.constraint)
     }
 
     /// The key of the recipe; none when the same words may mean something else
     /// next time (a requirements file at a URL).
-    pub(super) fn key(&self, interpreter: &Interpreter, kept: &BTreeMap<String, String>) -> Option<String> {
-        let kept: Vec<String> = kept.iter().map(|(name, version)| format!("{name}=={version}")).collect();
+    pub(super) fn key(
+        &self,
+        interpreter: &Interpreter,
+        kept: &BTreeMap<String, String>,
+    ) -> Option<String> {
+        let kept: Vec<String> = kept
+            .iter()
+            .map(|(name, version)| format!("{name}=={version}"))
+            .collect();
         let mut hasher = blake3::Hasher::new();
         for part in [
             FORMAT,

@@ -8,22 +8,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ptest_store::{CommitOptions, LayerId, Modes, Mtimes, Staging, Stack, Store};
+use ptest_store::{CommitOptions, LayerId, Modes, Mtimes, Stack, Staging, Store};
 use rayon::prelude::*;
 
-use super::ask::Asked;
 use super::Provision;
+use super::ask::Asked;
 use crate::config::InstallerChoice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::{Progress, Step};
 use crate::python::fetch::{self, FetchRequest, Fetched};
-use crate::python::installer::{Context, Installer, InstallerError, FailureKind, Pinned, Resolution, ResolveRequest, Source};
+use crate::python::installer::{
+    Context, FailureKind, Installer, InstallerError, Pinned, Resolution, ResolveRequest, Source,
+};
 use crate::python::interpreter::Interpreter;
 use crate::python::name::normalize;
 use crate::python::pip::Pip;
 use crate::python::provenance::{self, Provenance};
-use crate::python::requirements::Requirements;
 use crate::python::reqfile::RequirementsFile;
+use crate::python::requirements::Requirements;
 use crate::python::uv::Uv;
 use crate::python::wheel::{self, Layout};
 use crate::python::{HostEnv, PipTool, skeleton};
@@ -64,8 +66,16 @@ impl Build<'_> {
     /// The stack of the same environment without some of its distributions.
     ///
     /// Nothing is resolved: what they needed stays, and what needed them is not asked.
-    pub(super) fn without(store: &Store, interpreter: &Interpreter, stack: &Stack, mut pins: Vec<Pin>) -> Result<(Recipe, Stack)> {
-        let skeleton = *stack.layers().first().ok_or_else(|| Error::new(ErrorKind::Corrupt, "a stack without layers"))?;
+    pub(super) fn without(
+        store: &Store,
+        interpreter: &Interpreter,
+        stack: &Stack,
+        mut pins: Vec<Pin>,
+    ) -> Result<(Recipe, Stack)> {
+        let skeleton = *stack
+            .layers()
+            .first()
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "a stack without layers"))?;
         let stack = assemble(store, interpreter, skeleton, &mut pins)?;
         keep(store, &format!("pins-{}", stack.id()), stack, &pins, true)
     }
@@ -73,25 +83,52 @@ impl Build<'_> {
     /// The versions: those that are there already where they fit, else anew.
     fn resolve(&self, work: &Path) -> Result<Resolution> {
         if self.asked.is_empty() {
-            return Ok(Resolution { exact: true, ..Resolution::default() });
+            return Ok(Resolution {
+                exact: true,
+                ..Resolution::default()
+            });
         }
         self.progress.step(Step::Resolving);
         let installer = self.installer()?;
         if !self.kept.is_empty() {
-            let lines: String = self.kept.iter().map(|(name, version)| format!("{name}=={version}\n")).collect();
+            let lines: String = self
+                .kept
+                .iter()
+                .map(|(name, version)| format!("{name}=={version}\n"))
+                .collect();
             let path = work.join("kept.txt");
-            fs::write(&path, lines).map_err(|source| Error::io(format!("write {}", path.display()), source))?;
+            fs::write(&path, lines)
+                .map_err(|source| Error::io(format!("write {}", path.display()), source))?;
             let mut requirements = self.asked.requirements.clone();
-            requirements.files.push(RequirementsFile::read(&path, true, self.host)?);
-            match self.run(installer.as_ref(), &requirements, &directory(work, "resolve-kept")?) {
-                Err(error) if matches!(error.kind(), FailureKind::Conflict | FailureKind::NoSuchRequirement) => {}
+            requirements
+                .files
+                .push(RequirementsFile::read(&path, true, self.host)?);
+            match self.run(
+                installer.as_ref(),
+                &requirements,
+                &directory(work, "resolve-kept")?,
+            ) {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        FailureKind::Conflict | FailureKind::NoSuchRequirement
+                    ) => {}
                 resolved => return Ok(resolved?),
             }
         }
-        Ok(self.run(installer.as_ref(), &self.asked.requirements, &directory(work, "resolve")?)?)
+        Ok(self.run(
+            installer.as_ref(),
+            &self.asked.requirements,
+            &directory(work, "resolve")?,
+        )?)
     }
 
-    fn run(&self, installer: &dyn Installer, requirements: &Requirements, work: &Path) -> Result<Resolution, InstallerError> {
+    fn run(
+        &self,
+        installer: &dyn Installer,
+        requirements: &Requirements,
+        work: &Path,
+    ) -> Result<Resolution, InstallerError> {
         installer.resolve(&ResolveRequest {
             context: self.context(work),
             requirements,
@@ -100,10 +137,18 @@ impl Build<'_> {
     }
 
     fn installer(&self) -> Result<Box<dyn Installer>> {
-        let uv = || Uv::find(self.host, self.options.program_directory.as_deref(), &self.options.supervision);
+        let uv = || {
+            Uv::find(
+                self.host,
+                self.options.program_directory.as_deref(),
+                &self.options.supervision,
+            )
+        };
         match self.options.installer {
             InstallerChoice::Pip => Ok(Box::new(Pip)),
-            InstallerChoice::Auto => Ok(uv().map_or_else(|| Box::new(Pip) as _, |uv| Box::new(uv) as _)),
+            InstallerChoice::Auto => {
+                Ok(uv().map_or_else(|| Box::new(Pip) as _, |uv| Box::new(uv) as _))
+            }
             InstallerChoice::Uv => uv().map(|uv| Box::new(uv) as _).ok_or_else(|| {
                 Error::new(ErrorKind::NotFound, "uv was asked for and is not there")
                     .with_hint("put uv on PATH, name it by PTEST_UV, or choose another installer")
@@ -117,7 +162,9 @@ impl Build<'_> {
         let mut missing = Vec::new();
         for pin in &resolution.distributions {
             match self.known(pin)? {
-                Some((layer, content)) => pins.push(named(pin, &layer, content, provenance::direct_url(pin))),
+                Some((layer, content)) => {
+                    pins.push(named(pin, &layer, content, provenance::direct_url(pin)))
+                }
                 None => missing.push(pin.clone()),
             }
         }
@@ -125,18 +172,28 @@ impl Build<'_> {
             return Ok(pins);
         }
         self.progress.step(Step::Missing(missing.len()));
-        fs::create_dir(work).map_err(|source| Error::io(format!("create {}", work.display()), source))?;
+        fs::create_dir(work)
+            .map_err(|source| Error::io(format!("create {}", work.display()), source))?;
         let fetched = fetch::fetch(&FetchRequest {
             context: self.context(work),
             pins: &missing,
             requirements: &self.asked.requirements,
-            on_wheel: &|pin| self.progress.step(Step::Fetched { name: pin.name.clone() }),
+            on_wheel: &|pin| {
+                self.progress.step(Step::Fetched {
+                    name: pin.name.clone(),
+                })
+            },
         })?;
         let made: Vec<Pin> = fetched
             .into_par_iter()
             .map(|fetched| {
                 let (layer, content) = self.layer(&fetched)?;
-                Ok(named(&fetched.pin, &layer, content, provenance::direct_url(&fetched.pin)))
+                Ok(named(
+                    &fetched.pin,
+                    &layer,
+                    content,
+                    provenance::direct_url(&fetched.pin),
+                ))
             })
             .collect::<Result<_>>()?;
         pins.extend(made);
@@ -144,43 +201,67 @@ impl Build<'_> {
     }
 
     fn known(&self, pin: &Pinned) -> Result<Option<(LayerId, Content)>> {
-        let Some(key) = wheel::distribution_key(pin, self.interpreter) else { return Ok(None) };
-        let Some((layer, content)) = recipe::known_layer(self.store.database(), &key)? else { return Ok(None) };
+        let Some(key) = wheel::distribution_key(pin, self.interpreter) else {
+            return Ok(None);
+        };
+        let Some((layer, content)) = recipe::known_layer(self.store.database(), &key)? else {
+            return Ok(None);
+        };
         Ok(self.store.layer(&layer)?.map(|_| (layer, content)))
     }
 
     /// Makes the layer of a distribution from its wheel alone.
     fn layer(&self, fetched: &Fetched) -> Result<(LayerId, Content)> {
         let staging = self.store.stage()?;
-        let unpacked = wheel::unpack(&fetched.wheel, &Layout::of(self.interpreter), staging.path())?;
+        let unpacked = wheel::unpack(
+            &fetched.wheel,
+            &Layout::of(self.interpreter),
+            staging.path(),
+        )?;
         let layer = commit(self.store, staging)?;
         let content = Content {
             name: unpacked.name,
             version: unpacked.version,
             dist_info: unpacked.dist_info,
-            file: fetched.wheel.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            file: fetched
+                .wheel
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
             sha256: fetched.sha256.clone(),
         };
         if let Some(key) = wheel::distribution_key(&fetched.pin, self.interpreter) {
             recipe::know_layer(self.store.database(), &key, &layer, &content)?;
         }
-        self.progress.step(Step::Layered { name: content.name.clone(), version: content.version.clone() });
+        self.progress.step(Step::Layered {
+            name: content.name.clone(),
+            version: content.version.clone(),
+        });
         Ok((layer, content))
     }
 
     /// pip itself: the copy that ptest carries, or what comes with an older interpreter.
     fn carried_pip(&self) -> Result<Pin> {
         let wheel = self.pip.wheel_for(self.interpreter)?;
-        let sha256 = fetch::sha256_of(&wheel).map_err(|source| Error::io(format!("read {}", wheel.display()), source))?;
+        let sha256 = fetch::sha256_of(&wheel)
+            .map_err(|source| Error::io(format!("read {}", wheel.display()), source))?;
         let pin = Pinned {
             name: "pip".to_owned(),
             version: None,
-            source: Source::File { path: wheel.clone(), sha256: Some(sha256.clone()) },
+            source: Source::File {
+                path: wheel.clone(),
+                sha256: Some(sha256.clone()),
+            },
             requested: false,
         };
         let (layer, content) = match self.known(&pin)? {
             Some(known) => known,
-            None => self.layer(&Fetched { pin: pin.clone(), wheel, sha256 })?,
+            None => self.layer(&Fetched {
+                pin: pin.clone(),
+                wheel,
+                sha256,
+            })?,
         };
         // A file of ptest's own, which nobody named.
         Ok(named(&pin, &layer, content, None))
@@ -214,7 +295,12 @@ impl Build<'_> {
 }
 
 /// Skeleton, distributions by name, and what says how they came there, in this order.
-fn assemble(store: &Store, interpreter: &Interpreter, skeleton: LayerId, pins: &mut [Pin]) -> Result<Stack> {
+fn assemble(
+    store: &Store,
+    interpreter: &Interpreter,
+    skeleton: LayerId,
+    pins: &mut [Pin],
+) -> Result<Stack> {
     pins.sort_by(|left, right| left.name.cmp(&right.name));
     let mut layers = vec![skeleton];
     for pin in &*pins {
@@ -225,8 +311,15 @@ fn assemble(store: &Store, interpreter: &Interpreter, skeleton: LayerId, pins: &
 }
 
 /// The small layer that says what was asked for itself, and from where.
-fn provenance_layer(store: &Store, interpreter: &Interpreter, pins: &[Pin]) -> Result<Option<LayerId>> {
-    let trees: Vec<PathBuf> = pins.iter().map(|pin| Ok(store.layer_path(&layer_of(pin)?))).collect::<Result<_>>()?;
+fn provenance_layer(
+    store: &Store,
+    interpreter: &Interpreter,
+    pins: &[Pin],
+) -> Result<Option<LayerId>> {
+    let trees: Vec<PathBuf> = pins
+        .iter()
+        .map(|pin| Ok(store.layer_path(&layer_of(pin)?)))
+        .collect::<Result<_>>()?;
     let provenances: Vec<Provenance<'_>> = pins
         .iter()
         .zip(&trees)
@@ -244,9 +337,19 @@ fn provenance_layer(store: &Store, interpreter: &Interpreter, pins: &[Pin]) -> R
     commit(store, staging).map(Some)
 }
 
-fn keep(store: &Store, key: &str, stack: Stack, pins: &[Pin], exact: bool) -> Result<(Recipe, Stack)> {
-    let recipe =
-        Recipe { key: key.to_owned(), stack: store.put_stack(&stack)?, exact, resolved_at: Timestamp::now() };
+fn keep(
+    store: &Store,
+    key: &str,
+    stack: Stack,
+    pins: &[Pin],
+    exact: bool,
+) -> Result<(Recipe, Stack)> {
+    let recipe = Recipe {
+        key: key.to_owned(),
+        stack: store.put_stack(&stack)?,
+        exact,
+        resolved_at: Timestamp::now(),
+    };
     recipe::keep(store.database(), &recipe, pins)?;
     Ok((recipe, stack))
 }
@@ -269,7 +372,11 @@ fn named(pin: &Pinned, layer: &LayerId, content: Content, direct_url: Option<Str
         sha256: content.sha256,
         requested: pin.requested,
         editable: match &pin.source {
-            Source::Project { path, editable: true, .. } => Some(path.to_string_lossy().into_owned()),
+            Source::Project {
+                path,
+                editable: true,
+                ..
+            } => Some(path.to_string_lossy().into_owned()),
             _ => None,
         },
         dist_info: content.dist_info,
@@ -279,12 +386,17 @@ fn named(pin: &Pinned, layer: &LayerId, content: Content, direct_url: Option<Str
 
 fn layer_of(pin: &Pin) -> Result<LayerId> {
     pin.layer.parse().map_err(|source| {
-        Error::new(ErrorKind::Corrupt, format!("`{}` is not a layer", pin.layer)).with_source(source)
+        Error::new(
+            ErrorKind::Corrupt,
+            format!("`{}` is not a layer", pin.layer),
+        )
+        .with_source(source)
     })
 }
 
 fn directory(work: &Path, name: &str) -> Result<PathBuf> {
     let path = work.join(name);
-    fs::create_dir(&path).map_err(|source| Error::io(format!("create {}", path.display()), source))?;
+    fs::create_dir(&path)
+        .map_err(|source| Error::io(format!("create {}", path.display()), source))?;
     Ok(path)
 }

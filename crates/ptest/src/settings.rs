@@ -4,7 +4,9 @@
 //! are the configuration's.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -76,6 +78,9 @@ pub struct Settings {
 }
 
 impl Profile {
+    /// Every word that is understood.
+    pub const WORDS: &'static [&'static str] = &["none", "standard"];
+
     /// The word used on the command line and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -88,6 +93,51 @@ impl Profile {
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Network {
+    /// Every word that is understood.
+    pub const WORDS: &'static [&'static str] = &["host"];
+
+    /// The word used on the command line and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Home {
+    /// Reads `private`, `host` or a path; a relative path stays one. A path has
+    /// a slash in it, so that a slip in a word does not name a directory.
+    pub fn from_os(text: &OsStr) -> Result<Self, Error> {
+        match text.to_str() {
+            Some("private") => Ok(Self::Private),
+            Some("host") => Ok(Self::Host),
+            _ if text.as_bytes().contains(&b'/') || text == "~" => Ok(Self::Path(text.into())),
+            _ => Err(unknown(
+                "home",
+                &text.to_string_lossy(),
+                "`private`, `host` and paths, with a slash in them",
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Private => f.write_str("private"),
+            Self::Host => f.write_str("host"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! Settings that take one of a few words.
+//! Settings of the program that take one of a few words.
 //!
-//! Each is an enum of its own, so that the command line, the files and the readers share one list of words.
+//! Each is an enum of its own, so that the command line, the files and the readers share one list of words. Not for
+//! what an environment is like: those words are in `settings`.
 
 use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::PathBuf, str::FromStr};
 
@@ -37,32 +38,6 @@ macro_rules! choice {
 }
 
 choice! {
-    /// Which engine runs an environment.
-    EngineChoice {
-        /// Python virtual environments on this machine.
-        Virtualenv = "virtualenv",
-    }
-}
-
-choice! {
-    /// How far an environment is kept apart from the machine.
-    ProfileChoice {
-        /// Own process group and clean variables only.
-        None = "none",
-        /// Own namespaces; the machine's files read-only, the project writable.
-        Standard = "standard",
-    }
-}
-
-choice! {
-    /// What network a command sees.
-    NetworkChoice {
-        /// The machine's network as it is.
-        Host = "host",
-    }
-}
-
-choice! {
     /// Which program resolves and builds distributions.
     InstallerChoice {
         /// uv where it is found, else pip.
@@ -93,43 +68,6 @@ choice! {
         Always = "always",
         /// Not at all.
         Never = "never",
-    }
-}
-
-/// What a command sees as its home directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UserHome {
-    /// An empty one of its own, gone with the environment.
-    Private,
-    /// The caller's.
-    Host,
-    /// This directory.
-    Path(PathBuf),
-}
-
-impl UserHome {
-    /// Reads the word or path as written; a relative path stays one. A path has a slash in it, so that a slip in a
-    /// word does not make a directory.
-    pub fn from_os(text: &OsStr) -> Result<Self, String> {
-        match text.to_str() {
-            Some("private") => Ok(Self::Private),
-            Some("host") => Ok(Self::Host),
-            _ if text.as_bytes().contains(&b'/') || text == "~" => Ok(Self::Path(text.into())),
-            _ => Err(format!(
-                "`{}` is neither `private` nor `host`, and a path has a slash in it",
-                text.display()
-            )),
-        }
-    }
-}
-
-impl fmt::Display for UserHome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Private => f.write_str("private"),
-            Self::Host => f.write_str("host"),
-            Self::Path(path) => write!(f, "{}", path.display()),
-        }
     }
 }
 

@@ -12,12 +12,10 @@ use std::{
 use toml_edit::{Array, InlineTable, Item, Value};
 
 use super::{
-    choice::{
-        ColorChoice, EngineChoice, InstallerChoice, NetworkChoice, ProfileChoice, ProgressChoice,
-        UserHome,
-    },
+    choice::{ColorChoice, InstallerChoice, ProgressChoice},
     units::{InvalidUnit, Timeout, format_duration, parse_duration},
 };
+use crate::settings::{Home, Network, Profile};
 
 /// A type that a setting can have.
 pub(super) trait ConfigValue: Sized {
@@ -338,7 +336,7 @@ impl ConfigValue for BTreeMap<String, String> {
     }
 }
 
-impl ConfigValue for UserHome {
+impl ConfigValue for Home {
     const EXPECTED: &'static str = "private, host or a path";
 
     fn from_text(text: &OsStr, context: &Context<'_>) -> Result<Self, Invalid> {
@@ -375,9 +373,8 @@ macro_rules! words {
 }
 
 words! {
-    EngineChoice: "virtualenv",
-    ProfileChoice: "none or standard",
-    NetworkChoice: "host",
+    Profile: "none or standard",
+    Network: "host",
     InstallerChoice: "auto, uv or pip",
     ProgressChoice: "auto or never",
     ColorChoice: "auto, always or never",

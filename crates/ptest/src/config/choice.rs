@@ -3,7 +3,7 @@
 //! Each is an enum of its own, so that the command line, the files and the readers share one list of words. Not for
 //! what an environment is like: those words are in `settings`.
 
-use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::PathBuf, str::FromStr};
+use std::{fmt, str::FromStr};
 
 /// An enum whose variants are written as words. `WORDS` lists them in the order of declaration.
 macro_rules! choice {

@@ -69,10 +69,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         step("lints", process::run(workspace.cargo().args(CLIPPY)));
         step("generated files", docs::check(workspace));
         if has_cargo_deny(workspace) {
-            step(
-                "dependencies",
-                process::run(workspace.cargo().args(["deny", "--all-features", "check"])),
-            );
+            step("dependencies", process::run(workspace.cargo().args(DENY)));
         }
     }
 
@@ -104,6 +101,16 @@ const CLIPPY: [&str; 6] = [
     "--all-features",
     "--",
     "-Dwarnings",
+];
+
+/// What needs no network: advisories are the business of a job of their own.
+const DENY: [&str; 6] = [
+    "deny",
+    "--all-features",
+    "check",
+    "bans",
+    "licenses",
+    "sources",
 ];
 
 /// What the tests get of this machine: a temporary directory of their own and the tools they drive.
@@ -192,16 +199,15 @@ fn summarise(command: &mut Command, shown: &mut dyn Write) -> Result<Summary> {
 
 fn nothing_left(scope: &Scope, before: &Leftovers, settling: Duration) -> Result<()> {
     let deadline = Instant::now() + settling;
-    loop {
-        let left = Leftovers::find(scope)?.since(before);
-        if left.is_empty() {
-            return Ok(());
-        }
+    let mut left = Leftovers::find(scope)?.since(before);
+    while !left.is_empty() {
         if Instant::now() > deadline {
             return Err(format!("the tests left these behind:\n{left}").into());
         }
         thread::sleep(Duration::from_millis(100));
+        left = left.still(&Leftovers::find(scope)?);
     }
+    Ok(())
 }
 
 fn has_cargo_deny(workspace: &Workspace) -> bool {

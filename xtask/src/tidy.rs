@@ -2,6 +2,7 @@
 //!
 //! Each rule reads text or cargo's metadata and names file and line. Formatting and lints are not its business.
 
+use std::env;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -38,7 +39,6 @@ const UNFINISHED: [&str; 5] = [
 ];
 const ALLOW: [&str; 2] = [concat!("#[", "allow("), concat!("#![", "allow(")];
 const UNSAFE: [&str; 5] = ["{", "fn ", "impl ", "extern ", "trait "];
-const MACHINE_PATHS: [&str; 4] = ["/work/", "/root/.", "/home/runner/", "/Users/"];
 
 /// Checks every rule and prints each breach.
 ///
@@ -56,6 +56,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             ));
         }
     }
+    let machine_paths = machine_paths(workspace);
     for path in files(&workspace.root)? {
         let name = relative(&workspace.root, &path);
         let text = match fs::read_to_string(&path) {
@@ -63,7 +64,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => continue,
             Err(error) => return Err(format!("{}: {error}", path.display()).into()),
         };
-        problems.extend(text_rules(&name, &text));
+        problems.extend(text_rules(&name, &text, &machine_paths));
         if path.extension().is_some_and(|extension| extension == "rs") {
             problems.extend(rust_rules(&name, &text));
         }
@@ -112,19 +113,30 @@ impl fmt::Display for Problem {
     }
 }
 
-fn text_rules(file: &str, text: &str) -> Vec<Problem> {
+/// What names the machine that it was written on: where the repository lies and where its user keeps tools.
+fn machine_paths(workspace: &Workspace) -> Vec<String> {
+    let home = env::var("HOME")
+        .ok()
+        .map(|home| format!("{}/.", home.trim_end_matches('/')));
+    home.into_iter()
+        .chain([workspace.root.to_string_lossy().into_owned()])
+        .collect()
+}
+
+fn text_rules(file: &str, text: &str, machine_paths: &[String]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        for path in MACHINE_PATHS {
+        for path in machine_paths {
+            // In the middle of a longer path it is something else.
             let names_it = line.match_indices(path).any(|(at, _)| {
                 let before = line[..at].chars().next_back();
                 before.is_none_or(|before| !before.is_alphanumeric() && !"._-~}/*".contains(before))
             });
-            if names_it && !file.ends_with("tidy.rs") {
+            if names_it {
                 problems.push(Problem::of_line(
                     file,
                     index,
-                    format!("names a path of one machine: {path}"),
+                    format!("names a path of this machine: {path}"),
                 ));
             }
         }
@@ -250,7 +262,6 @@ mod tests {
     fn rules(file: &str, text: &str) -> Vec<String> {
         rust_rules(file, text)
             .into_iter()
-            .chain(text_rules(file, text))
             .map(|it| it.to_string())
             .collect()
     }
@@ -309,23 +320,16 @@ mod tests {
     }
 
     #[test]
-    fn paths_of_one_machine_are_found_and_relative_ones_are_not() {
-        let start = "/work";
-        assert_eq!(
-            rules(
-                "crates/ptest/src/a.rs",
-                &format!("//! A.\n// {start}/main\n")
-            )
-            .len(),
-            1
+    fn paths_of_this_machine_are_found_and_parts_of_others_are_not() {
+        let here = [String::from("/srv/code"), String::from("/home/me/.")];
+        let found = text_rules(
+            "a.md",
+            "see `/srv/code/x`\nx/srv/code\n/home/me/.cargo\n/home/me/x\n",
+            &here,
         );
         assert_eq!(
-            rules(
-                "crates/ptest/src/a.rs",
-                &format!("//! A.\n// upper{start}/incompat\n")
-            )
-            .len(),
-            0
+            found.iter().map(|problem| problem.line).collect::<Vec<_>>(),
+            [Some(1), Some(3)]
         );
     }
 

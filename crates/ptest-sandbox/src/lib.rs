@@ -1,1 +1,33 @@
-//! Skeleton.
+//! Runs processes in isolation: namespaces, root assembly, limits, terminals.
+//!
+//! The library is the client: [`Launcher`] starts the program `ptest-init`, which makes the
+//! sandbox that a [`Plan`] describes and runs [`Command`]s in it. The program's code is in
+//! [`init`]. Nothing here knows of environments, layers or Python.
+
+pub mod cgroup;
+pub mod client;
+pub mod error;
+pub mod init;
+pub mod launch;
+pub mod lock;
+mod os_bytes;
+pub mod plan;
+pub mod probe;
+pub mod profile;
+pub mod protocol;
+pub mod run;
+#[expect(
+    unsafe_code,
+    reason = "system calls that neither std nor rustix offers safely"
+)]
+mod sys;
+pub mod terminal;
+mod wire;
+
+pub use client::Client;
+pub use error::{Error, Result};
+pub use launch::{LaunchOptions, Launcher, Listen, Owner, Sandbox, Strength};
+pub use plan::{Access, Isolation, Mount, Overlay, Plan, Privileges, Source, Upper};
+pub use profile::{Home, Standard};
+pub use protocol::{Exit, Leftovers, Status, TerminalSize, Usage};
+pub use run::{Command, Run, Stdio};

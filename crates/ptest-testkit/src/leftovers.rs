@@ -66,6 +66,16 @@ impl Leftovers {
         }
     }
 
+    /// What is both here and in `other`: what another run has only for a moment is in one of two looks alone.
+    #[must_use]
+    pub fn still(self, other: &Self) -> Self {
+        Self {
+            processes: &self.processes & &other.processes,
+            mounts: &self.mounts & &other.mounts,
+            cgroups: &self.cgroups & &other.cgroups,
+        }
+    }
+
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
         self.processes.is_empty() && self.mounts.is_empty() && self.cgroups.is_empty()
@@ -377,6 +387,8 @@ mod tests {
         let rest = after.since(&before);
         assert_eq!(rest.processes, BTreeSet::from([recycled]));
         assert!(!rest.is_empty());
+        assert_eq!(rest.clone().still(&rest), rest);
+        assert!(rest.still(&before).is_empty());
     }
 
     #[test]

@@ -227,6 +227,33 @@ impl From<ptest_store::Error> for Error {
     }
 }
 
+impl From<ptest_sandbox::Error> for Error {
+    fn from(source: ptest_sandbox::Error) -> Self {
+        use ptest_sandbox::Error as Sandbox;
+        let hint = source.hint().map(str::to_owned);
+        let kind = match &source {
+            Sandbox::Spawn(_) => match source.exit_code() {
+                Some(127) => ErrorKind::CommandNotFound,
+                Some(_) => ErrorKind::CommandNotExecutable,
+                None => ErrorKind::Unexpected,
+            },
+            Sandbox::Start { source, .. } | Sandbox::Io { source, .. } => io_kind(source),
+            Sandbox::Launch(_) | Sandbox::TooManyLayers { .. } | Sandbox::ProcessLimit { .. } => {
+                ErrorKind::Unsupported
+            }
+            Sandbox::Locked { .. } => ErrorKind::Busy,
+            Sandbox::Invalid { .. } => ErrorKind::InvalidInput,
+            Sandbox::Version { .. } | Sandbox::Forked { .. } | Sandbox::Ended => {
+                ErrorKind::IllegalState
+            }
+            Sandbox::NotOurs { .. } => ErrorKind::PermissionDenied,
+            Sandbox::Deadline { .. } => ErrorKind::Timeout,
+            _ => ErrorKind::Unexpected,
+        };
+        below(kind, hint, source)
+    }
+}
+
 /// A statement that the library itself ran on the store's database.
 impl From<rusqlite::Error> for Error {
     fn from(source: rusqlite::Error) -> Self {

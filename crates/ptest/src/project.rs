@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// Files that mark the root of a project.
 const MARKERS: [&str; 4] = ["pyproject.toml", "setup.cfg", "tox.ini", ".git"];
 
+/// Directories that are private inside.
+const TEMPORARY: [&str; 4] = ["/dev/shm", "/run", "/tmp", "/var/tmp"];
+
 /// What of the host belongs to the project that a command works on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {
@@ -32,6 +35,8 @@ pub enum Guard {
     Home,
     /// It holds the store.
     Store,
+    /// It is a directory for temporary files of all users, of which inside there is a private one.
+    Temporary,
 }
 
 impl Guard {
@@ -41,6 +46,7 @@ impl Guard {
             Self::FileSystemRoot => "it is the root of the file system",
             Self::Home => "it is the home directory, or holds it",
             Self::Store => "it holds ptest's store",
+            Self::Temporary => "it is for temporary files, and inside there is a private one",
         }
     }
 }
@@ -74,6 +80,8 @@ fn guard(root: &Path, home: Option<&Path>, store: &Path) -> Option<Guard> {
         Some(Guard::Store)
     } else if home.is_some_and(|home| home.starts_with(root)) {
         Some(Guard::Home)
+    } else if TEMPORARY.iter().any(|path| root == Path::new(path)) {
+        Some(Guard::Temporary)
     } else {
         None
     }
@@ -133,6 +141,7 @@ mod tests {
         assert_eq!(guarded("/home/me"), Some(Guard::Home));
         assert_eq!(guarded("/home"), Some(Guard::Home));
         assert_eq!(guarded("/var/lib"), Some(Guard::Store));
+        assert_eq!(guarded("/tmp"), Some(Guard::Temporary));
         assert_eq!(guarded("/home/me/x"), None);
     }
 

@@ -41,10 +41,17 @@ pub enum Home {
     /// One of its own, gone with the environment.
     #[default]
     Private,
-    /// The caller's, writable.
-    Host,
-    /// This directory, writable.
+    /// This directory of the host (the caller's own, say), writable.
     Path(PathBuf),
+}
+
+/// Who commits made inside are by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GitIdentity {
+    /// `user.name`.
+    pub name: Option<String>,
+    /// `user.email`.
+    pub email: Option<String>,
 }
 
 /// Limits on what runs in an environment.
@@ -75,6 +82,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The project that commands work on.
     pub project: Project,
+    /// Who commits made inside are by.
+    pub git_identity: Option<GitIdentity>,
 }
 
 impl Profile {

@@ -29,6 +29,7 @@
 pub mod capability;
 pub mod memory;
 pub mod process;
+pub mod virtualenv;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -11,19 +11,31 @@
 pub mod command;
 pub mod discover;
 pub mod host;
+pub mod index;
 pub mod interpreter;
+pub mod name;
+pub mod project;
+pub mod redact;
+pub mod reqfile;
 pub mod request;
+pub mod requirement;
+pub mod requirements;
 pub mod skeleton;
 pub mod tools;
 
 mod archive;
+mod environment;
+mod ini;
 mod pyenv;
 
 pub use archive::ArchiveError;
 pub use command::{Cancel, Supervision};
 pub use host::HostEnv;
+pub use index::IndexSettings;
 pub use interpreter::{Asking, Interpreter, InterpreterCache, InterpreterError, NoCache};
 pub use request::PythonRequest;
+pub use requirement::{Requirement, RequirementError};
+pub use requirements::Requirements;
 pub use tools::PipTool;
 
 /// The path at which every environment sees itself, on every machine and in every engine.

@@ -3,6 +3,7 @@
 //! Not for one engine's own tests: those are in `tests/it`.
 
 mod memory;
+mod virtualenv;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,7 +13,10 @@ use ptest_testkit::suite::{self, Subject};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let subjects: Vec<Arc<dyn Subject>> = vec![Arc::new(memory::MemorySubject::new())];
+    let subjects: Vec<Arc<dyn Subject>> = vec![
+        Arc::new(memory::MemorySubject::new()),
+        Arc::new(virtualenv::VirtualenvSubject::new()),
+    ];
     let trials = subjects.iter().flat_map(suite::trials).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -78,5 +78,6 @@ pub(crate) fn settings(project: &Path) -> Settings {
             git_common_dir: None,
             guarded: None,
         },
+        git_identity: None,
     }
 }

@@ -1,0 +1,294 @@
+//! A way to a living sandbox: running commands, asking for usage, stopping it.
+//!
+//! Each request has a connection of its own, so that no caller waits for another. Every call ends
+//! within a time even if init was crippled; only waiting for a command has no limit unless asked.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, socketpair,
+};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, geteuid, pidfd_open, pidfd_send_signal, waitid,
+};
+
+use crate::error::{Error, FailureSource, Result};
+use crate::protocol::{Reply, Request, Usage};
+use crate::run::{Command, Run, Stdio};
+use crate::wire::{self, Inbox, WireError};
+
+/// How long init may take to answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long after its grace, or after SIGKILL, a sandbox may take to be gone.
+const END_LIMIT: Duration = Duration::from_secs(10);
+
+/// A way to a living sandbox.
+///
+/// In a process that was forked from the one that made it, every call is [`Error::Forked`].
+#[derive(Debug)]
+pub struct Client {
+    link: Link,
+    pid: Pid,
+    pidfd: OwnedFd,
+    creator: u32,
+}
+
+/// How further connections are made.
+#[derive(Debug)]
+enum Link {
+    /// By passing them through the connection that launched the sandbox.
+    Control(Mutex<OwnedFd>),
+    /// By the name of a socket in a directory.
+    Socket { directory: OwnedFd, name: OsString },
+}
+
+impl Client {
+    /// Finds a sandbox by the socket that it was told to listen on.
+    ///
+    /// [`Error::Ended`] when nobody listens there any more, [`Error::NotOurs`] when it is not
+    /// this user's.
+    pub fn connect(directory: OwnedFd, name: &OsStr) -> Result<Self> {
+        let socket = dial(&directory, name)?;
+        let peer = rustix::net::sockopt::socket_peercred(&socket)
+            .map_err(|source| system("look at the other side of a socket", source))?;
+        if peer.uid != geteuid() {
+            return Err(Error::NotOurs {
+                expected: geteuid().as_raw(),
+                found: peer.uid.as_raw(),
+            });
+        }
+        let pidfd = pidfd_open(peer.pid, PidfdFlags::empty()).map_err(|_| Error::Ended)?;
+        // As long as the connection stands, the number has not been given to another process.
+        let mut state = [PollFd::new(&socket, PollFlags::IN)];
+        let closed = poll(&mut state, Some(&wire::timespec(Duration::ZERO))) != Ok(0);
+        if closed {
+            return Err(Error::Ended);
+        }
+        let link = Link::Socket {
+            directory,
+            name: name.to_owned(),
+        };
+        Ok(Self {
+            link,
+            pid: peer.pid,
+            pidfd,
+            creator: std::process::id(),
+        })
+    }
+
+    pub(crate) fn controlling(control: OwnedFd, pid: Pid, pidfd: OwnedFd) -> Self {
+        let link = Link::Control(Mutex::new(control));
+        Self {
+            link,
+            pid,
+            pidfd,
+            creator: std::process::id(),
+        }
+    }
+
+    /// Init's process id on the host.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Whether init lives.
+    pub fn is_alive(&self) -> bool {
+        matches!(
+            wire::wait_for(&self.pidfd, PollFlags::IN, Some(Duration::ZERO)),
+            Err(WireError::Deadline)
+        )
+    }
+
+    /// Whether this process is the one that made the handle.
+    pub(crate) fn is_ours(&self) -> bool {
+        ensure_not_forked(self.creator).is_ok()
+    }
+
+    /// Starts a command.
+    ///
+    /// It runs when this returns. When the program cannot be found or executed the error's
+    /// [`Error::exit_code`] says which.
+    pub fn spawn(&self, command: &Command, stdio: Stdio<'_>) -> Result<Run> {
+        Run::start(self.open()?, command, stdio)
+    }
+
+    /// What the sandbox uses now.
+    pub fn usage(&self) -> Result<Usage> {
+        match self.ask("ask for usage", &Request::Usage)? {
+            Reply::Usage(usage) => Ok(usage),
+            _ => Err(Error::Malformed),
+        }
+    }
+
+    /// Stops every process until [`Client::thaw`]. When this returns none runs.
+    pub fn freeze(&self) -> Result<()> {
+        self.ask("freeze the sandbox", &Request::Freeze).map(drop)
+    }
+
+    /// Lets frozen processes go on.
+    pub fn thaw(&self) -> Result<()> {
+        self.ask("thaw the sandbox", &Request::Thaw).map(drop)
+    }
+
+    /// Ends the sandbox: SIGTERM to every process, SIGKILL to those that are left after the grace.
+    ///
+    /// When this returns no process and no mount of it is left. One that has ended already is fine.
+    pub fn stop(&self, grace: Duration) -> Result<()> {
+        ensure_not_forked(self.creator)?;
+        let deadline = Some(Instant::now() + PATIENCE);
+        let asked = self.open().and_then(|socket| {
+            let sent = wire::send(socket.as_fd(), &Request::Stop { grace }, &[], deadline);
+            sent.map(|()| socket)
+                .map_err(|error| Error::wire("stop the sandbox", error))
+        });
+        // The connection stays open until the end, or init could miss what was said.
+        let (_socket, patience) = match asked {
+            Ok(socket) => (Some(socket), grace.saturating_add(Duration::from_secs(1))),
+            Err(_) => (None, Duration::ZERO),
+        };
+        if !self.wait_for_end(patience)? {
+            self.kill();
+            if !self.wait_for_end(END_LIMIT)? {
+                return Err(Error::Deadline {
+                    action: "kill the sandbox",
+                    limit: END_LIMIT,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until init has ended or the time has passed. Returns whether it has.
+    pub fn wait_for_end(&self, limit: Duration) -> Result<bool> {
+        ensure_not_forked(self.creator)?;
+        match wire::wait_for(&self.pidfd, PollFlags::IN, Some(limit)) {
+            Ok(()) => {
+                // Init is a child of the process that launched it, and of nobody else that has a handle.
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+                let _reaped = waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
+                Ok(true)
+            }
+            Err(WireError::Deadline) => Ok(false),
+            Err(error) => Err(Error::wire("wait for the end of the sandbox", error)),
+        }
+    }
+
+    /// Kills init, and with it everything, without asking.
+    pub(crate) fn kill(&self) {
+        // It has ended already, or ends now.
+        let _gone = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    fn ask(&self, action: &'static str, request: &Request) -> Result<Reply> {
+        let socket = self.open()?;
+        let deadline = Some(Instant::now() + PATIENCE);
+        wire::send(socket.as_fd(), request, &[], deadline)
+            .map_err(|error| Error::wire(action, error))?;
+        match wire::receive(socket.as_fd(), &mut Inbox::default(), deadline) {
+            Ok((Reply::Failed(failure), _)) => {
+                Err(system(action, Errno::from_raw_os_error(failure.errno)))
+            }
+            Ok((reply, _)) => Ok(reply),
+            Err(error) => Err(Error::wire(action, error)),
+        }
+    }
+
+    /// A new connection to init.
+    fn open(&self) -> Result<OwnedFd> {
+        ensure_not_forked(self.creator)?;
+        match &self.link {
+            Link::Socket { directory, name } => dial(directory, name),
+            Link::Control(control) => {
+                let action = "open a connection to init";
+                let flags = SocketFlags::CLOEXEC;
+                let (ours, theirs) =
+                    socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+                        .map_err(|source| system(action, source))?;
+                let control = control.lock().unwrap_or_else(PoisonError::into_inner);
+                let deadline = Some(Instant::now() + PATIENCE);
+                wire::send(
+                    control.as_fd(),
+                    &Request::Adopt,
+                    &[theirs.as_fd()],
+                    deadline,
+                )
+                .map_err(|error| Error::wire(action, error))?;
+                Ok(ours)
+            }
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn wire(action: &'static str, error: WireError) -> Self {
+        match error {
+            WireError::Closed => Self::Ended,
+            WireError::Deadline => Self::Deadline {
+                action,
+                limit: PATIENCE,
+            },
+            WireError::Version(found) => Self::Version {
+                expected: crate::protocol::VERSION,
+                found,
+            },
+            WireError::Malformed => Self::Malformed,
+            WireError::Io(source) => Self::System { action, source },
+        }
+    }
+
+    pub(crate) fn launch(failure: crate::protocol::Failure) -> Self {
+        Self::Launch(FailureSource(failure))
+    }
+}
+
+/// Handles are of no use in a forked child: their connections are the parent's.
+pub(crate) fn ensure_not_forked(creator: u32) -> Result<()> {
+    if std::process::id() == creator {
+        Ok(())
+    } else {
+        Err(Error::Forked { owner: creator })
+    }
+}
+
+/// The path of a name in an open directory, short enough for a socket address.
+pub(crate) fn socket_address(directory: &OwnedFd, name: &OsStr) -> Result<SocketAddrUnix> {
+    let invalid = || Error::Invalid {
+        what: "socket name",
+        value: name.to_owned(),
+    };
+    if name.is_empty() || name.as_encoded_bytes().contains(&b'/') {
+        return Err(invalid());
+    }
+    let mut path = OsString::from(format!("/proc/self/fd/{}/", directory.as_raw_fd()));
+    path.push(name);
+    SocketAddrUnix::new(path.as_os_str()).map_err(|_| invalid())
+}
+
+pub(crate) fn system(action: &'static str, source: impl Into<io::Error>) -> Error {
+    Error::System {
+        action,
+        source: source.into(),
+    }
+}
+
+fn dial(directory: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
+    let address = socket_address(directory, name)?;
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(|source| system("create a socket", source))?;
+    match connect(&socket, &address) {
+        Ok(()) => Ok(socket),
+        Err(Errno::CONNREFUSED | Errno::NOENT) => Err(Error::Ended),
+        Err(source) => Err(system("connect to init", source)),
+    }
+}

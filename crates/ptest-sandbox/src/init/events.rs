@@ -1,0 +1,434 @@
+//! Init at work: one loop over clients, commands, signals and time.
+//!
+//! It never blocks on anybody. When it returns the process ends, and in a pid namespace the kernel
+//! ends everything else with it; without one everything is killed first.
+
+use std::collections::{BTreeMap, HashSet};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with, listen};
+use rustix::process::{
+    DumpableBehavior, geteuid, getpid, set_child_subreaper, set_dumpable_behavior, setsid,
+};
+
+use crate::init::processes::{self, Process};
+use crate::init::runs::{News, Run};
+use crate::init::stub::Passed;
+use crate::init::{AtStage as _, root};
+use crate::plan::{Isolation, Privileges};
+use crate::protocol::{Failure, Launch, LeftOut, Reply, Request, Stage, Usage};
+use crate::sys;
+use crate::wire::{self, Filled, Inbox, WireError};
+
+/// How often it is looked whether everything has ended, while it is to end.
+const ENDING_INTERVAL: Duration = Duration::from_millis(2);
+/// How long freezing may take.
+const FREEZE_LIMIT: Duration = Duration::from_secs(2);
+/// How long processes may take to die where init must see to it itself.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Makes the sandbox and serves it until it ends.
+pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
+    let ready = set_up(&launch, &passed).map(|(signals, left_out)| {
+        let reply = Reply::Ready { left_out };
+        (signals, reply)
+    });
+    let (signals, reply) = match ready {
+        Ok(ready) => ready,
+        Err(failure) => {
+            let _gone = wire::send(control.as_fd(), &Reply::Failed(failure), &[], None);
+            return;
+        }
+    };
+    if wire::send(control.as_fd(), &reply, &[], None).is_err() {
+        return;
+    }
+    let mut server = Server {
+        isolation: launch.plan.isolation,
+        privileges: launch.plan.privileges,
+        process_limit: launch.process_limit,
+        // Held until this process ends.
+        _lock: passed.lock,
+        owner: passed.owner,
+        listener: passed.listener,
+        signals,
+        control: launch.owned.then_some(0),
+        connections: BTreeMap::from([(0, Connection::new(control))]),
+        next_connection: 1,
+        runs: BTreeMap::new(),
+        ending: None,
+        peak_memory_bytes: 0,
+    };
+    while server.turn() {}
+    if server.isolation == Isolation::None {
+        kill_everything();
+    }
+}
+
+fn set_up(launch: &Launch, passed: &Passed) -> Result<(OwnedFd, Vec<LeftOut>), Failure> {
+    setsid().at(Stage::Fork, "")?;
+    let signals = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+    let signals = sys::signals_as_descriptor(&signals).at(Stage::Fork, "")?;
+    let left_out = match launch.plan.isolation {
+        Isolation::Namespaces => root::assemble(&launch.plan)?,
+        Isolation::None => {
+            set_child_subreaper(Some(getpid())).at(Stage::Fork, "")?;
+            Vec::new()
+        }
+    };
+    if let (Some(name), Isolation::Namespaces) = (&launch.plan.hostname, launch.plan.isolation) {
+        rustix::system::sethostname(name.as_bytes()).at(Stage::Hostname, name)?;
+    }
+    // Commands run as the same user: without this they could take init over.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Privileges, "")?;
+    if let Some(listener) = &passed.listener {
+        // Done here and not by the client, so that its peers see init's identity.
+        listen(listener, 64).at(Stage::Request, "")?;
+    }
+    Ok((signals, left_out))
+}
+
+struct Server {
+    isolation: Isolation,
+    privileges: Privileges,
+    process_limit: Option<u64>,
+    _lock: Option<OwnedFd>,
+    owner: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
+    signals: OwnedFd,
+    /// The connection whose end is the sandbox's end.
+    control: Option<u64>,
+    connections: BTreeMap<u64, Connection>,
+    next_connection: u64,
+    /// By the number of the connection that each was asked for on.
+    runs: BTreeMap<u64, Run>,
+    /// When everything that then still runs is killed.
+    ending: Option<Instant>,
+    peak_memory_bytes: u64,
+}
+
+struct Connection {
+    socket: OwnedFd,
+    inbox: Inbox,
+}
+
+impl Connection {
+    fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            inbox: Inbox::default(),
+        }
+    }
+}
+
+/// What has something to say.
+#[derive(Clone, Copy)]
+enum Source {
+    Owner,
+    Listener,
+    Signals,
+    Connection(u64),
+    Leader(u64),
+}
+
+impl Server {
+    /// Waits for something and deals with it. Returns whether to go on.
+    fn turn(&mut self) -> bool {
+        let Ok(ready) = self.wait() else {
+            return false;
+        };
+        for source in ready {
+            let proceed = match source {
+                Source::Owner => false,
+                Source::Signals => self.take_signals(),
+                Source::Listener => {
+                    self.accept();
+                    true
+                }
+                Source::Connection(id) => self.converse(id),
+                Source::Leader(id) => {
+                    let news = self.runs.get_mut(&id).and_then(Run::hear);
+                    self.pass_on(id, news);
+                    true
+                }
+            };
+            if !proceed {
+                return false;
+            }
+        }
+        let now = Instant::now();
+        let due: Vec<u64> = self.runs.keys().copied().collect();
+        for id in due {
+            let news = self.runs.get_mut(&id).and_then(|run| run.act(now));
+            self.pass_on(id, news);
+        }
+        self.runs.retain(|_, run| !run.is_over());
+        self.ending.is_none_or(|end| now < end && !self.has_ended())
+    }
+
+    fn wait(&self) -> Result<Vec<Source>, Errno> {
+        let mut sources = vec![(Source::Signals, self.signals.as_fd())];
+        sources.extend(
+            self.owner
+                .as_ref()
+                .map(|owner| (Source::Owner, owner.as_fd())),
+        );
+        sources.extend(
+            self.listener
+                .as_ref()
+                .map(|socket| (Source::Listener, socket.as_fd())),
+        );
+        let connections = self.connections.iter();
+        sources.extend(connections.map(|(id, one)| (Source::Connection(*id), one.socket.as_fd())));
+        sources.extend(
+            self.runs
+                .iter()
+                .map(|(id, run)| (Source::Leader(*id), run.leader())),
+        );
+
+        let mut next = self.runs.values().filter_map(Run::next_action).min();
+        if self.ending.is_some() {
+            let look = Instant::now() + ENDING_INTERVAL;
+            next = Some(next.map_or(look, |next| next.min(look)));
+        }
+        let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
+        let polled = sources
+            .iter()
+            .map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN));
+        let mut polled: Vec<PollFd<'_>> = polled.collect();
+        match poll(&mut polled, timeout.map(wire::timespec).as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(other) => return Err(other),
+        }
+        let ready = sources
+            .iter()
+            .zip(&polled)
+            .filter(|(_, poll)| !poll.revents().is_empty());
+        Ok(ready.map(|((source, _), _)| *source).collect())
+    }
+
+    /// Reaps whatever has ended. Returns false when init itself is told to end.
+    fn take_signals(&mut self) -> bool {
+        let mut told_to_end = false;
+        // One record of signalfd; its first field is the signal's number.
+        let mut record = [0_u8; 128];
+        while rustix::io::read(&self.signals, &mut record).is_ok_and(|count| count == record.len())
+        {
+            let signal = i32::from_ne_bytes([record[0], record[1], record[2], record[3]]);
+            told_to_end |= signal != libc::SIGCHLD;
+        }
+        while matches!(sys::wait_any(false, false), Ok(Some(_))) {}
+        !told_to_end
+    }
+
+    fn accept(&mut self) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC) else {
+            return;
+        };
+        let user = rustix::net::sockopt::socket_peercred(&socket).map(|peer| peer.uid);
+        if user.is_ok_and(|user| user == geteuid() || user.is_root()) {
+            self.connect(socket);
+        }
+    }
+
+    fn connect(&mut self, socket: OwnedFd) {
+        self.connections
+            .insert(self.next_connection, Connection::new(socket));
+        self.next_connection += 1;
+    }
+
+    /// Takes in what a client says. Returns false when that ends the sandbox.
+    fn converse(&mut self, id: u64) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return true;
+        };
+        let filled = connection.inbox.fill(connection.socket.as_fd());
+        loop {
+            let Some(connection) = self.connections.get_mut(&id) else {
+                return true;
+            };
+            match connection.inbox.next::<Request>() {
+                Ok(Some((request, descriptors))) => self.serve(id, request, descriptors),
+                Ok(None) => break,
+                Err(error) => {
+                    // The header of the answer says which version is spoken here.
+                    if matches!(error, WireError::Version(_)) {
+                        self.say(id, &refusal(libc::EPROTO), None);
+                    }
+                    return self.hang_up(id);
+                }
+            }
+        }
+        if matches!(filled, Ok(Filled::Open)) {
+            true
+        } else {
+            self.hang_up(id)
+        }
+    }
+
+    fn hang_up(&mut self, id: u64) -> bool {
+        self.connections.remove(&id);
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.abandon(Instant::now());
+        }
+        self.control != Some(id)
+    }
+
+    fn serve(&mut self, id: u64, request: Request, descriptors: Vec<OwnedFd>) {
+        match request {
+            Request::Adopt => descriptors
+                .into_iter()
+                .for_each(|socket| self.connect(socket)),
+            Request::Spawn(_) if self.runs.contains_key(&id) || self.ending.is_some() => {
+                self.say(id, &refusal(libc::EBUSY), None);
+            }
+            Request::Spawn(spawn) => {
+                // Init and the leaders count as processes of the same user.
+                let limit = self
+                    .process_limit
+                    .map(|limit| limit + 2 + self.runs.len() as u64);
+                match Run::start(&spawn, descriptors, &self.privileges, limit) {
+                    Ok(run) => drop(self.runs.insert(id, run)),
+                    Err(failure) => self.say(id, &Reply::Failed(failure), None),
+                }
+            }
+            Request::Signal { signal, group } => {
+                if let Some(run) = self.runs.get(&id) {
+                    run.signal(signal, group);
+                }
+            }
+            Request::Usage => {
+                let usage = self.usage();
+                self.say(id, &Reply::Usage(usage), None);
+            }
+            Request::Freeze => {
+                let reply = if self.freeze() {
+                    Reply::Done
+                } else {
+                    refusal(libc::ETIMEDOUT)
+                };
+                self.say(id, &reply, None);
+            }
+            Request::Thaw => {
+                self.signal_commands(libc::SIGCONT);
+                self.say(id, &Reply::Done, None);
+            }
+            Request::Stop { grace } => {
+                let now = Instant::now();
+                if !grace.is_zero() {
+                    self.signal_commands(libc::SIGTERM);
+                    self.signal_commands(libc::SIGCONT);
+                }
+                self.ending = Some(now.checked_add(grace).unwrap_or(now));
+            }
+            Request::Launch(_) => self.say(id, &refusal(libc::EALREADY), None),
+        }
+    }
+
+    fn pass_on(&mut self, id: u64, news: Option<News>) {
+        if let Some((reply, descriptor)) = news {
+            self.say(id, &reply, descriptor);
+        }
+    }
+
+    /// Answers a client. One that does not take its answers is dropped.
+    fn say(&mut self, id: u64, reply: &Reply, descriptor: Option<OwnedFd>) {
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        let descriptors: Vec<BorrowedFd<'_>> = descriptor.iter().map(|one| one.as_fd()).collect();
+        if wire::send(connection.socket.as_fd(), reply, &descriptors, None).is_err() {
+            self.connections.remove(&id);
+            if let Some(run) = self.runs.get_mut(&id) {
+                run.abandon(Instant::now());
+            }
+        }
+    }
+
+    /// Whether every command has ended and its client was told.
+    fn has_ended(&self) -> bool {
+        self.runs.values().all(Run::is_reported) && self.commands().is_empty()
+    }
+
+    /// The living processes that are not init's own.
+    fn commands(&self) -> Vec<Process> {
+        let leaders: HashSet<i32> = self.runs.values().map(Run::leader_pid).collect();
+        let mut found = processes::descendants(own_pid());
+        found.retain(|process| !leaders.contains(&process.pid));
+        found
+    }
+
+    fn signal_commands(&self, signal: i32) {
+        for process in self.commands() {
+            // One that has just ended needs no signal.
+            let _gone = sys::kill(process.pid, signal);
+        }
+    }
+
+    /// Stops every process. There may be new ones while others are being stopped: repeat.
+    fn freeze(&self) -> bool {
+        let deadline = Instant::now() + FREEZE_LIMIT;
+        loop {
+            let running: Vec<_> = self
+                .commands()
+                .into_iter()
+                .filter(Process::is_running)
+                .collect();
+            if running.is_empty() {
+                return true;
+            }
+            if Instant::now() > deadline {
+                self.signal_commands(libc::SIGCONT);
+                return false;
+            }
+            for process in running {
+                let _gone = sys::kill(process.pid, libc::SIGSTOP);
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn usage(&mut self) -> Usage {
+        let commands = self.commands();
+        let living: Duration = processes::descendants(own_pid())
+            .iter()
+            .map(Process::cpu_time)
+            .sum();
+        let (dead, largest) = sys::children_usage();
+        let memory_bytes = commands.iter().map(Process::memory_bytes).sum();
+        self.peak_memory_bytes = self.peak_memory_bytes.max(memory_bytes).max(largest);
+        Usage {
+            processes: commands.len() as u32,
+            cpu_time: living + dead,
+            memory_bytes,
+            peak_memory_bytes: self.peak_memory_bytes,
+        }
+    }
+}
+
+fn refusal(errno: i32) -> Reply {
+    Reply::Failed(Failure {
+        stage: Stage::Request,
+        subject: "".into(),
+        errno,
+    })
+}
+
+fn own_pid() -> i32 {
+    getpid().as_raw_nonzero().get()
+}
+
+/// Kills everything that came from here, for sandboxes that the kernel does not end.
+fn kill_everything() {
+    let deadline = Instant::now() + KILL_LIMIT;
+    while processes::signal_descendants(own_pid(), libc::SIGKILL) > 0 && Instant::now() < deadline {
+        while matches!(sys::wait_any(false, false), Ok(Some(_))) {}
+        std::thread::yield_now();
+    }
+}

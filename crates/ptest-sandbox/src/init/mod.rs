@@ -1,0 +1,72 @@
+//! The program `ptest-init`: process 1 of a sandbox.
+//!
+//! It has one thread and lives in two acts. The *stub* ([`stub`]) is what the client started: it
+//! reads the launch message, duplicates itself into new namespaces and ends. The copy is *init*:
+//! it assembles the root ([`root`]), then serves requests ([`events`]) until it is stopped or its
+//! owner is gone. Nothing is executed in between, so init keeps its capabilities inside its user
+//! namespace, and no process of the host's mount namespace stays behind.
+//!
+//! Each command has a *leader* ([`leader`]): a copy of init that is the session's leader and the
+//! parent to whom everything the command leaves behind comes back.
+
+mod events;
+mod execute;
+mod exercise;
+mod filter;
+mod leader;
+mod overlay;
+mod processes;
+mod root;
+mod runs;
+mod security;
+mod stub;
+mod terminal;
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::process::ExitCode;
+
+use rustix::io::Errno;
+
+use crate::protocol::{Failure, Stage};
+
+pub(crate) use exercise::{STEPS, fill_lower};
+
+/// The argument with which the program, inside a sandbox, tries what overlays must be able to do.
+pub(crate) const EXERCISE: &str = "exercise-overlay";
+
+/// Runs the program with its arguments, its own name not among them.
+///
+/// Without arguments it expects the client's socket as its standard input. A process that was
+/// started in another way exits with 125.
+pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let done = match (arguments.next(), arguments.next(), arguments.next()) {
+        (None, None, None) => stub::run(),
+        (Some(verb), Some(step), Some(directory)) if verb == EXERCISE => {
+            exercise::run(&step, directory.as_ref())
+        }
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    };
+    ExitCode::from(if done.is_ok() { 0 } else { 125 })
+}
+
+/// Says at which stage and on what an error happened.
+trait AtStage<T> {
+    fn at(self, stage: Stage, subject: impl AsRef<OsStr>) -> Result<T, Failure>;
+}
+
+impl<T> AtStage<T> for io::Result<T> {
+    fn at(self, stage: Stage, subject: impl AsRef<OsStr>) -> Result<T, Failure> {
+        self.map_err(|error| Failure {
+            stage,
+            subject: subject.as_ref().to_owned(),
+            errno: error.raw_os_error().unwrap_or(libc::EIO),
+        })
+    }
+}
+
+impl<T> AtStage<T> for Result<T, Errno> {
+    fn at(self, stage: Stage, subject: impl AsRef<OsStr>) -> Result<T, Failure> {
+        self.map_err(io::Error::from).at(stage, subject)
+    }
+}

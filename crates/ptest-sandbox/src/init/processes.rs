@@ -1,0 +1,136 @@
+//! Finds and ends processes by their ancestry, as procfs shows it.
+//!
+//! A process group misses what calls setsid, and nothing but init's own end reaches everything;
+//! the ancestry reaches everything of one command, because its leader adopts what it leaves behind.
+
+use std::collections::HashSet;
+use std::fs;
+use std::time::Duration;
+
+use crate::sys;
+
+/// One line of the process table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Process {
+    pub(super) pid: i32,
+    parent: i32,
+    state: u8,
+    ticks: u64,
+    resident_pages: u64,
+}
+
+impl Process {
+    /// Neither dead nor about to be.
+    pub(super) fn is_alive(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// Whether it can run. Stopped and traced processes cannot.
+    pub(super) fn is_running(&self) -> bool {
+        self.is_alive() && !matches!(self.state, b'T' | b't')
+    }
+
+    /// Processor time of it and of the children that it has waited for.
+    pub(super) fn cpu_time(&self) -> Duration {
+        let per_second = rustix::param::clock_ticks_per_second().max(1);
+        Duration::from_micros(self.ticks.saturating_mul(1_000_000) / per_second)
+    }
+
+    /// Resident memory, shared pages included.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.resident_pages
+            .saturating_mul(rustix::param::page_size() as u64)
+    }
+}
+
+/// Every process that procfs shows. One that ends meanwhile may be missing.
+pub(super) fn all() -> Vec<Process> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let stats = entries.filter_map(|entry| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        name.parse::<i32>().ok()?;
+        fs::read(format!("/proc/{name}/stat")).ok()
+    });
+    stats.filter_map(|stat| parse(&stat)).collect()
+}
+
+/// The living descendants of a process, itself not among them.
+pub(super) fn descendants(of: i32) -> Vec<Process> {
+    let mut rest = all();
+    let mut family = HashSet::from([of]);
+    let mut found = Vec::new();
+    loop {
+        let (children, others): (Vec<_>, Vec<_>) = rest
+            .into_iter()
+            .partition(|process| family.contains(&process.parent));
+        if children.is_empty() {
+            return found.into_iter().filter(Process::is_alive).collect();
+        }
+        family.extend(children.iter().map(|process| process.pid));
+        found.extend(children);
+        rest = others;
+    }
+}
+
+/// Signals the living descendants of a process once. Returns how many there were.
+///
+/// They may have had children meanwhile: to end them all, repeat until there are none.
+pub(super) fn signal_descendants(of: i32, signal: i32) -> usize {
+    let found = descendants(of);
+    for process in &found {
+        // One that has just ended is what the caller wants.
+        let _gone = sys::kill(process.pid, signal);
+    }
+    found.len()
+}
+
+/// Reads a line of `/proc/N/stat`. The name in it may contain anything, brackets too.
+fn parse(stat: &[u8]) -> Option<Process> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let digits = stat.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let pid = std::str::from_utf8(&stat[..digits]).ok()?.parse().ok()?;
+    let rest = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    // Counted from the state, which is the third field of the line.
+    let ticks = number(11)? + number(12)? + number(13)? + number(14)?;
+    Some(Process {
+        pid,
+        parent: fields.get(1)?.parse().ok()?,
+        state: *fields.first()?.as_bytes().first()?,
+        ticks,
+        resident_pages: number(21)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_brackets_spaces_and_other_bytes_do_not_confuse() {
+        let mut line =
+            b"42 (a) R 7 \xff(x) S 7 42 42 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 5 6 70"
+                .to_vec();
+        line.extend(b" 8 9\n");
+        let process = parse(&line).unwrap();
+        assert_eq!((process.pid, process.parent, process.state), (42, 7, b'S'));
+        assert_eq!((process.ticks, process.resident_pages), (100, 70));
+    }
+
+    #[test]
+    fn a_child_is_among_its_parents_descendants_until_it_is_dead() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("100")
+            .spawn()
+            .unwrap();
+        let pid = child.id() as i32;
+        let own = std::process::id() as i32;
+        assert!(descendants(own).iter().any(|process| process.pid == pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!descendants(own).iter().any(|process| process.pid == pid));
+    }
+}

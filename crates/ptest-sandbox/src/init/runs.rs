@@ -1,0 +1,296 @@
+//! One command from its start to its end, as init sees it.
+//!
+//! A run hears of its command through the leader's socket and acts at times of its own. It is told
+//! by [`events`](crate::init::events) when either is due, and says what the client should hear; it
+//! does not know connections.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FileType, fstat};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use crate::init::execute::Context;
+use crate::init::leader::{self, Ending, MAX_MESSAGE, Told};
+use crate::init::{AtStage as _, processes, terminal};
+use crate::plan::Privileges;
+use crate::protocol::{Exit, Failure, Leftovers, Reply, Spawn, Stage, Status};
+use crate::sys::{self, Clone};
+
+/// How soon after one attempt to kill everything the next follows, at first and at most.
+const KILL_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+
+/// One command.
+pub(super) struct Run {
+    leader_pid: i32,
+    leader: OwnedFd,
+    command: Option<i32>,
+    /// The controlling side of the command's terminal, until the client gets it.
+    controller: Option<OwnedFd>,
+    on_terminal: bool,
+    started: Instant,
+    timeout: Option<Duration>,
+    grace: Duration,
+    leftovers: Leftovers,
+    client_gone: bool,
+    timed_out: bool,
+    leaked: u32,
+    ending: Option<(Ending, Duration)>,
+    phase: Phase,
+}
+
+/// What is being done with a run.
+enum Phase {
+    /// Nothing: the command runs.
+    Running,
+    /// It was asked to end, and will be killed at that time.
+    Terminating(Instant),
+    /// Everything below the leader is being killed, next at that time.
+    Killing { next: Instant, interval: Duration },
+    /// The client knows the end. The leader stays for the terminal's sake until the client goes.
+    Ended,
+    /// Nothing is left to do.
+    Over,
+}
+
+/// What the client should hear, with what descriptor.
+pub(super) type News = (Reply, Option<OwnedFd>);
+
+impl Run {
+    /// Starts a command. Its descriptors are the three standard ones, or none for a terminal.
+    pub(super) fn start(
+        spawn: &Spawn,
+        passed: Vec<OwnedFd>,
+        privileges: &Privileges,
+        process_limit: Option<u64>,
+    ) -> Result<Self, Failure> {
+        let (descriptors, controller) = match spawn.terminal {
+            Some(size) => {
+                let terminal = terminal::open(size)?;
+                (terminal.descriptors, Some(terminal.controller))
+            }
+            None => (usable(passed)?, None),
+        };
+        let on_terminal = controller.is_some();
+        let flags = SocketFlags::CLOEXEC;
+        let (leader, init) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+            .at(Stage::Fork, "")?;
+        match sys::clone_process(0, None).at(Stage::Fork, "")? {
+            Clone::Child => {
+                let context = Context {
+                    privileges,
+                    descriptors,
+                    terminal: on_terminal,
+                    process_limit,
+                };
+                leader::run(init, spawn, context)
+            }
+            Clone::Parent { pid, .. } => Ok(Self {
+                leader_pid: pid.as_raw_nonzero().get(),
+                leader,
+                command: None,
+                controller,
+                on_terminal,
+                started: Instant::now(),
+                timeout: spawn.timeout,
+                grace: spawn.grace,
+                leftovers: spawn.leftovers,
+                client_gone: false,
+                timed_out: false,
+                leaked: 0,
+                ending: None,
+                phase: Phase::Running,
+            }),
+        }
+    }
+
+    /// Readable when the leader has something to say, or is gone.
+    pub(super) fn leader(&self) -> BorrowedFd<'_> {
+        self.leader.as_fd()
+    }
+
+    /// The leader's process, which is init's and not the command's.
+    pub(super) fn leader_pid(&self) -> i32 {
+        self.leader_pid
+    }
+
+    /// Whether the run can be forgotten. The leader ends when it is.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// Whether the client knows how the command ended.
+    pub(super) fn is_reported(&self) -> bool {
+        matches!(self.phase, Phase::Ended | Phase::Over)
+    }
+
+    /// When [`Run::act`] has something to do.
+    pub(super) fn next_action(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Running => self.started.checked_add(self.command.and(self.timeout)?),
+            Phase::Terminating(kill) => Some(kill),
+            Phase::Killing { next, .. } => Some(next),
+            Phase::Ended | Phase::Over => None,
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn act(&mut self, now: Instant) -> Option<News> {
+        if self.next_action().is_none_or(|due| due > now) {
+            return None;
+        }
+        match self.phase {
+            Phase::Running => {
+                self.timed_out = true;
+                match now.checked_add(self.grace) {
+                    Some(kill) if !self.grace.is_zero() => {
+                        self.signal(libc::SIGTERM, true);
+                        // A stopped process would take its leave only when it is continued.
+                        self.signal(libc::SIGCONT, true);
+                        self.phase = Phase::Terminating(kill);
+                        None
+                    }
+                    _ => self.kill(now),
+                }
+            }
+            Phase::Terminating(_) => self.kill(now),
+            Phase::Killing { interval, .. } => self.kill_again(now, interval),
+            Phase::Ended | Phase::Over => None,
+        }
+    }
+
+    /// Takes in one message of the leader.
+    pub(super) fn hear(&mut self) -> Option<News> {
+        let mut bytes = [0; MAX_MESSAGE];
+        let count = match rustix::io::read(&self.leader, &mut bytes) {
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return None,
+            other => other.unwrap_or(0),
+        };
+        match postcard::from_bytes(&bytes[..count]) {
+            Ok(Told::Started { pid }) => {
+                self.command = Some(pid);
+                self.started = Instant::now();
+                Some((Reply::Started { pid }, self.controller.take()))
+            }
+            Ok(Told::Failed(failure)) => {
+                self.phase = Phase::Over;
+                Some((Reply::Failed(failure), None))
+            }
+            // Other stops are not the terminal's: a frozen sandbox, a debugger.
+            Ok(Told::Stopped {
+                signal: signal @ (libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU),
+            }) if self.on_terminal => Some((Reply::Stopped { signal }, None)),
+            Ok(Told::Stopped { .. }) => None,
+            Ok(Told::Ended(ending)) => self.end(ending),
+            Err(_) => self.lose_leader(),
+        }
+    }
+
+    /// The client is gone: nothing of the command may stay.
+    pub(super) fn abandon(&mut self, now: Instant) {
+        self.client_gone = true;
+        match self.phase {
+            Phase::Ended => self.phase = Phase::Over,
+            Phase::Over => {}
+            _ => drop(self.kill(now)),
+        }
+    }
+
+    /// Signals the command or its process group, if it runs.
+    pub(super) fn signal(&self, signal: i32, group: bool) {
+        if let (Some(command), None) = (self.command, &self.ending) {
+            // It may have ended this very moment.
+            let _gone = sys::kill(if group { -command } else { command }, signal);
+        }
+    }
+
+    fn end(&mut self, ending: Ending) -> Option<News> {
+        let left = if ending.leftovers {
+            processes::descendants(self.leader_pid).len()
+        } else {
+            0
+        };
+        self.leaked = left as u32;
+        self.ending = Some((ending, self.started.elapsed()));
+        let kill = self.leftovers == Leftovers::Kill || self.timed_out || self.client_gone;
+        if kill && left > 0 {
+            self.kill(Instant::now())
+        } else {
+            self.finish()
+        }
+    }
+
+    fn kill(&mut self, now: Instant) -> Option<News> {
+        self.kill_again(now, KILL_INTERVALS.0)
+    }
+
+    fn kill_again(&mut self, now: Instant, interval: Duration) -> Option<News> {
+        let left = processes::signal_descendants(self.leader_pid, libc::SIGKILL);
+        if left == 0 && self.ending.is_some() {
+            return self.finish();
+        }
+        let interval = (interval * 2).min(KILL_INTERVALS.1);
+        self.phase = Phase::Killing {
+            next: now + interval,
+            interval,
+        };
+        None
+    }
+
+    fn finish(&mut self) -> Option<News> {
+        let (ending, elapsed) = self.ending.as_ref()?;
+        let exit = Exit {
+            status: ending.status,
+            timed_out: self.timed_out,
+            leaked: self.leaked,
+            user_time: ending.user_time,
+            system_time: ending.system_time,
+            peak_memory_bytes: ending.peak_memory_bytes,
+            elapsed: *elapsed,
+        };
+        // When the leader ends, the kernel hangs up the terminal and discards unread output.
+        self.phase = if self.on_terminal && !self.client_gone {
+            Phase::Ended
+        } else {
+            Phase::Over
+        };
+        Some((Reply::Exited(exit), None))
+    }
+
+    /// Somebody inside has killed the leader, and with it the command.
+    fn lose_leader(&mut self) -> Option<News> {
+        if self.ending.is_some() {
+            self.phase = Phase::Over;
+            return None;
+        }
+        self.signal(libc::SIGKILL, true);
+        let ending = Ending {
+            status: Status::Signal {
+                signal: libc::SIGKILL,
+                core: false,
+            },
+            user_time: Duration::ZERO,
+            system_time: Duration::ZERO,
+            peak_memory_bytes: 0,
+            leftovers: false,
+        };
+        let news = self.end(ending);
+        self.phase = Phase::Over;
+        news
+    }
+}
+
+/// The three standard descriptors. A directory would be a way out of the sandbox.
+fn usable(passed: Vec<OwnedFd>) -> Result<[OwnedFd; 3], Failure> {
+    let names = ["standard input", "standard output", "standard error"];
+    for (descriptor, name) in passed.iter().zip(names) {
+        let kind = FileType::from_raw_mode(fstat(descriptor).at(Stage::Descriptors, name)?.st_mode);
+        if kind.is_dir() {
+            return Err(rustix::io::Errno::ISDIR).at(Stage::Descriptors, name);
+        }
+    }
+    passed
+        .try_into()
+        .map_err(|_| rustix::io::Errno::BADF)
+        .at(Stage::Descriptors, "")
+}

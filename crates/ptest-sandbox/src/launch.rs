@@ -1,0 +1,345 @@
+//! Starts `ptest-init` and waits until the sandbox is ready.
+//!
+//! The program is started with an ordinary posix_spawn: no code of ours runs between fork and
+//! exec, so this is safe in a process with any number of threads.
+
+use std::ffi::OsString;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Child, Command as Program, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, Mode, fchmod, unlinkat};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, socketpair};
+use rustix::process::{Pid, PidfdFlags, geteuid, pidfd_open};
+
+use crate::cgroup::{self, Group};
+use crate::client::{Client, PATIENCE, socket_address, system};
+use crate::error::{Error, Result};
+use crate::plan::{Isolation, MAX_LAYERS, Mount, Plan};
+use crate::protocol::{Confinement, Launch, LeftOut, Reply, Request};
+use crate::wire::{self, Inbox, WireError};
+
+/// Makes sandboxes.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    program: PathBuf,
+}
+
+/// How long a sandbox lives, and how it is found.
+#[derive(Debug, Default)]
+pub struct LaunchOptions {
+    /// Who it lives for.
+    pub owner: Owner,
+    /// Names its control group. Letters, digits, `-`, `_` and `.`, at most 64.
+    pub id: String,
+    /// A lock that init holds for life; see [`crate::lock`].
+    pub lock: Option<OwnedFd>,
+    /// Where it listens for other clients.
+    pub listen: Option<Listen>,
+    /// Most processes and threads that its commands may have at once.
+    pub process_limit: Option<u64>,
+    /// A limit that cannot be enforced is not an error; see [`Sandbox::process_limit`].
+    pub allow_weaker_limits: bool,
+}
+
+/// Who a sandbox lives for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owner {
+    /// This process: it dies with it, and with its handle.
+    #[default]
+    Process,
+    /// Nobody: it lives until it is stopped.
+    Detached,
+}
+
+/// A socket to listen on.
+#[derive(Debug)]
+pub struct Listen {
+    /// The directory, open.
+    pub directory: OwnedFd,
+    /// The socket's name in it. What has that name is replaced.
+    pub name: OsString,
+}
+
+/// How strictly a limit holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strength {
+    /// The kernel does not let anything exceed it.
+    Enforced,
+    /// What exceeds it is noticed and ended.
+    Watched,
+    /// It does not hold, or none was asked.
+    #[default]
+    None,
+}
+
+impl Launcher {
+    /// A launcher of the given init program.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+        }
+    }
+
+    /// The init program.
+    pub fn program(&self) -> &std::path::Path {
+        &self.program
+    }
+
+    /// Makes the sandbox that a plan describes. It is ready for commands when this returns.
+    ///
+    /// On an error nothing of it is left.
+    pub fn launch(&self, plan: &Plan, options: LaunchOptions) -> Result<Sandbox> {
+        check_layers(plan)?;
+        let limit = Limit::choose(plan, &options)?;
+        let listener = options.listen.as_ref().map(listening_socket).transpose()?;
+        let owner = match options.owner {
+            Owner::Process => Some(own_pidfd()?),
+            Owner::Detached => None,
+        };
+        let launch = Launch {
+            plan: plan.clone(),
+            owned: owner.is_some(),
+            locked: options.lock.is_some(),
+            listens: listener.is_some(),
+            confinement: limit
+                .group
+                .as_ref()
+                .map_or(Confinement::None, Group::confinement),
+            process_limit: limit.by_resource_limit,
+        };
+        let descriptors: Vec<BorrowedFd<'_>> = [&owner, &options.lock, &listener]
+            .into_iter()
+            .flatten()
+            .map(|one| one.as_fd())
+            .chain(limit.group.as_ref().and_then(Group::descriptor))
+            .collect();
+        let request = Request::Launch(Box::new(launch));
+        let (client, left_out) = match self.start(&request, &descriptors) {
+            Ok(started) => started,
+            Err(error) => {
+                if let Some(group) = &limit.group {
+                    group.remove();
+                }
+                return Err(error);
+            }
+        };
+        Ok(Sandbox {
+            client,
+            owner: options.owner,
+            left_out,
+            group: limit.group,
+            process_limit: limit.strength,
+        })
+    }
+
+    fn start(
+        &self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(Client, Vec<LeftOut>)> {
+        let action = "launch the sandbox";
+        let deadline = Some(Instant::now() + PATIENCE);
+        let flags = SocketFlags::CLOEXEC;
+        let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+            .map_err(|source| system(action, source))?;
+        let started = Program::new(&self.program)
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let started = started.map_err(|source| Error::Start {
+            program: self.program.clone(),
+            source,
+        })?;
+        let stub = Stub(Some(started));
+
+        let mut inbox = Inbox::default();
+        wire::send(control.as_fd(), request, descriptors, deadline)
+            .map_err(|error| self.unanswered(action, error))?;
+        let forked = wire::receive(control.as_fd(), &mut inbox, deadline);
+        let (pid, pidfd) = match forked.map_err(|error| self.unanswered(action, error))? {
+            (Reply::Forked { pid }, descriptors) => Pid::from_raw(pid)
+                .zip(descriptors.into_iter().next())
+                .ok_or(Error::Malformed)?,
+            (Reply::Failed(failure), _) => return Err(Error::launch(failure)),
+            _ => return Err(Error::Malformed),
+        };
+        stub.reap();
+        let ready = wire::receive(control.as_fd(), &mut inbox, deadline);
+        let client = Client::controlling(control, pid, pidfd);
+        match ready {
+            Ok((Reply::Ready { left_out }, _)) => Ok((client, left_out)),
+            other => {
+                client.kill();
+                client.wait_for_end(PATIENCE)?;
+                match other {
+                    Ok((Reply::Failed(failure), _)) => Err(Error::launch(failure)),
+                    Ok(_) => Err(Error::Malformed),
+                    Err(error) => Err(self.unanswered(action, error)),
+                }
+            }
+        }
+    }
+
+    /// A program that closes the connection without a word is not an init that we can use.
+    fn unanswered(&self, action: &'static str, error: WireError) -> Error {
+        match error {
+            WireError::Closed => Error::Start {
+                program: self.program.clone(),
+                source: io::Error::other("it ended without an answer"),
+            },
+            other => Error::wire(action, other),
+        }
+    }
+}
+
+/// A sandbox that this process launched. It has everything that a [`Client`] has.
+#[derive(Debug)]
+pub struct Sandbox {
+    client: Client,
+    owner: Owner,
+    left_out: Vec<LeftOut>,
+    group: Option<Group>,
+    process_limit: Strength,
+}
+
+impl Sandbox {
+    /// What the plan allowed to leave out, and could not be made visible.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// How strictly the limit of processes holds.
+    pub fn process_limit(&self) -> Strength {
+        self.process_limit
+    }
+
+    /// Ends the sandbox; see [`Client::stop`]. Its control group is removed too.
+    pub fn stop(&self, grace: Duration) -> Result<()> {
+        self.client.stop(grace)?;
+        if let Some(group) = &self.group {
+            group.remove();
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Sandbox {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// A sandbox that lives for this process ends here. In a forked child nothing happens.
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if self.owner == Owner::Process && self.client.is_ours() {
+            // If even killing fails, the kernel ends init with this process.
+            let _unended = self.stop(Duration::ZERO);
+        }
+    }
+}
+
+/// The process that was started, until it has made init.
+struct Stub(Option<Child>);
+
+impl Stub {
+    fn reap(mut self) {
+        if let Some(mut child) = self.0.take() {
+            // Fails where somebody else in this process reaps children: fine.
+            let _reaped = child.wait();
+        }
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ended = child.kill();
+            let _reaped = child.wait();
+        }
+    }
+}
+
+/// How the number of processes is limited.
+#[derive(Default)]
+struct Limit {
+    group: Option<Group>,
+    by_resource_limit: Option<u64>,
+    strength: Strength,
+}
+
+impl Limit {
+    fn choose(plan: &Plan, options: &LaunchOptions) -> Result<Self> {
+        let Some(limit) = options.process_limit else {
+            return Ok(Self::default());
+        };
+        // Root is exempt from the resource limit; without a namespace it counts all of a user's processes.
+        let chosen = if geteuid().is_root() || plan.isolation == Isolation::None {
+            Group::create(&options.id, limit).map(|group| Self {
+                group: Some(group),
+                strength: Strength::Enforced,
+                ..Self::default()
+            })
+        } else {
+            Ok(Self {
+                by_resource_limit: Some(limit),
+                strength: Strength::Enforced,
+                ..Self::default()
+            })
+        };
+        match chosen {
+            Err(cgroup::Unavailable(_)) if options.allow_weaker_limits => Ok(Self::default()),
+            Err(cgroup::Unavailable(source)) => Err(Error::ProcessLimit { source }),
+            Ok(chosen) => Ok(chosen),
+        }
+    }
+}
+
+fn check_layers(plan: &Plan) -> Result<()> {
+    let layers = plan.mounts.iter().map(|mount| match mount {
+        Mount::Overlay(stack) => stack.lowers.len(),
+        _ => 0,
+    });
+    match layers.max() {
+        Some(found) if found > MAX_LAYERS => Err(Error::TooManyLayers {
+            found,
+            limit: MAX_LAYERS,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn own_pidfd() -> Result<OwnedFd> {
+    pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+        .map_err(|source| system("open this process", source))
+}
+
+/// Binds a socket that only this user can connect to. Init listens on it.
+fn listening_socket(listen: &Listen) -> Result<OwnedFd> {
+    let failed = |source: Errno| system("bind the sandbox's socket", source);
+    let address = socket_address(&listen.directory, &listen.name)?;
+    match unlinkat(&listen.directory, &listen.name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(source) => return Err(failed(source)),
+    }
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(failed)?;
+    // The name gets the mode that the socket has when it is bound.
+    fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+    bind(&socket, &address).map_err(failed)?;
+    Ok(socket)
+}

@@ -1,0 +1,262 @@
+//! What the client and init say to each other.
+//!
+//! Messages only: how they travel is [`crate::wire`]'s business. File descriptors that belong to
+//! a message travel beside it, in the order that its documentation names.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::os_bytes;
+use crate::plan::Plan;
+
+/// The version that both sides must speak. It goes up with every change to a message.
+pub const VERSION: u16 = 1;
+
+/// What a client asks of init.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// The first message, to the stub. Descriptors: owner's pidfd if `owned`, lock if `locked`,
+    /// bound socket if `listens`, v2 cgroup directory if the cgroup is [`Confinement::Into`].
+    Launch(Box<Launch>),
+    /// Serve another connection. Descriptor: its end of a socket pair.
+    Adopt,
+    /// Run a command. Descriptors: standard input, output and error unless it gets a terminal.
+    Spawn(Box<Spawn>),
+    /// Send a signal to this connection's command. Not answered.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+        /// To the command's whole process group.
+        group: bool,
+    },
+    /// Report what the sandbox uses.
+    Usage,
+    /// Stop every process until [`Request::Thaw`].
+    Freeze,
+    /// Let frozen processes go on.
+    Thaw,
+    /// End every process, politely for as long as the grace lasts, then init.
+    Stop {
+        /// How long processes have to end by themselves.
+        grace: Duration,
+    },
+}
+
+/// What init answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// Init exists. Descriptor: its pidfd.
+    Forked {
+        /// Its process id, as the client sees it.
+        pid: i32,
+    },
+    /// The root is assembled and commands can run.
+    Ready {
+        /// What could not be made visible.
+        left_out: Vec<LeftOut>,
+    },
+    /// The request was not carried out.
+    Failed(Failure),
+    /// The command runs. Descriptor: the terminal's controlling side if it got one.
+    Started {
+        /// Its process id, as the sandbox sees it.
+        pid: i32,
+    },
+    /// The command was stopped from its terminal.
+    Stopped {
+        /// By which signal.
+        signal: i32,
+    },
+    /// The command ended.
+    Exited(Exit),
+    /// What the sandbox uses.
+    Usage(Usage),
+    /// The request was carried out.
+    Done,
+}
+
+/// What the stub and then init need.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Launch {
+    pub(crate) plan: Plan,
+    /// Init dies when its owner does, or closes the connection that launched it.
+    pub(crate) owned: bool,
+    pub(crate) locked: bool,
+    pub(crate) listens: bool,
+    pub(crate) confinement: Confinement,
+    /// Most processes that commands may have, where a resource limit enforces it.
+    pub(crate) process_limit: Option<u64>,
+}
+
+/// How init gets into its control group.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Confinement {
+    /// It has none.
+    None,
+    /// Born into the v2 group whose directory was passed.
+    Into,
+    /// By writing the stub's process id into this file (v1).
+    Attach(#[serde(with = "os_bytes")] PathBuf),
+}
+
+/// A command to run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Spawn {
+    #[serde(with = "os_bytes")]
+    pub(crate) arguments: Vec<OsString>,
+    #[serde(with = "os_bytes")]
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    #[serde(with = "os_bytes")]
+    pub(crate) directory: PathBuf,
+    /// The size of the terminal to open.
+    pub(crate) terminal: Option<TerminalSize>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) leftovers: Leftovers,
+}
+
+/// The size of a terminal in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
+}
+
+/// What becomes of processes that a command leaves behind when it ends by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Leftovers {
+    /// They live on until the sandbox ends.
+    #[default]
+    Keep,
+    /// They are killed before the command counts as ended.
+    Kill,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Its status.
+    pub status: Status,
+    /// Its time was up, and it was ended for that.
+    pub timed_out: bool,
+    /// How many processes it left behind. They are gone if the command said so or timed out.
+    pub leaked: u32,
+    /// Time it and its waited-for children spent in user mode.
+    pub user_time: Duration,
+    /// Time they spent in the kernel.
+    pub system_time: Duration,
+    /// The most memory that one of them held, in bytes.
+    pub peak_memory_bytes: u64,
+    /// How long it ran.
+    pub elapsed: Duration,
+}
+
+/// The status that a command ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// It exited.
+    Code(i32),
+    /// A signal ended it.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+        /// Whether the kernel wrote a core dump.
+        core: bool,
+    },
+}
+
+impl Status {
+    /// The code by which shells know the status: the command's own, or 128 + N for signal N.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal { signal, .. } => 128 + signal,
+        }
+    }
+
+    /// Whether the command exited with 0.
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+/// What a sandbox uses at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Processes of commands that are alive.
+    pub processes: u32,
+    /// Processor time of all processes so far, dead ones included.
+    pub cpu_time: Duration,
+    /// Resident memory of all processes now. Shared pages count in each.
+    pub memory_bytes: u64,
+    /// The most that was seen when usage was asked, or one process held.
+    pub peak_memory_bytes: u64,
+}
+
+/// Something of the host that could not be made visible inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its path on the host.
+    #[serde(with = "os_bytes")]
+    pub path: PathBuf,
+    /// The error number.
+    pub errno: i32,
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What was being done.
+    pub stage: Stage,
+    /// To what: a path, a program, a name; may be empty.
+    #[serde(with = "os_bytes")]
+    pub subject: OsString,
+    /// The error number.
+    pub errno: i32,
+}
+
+/// What was being done when something failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Understanding the request.
+    Request,
+    /// Creating init with its namespaces.
+    Namespaces,
+    /// Writing init's user and group mappings.
+    IdentityMap,
+    /// Joining the control group.
+    ControlGroup,
+    /// Setting the host name.
+    Hostname,
+    /// Opening something of the host.
+    Source,
+    /// Attaching a mount.
+    Mount,
+    /// Mounting the stack.
+    Overlay,
+    /// Changing to the new root.
+    Root,
+    /// Creating a process.
+    Fork,
+    /// Taking the descriptors of a command.
+    Descriptors,
+    /// Opening a terminal.
+    Terminal,
+    /// Entering the working directory.
+    Directory,
+    /// Setting limits.
+    Limits,
+    /// Giving up privileges.
+    Privileges,
+    /// Looking for the program.
+    Search,
+    /// Executing the program.
+    Execute,
+    /// Executing the program that a script names in its first line.
+    Interpreter,
+}

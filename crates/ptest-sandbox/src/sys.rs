@@ -1,0 +1,368 @@
+//! The system calls that neither std nor rustix offers safely: all of the crate's unsafe code.
+//!
+//! Each function does one call and reports its error. Functions that duplicate the calling
+//! process are for init alone, which has one thread.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use rustix::pipe::PipeFlags;
+use rustix::process::Pid;
+
+/// Which side of a duplication this is.
+pub(crate) enum Clone {
+    /// The process that asked, with the new process and a descriptor of it.
+    Parent { pid: Pid, pidfd: OwnedFd },
+    /// The new process.
+    Child,
+}
+
+/// Duplicates the calling process, as fork does, with namespaces and other flags of clone.
+///
+/// The new process gets its own copy of the memory. The caller must have one thread only: the
+/// copy would hold whatever locks other threads held.
+pub(crate) fn clone_process(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Clone> {
+    #[repr(C, align(8))]
+    #[derive(Default)]
+    struct Arguments {
+        flags: u64,
+        pidfd: u64,
+        child_tid: u64,
+        parent_tid: u64,
+        exit_signal: u64,
+        stack: u64,
+        stack_size: u64,
+        tls: u64,
+        set_tid: u64,
+        set_tid_size: u64,
+        cgroup: u64,
+    }
+
+    let mut pidfd: RawFd = -1;
+    let with_parent = flags & libc::CLONE_PARENT as u64 != 0;
+    let mut arguments = Arguments {
+        flags: flags | libc::CLONE_PIDFD as u64,
+        pidfd: ptr::from_mut(&mut pidfd) as u64,
+        // With CLONE_PARENT the new process inherits its sibling's exit signal.
+        exit_signal: if with_parent { 0 } else { libc::SIGCHLD as u64 },
+        ..Arguments::default()
+    };
+    if let Some(cgroup) = cgroup {
+        const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: the arguments live through the call and have the size that is passed; without
+    // CLONE_VM and a stack the new process goes on from here on its own copy of everything.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            ptr::from_mut(&mut arguments),
+            size_of::<Arguments>(),
+        )
+    };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Clone::Child),
+        pid => {
+            let pid = Pid::from_raw(pid as i32).ok_or(io::ErrorKind::InvalidData)?;
+            // SAFETY: the kernel has just stored a descriptor there that nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Clone::Parent { pid, pidfd })
+        }
+    }
+}
+
+/// Ends the calling process at once, without running destructors or exit handlers.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Changes attributes of a mount, or of a whole tree of mounts.
+pub(crate) fn mount_setattr(
+    mount: BorrowedFd<'_>,
+    recursive: bool,
+    set: u64,
+    propagation: u64,
+) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        user_namespace: u64,
+    }
+
+    let attributes = Attributes {
+        set,
+        clear: 0,
+        propagation,
+        user_namespace: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a C string, the attributes have the size that is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            ptr::from_ref(&attributes),
+            size_of::<Attributes>(),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Replaces the calling process by a program. Returns only if that failed.
+pub(crate) fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings
+            .iter()
+            .map(|string| string.as_ptr())
+            .chain([ptr::null()])
+            .collect()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays end with a null pointer, and all strings outlive the call.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// What a child has come to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waited {
+    pub(crate) pid: i32,
+    pub(crate) event: WaitEvent,
+    pub(crate) user_time: Duration,
+    pub(crate) system_time: Duration,
+    pub(crate) peak_memory_bytes: u64,
+}
+
+/// What happened to a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitEvent {
+    Exited(i32),
+    Signaled { signal: i32, core: bool },
+    Stopped(i32),
+    Other,
+}
+
+/// Waits for any child. `None` when `block` is false and nothing has happened.
+pub(crate) fn wait_any(block: bool, stops: bool) -> io::Result<Option<Waited>> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    let flags = if block { 0 } else { libc::WNOHANG } | if stops { libc::WUNTRACED } else { 0 };
+    // SAFETY: both pointers are valid for writing.
+    let pid = unsafe { libc::wait4(-1, &raw mut status, flags, usage.as_mut_ptr()) };
+    if pid <= 0 {
+        return check(pid.into()).map(|_| None);
+    }
+    // SAFETY: zeroes are a valid value, and the kernel has written over them.
+    let usage = unsafe { usage.assume_init() };
+    let event = if libc::WIFEXITED(status) {
+        WaitEvent::Exited(libc::WEXITSTATUS(status))
+    } else if libc::WIFSIGNALED(status) {
+        WaitEvent::Signaled {
+            signal: libc::WTERMSIG(status),
+            core: libc::WCOREDUMP(status),
+        }
+    } else if libc::WIFSTOPPED(status) {
+        WaitEvent::Stopped(libc::WSTOPSIG(status))
+    } else {
+        WaitEvent::Other
+    };
+    Ok(Some(Waited {
+        pid,
+        event,
+        user_time: duration(usage.ru_utime),
+        system_time: duration(usage.ru_stime),
+        peak_memory_bytes: usage.ru_maxrss as u64 * 1024,
+    }))
+}
+
+/// Processor time and the largest resident set of all children that were waited for.
+pub(crate) fn children_usage() -> (Duration, u64) {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is valid for writing, and zeroes are a valid value should the call fail.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    (
+        duration(usage.ru_utime) + duration(usage.ru_stime),
+        usage.ru_maxrss as u64 * 1024,
+    )
+}
+
+/// Blocks every signal and returns a descriptor that reads as ready when one of these arrives.
+pub(crate) fn signals_as_descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut wanted = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: both sets are initialised by sigfillset and sigemptyset before they are used.
+    let descriptor = unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), ptr::null_mut());
+        libc::sigemptyset(wanted.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(wanted.as_mut_ptr(), *signal);
+        }
+        libc::signalfd(-1, wanted.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    };
+    check(descriptor.into())?;
+    // SAFETY: the call has just created it, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Gives every signal its default action.
+pub(crate) fn default_signal_actions() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL is a valid action; the calls that a signal does not allow just fail.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Lets every signal through.
+pub(crate) fn unblock_signals() {
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is initialised by sigemptyset before it is used.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
+    }
+}
+
+/// Sends a signal; negative process ids mean groups, -1 everything that can be reached.
+pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: kill has no preconditions.
+    check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
+}
+
+/// Makes descriptor `target` a copy of `source` that survives execution of a program.
+pub(crate) fn place_descriptor(source: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
+    // SAFETY: the targets are the three standard descriptors, which nothing in init owns.
+    check(unsafe { libc::dup2(source.as_raw_fd(), target) }.into()).map(drop)
+}
+
+/// Closes every descriptor in a range of numbers, or marks it to be closed on execution.
+pub(crate) fn close_range(first: u32, last: u32, on_execution: bool) -> io::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    let flags = if on_execution { CLOSE_RANGE_CLOEXEC } else { 0 };
+    // SAFETY: used in new processes that are about to execute a program, or that name here
+    // every descriptor they go on to use; owners of the others never run again.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
+}
+
+/// Signals of this process as bytes in a pipe. Dropping it gives them their former actions back.
+///
+/// There is one at a time: a second is refused.
+pub(crate) struct SignalPipe {
+    read: OwnedFd,
+    /// Kept open for the handler, which knows its number.
+    _write: OwnedFd,
+    former: Vec<(i32, libc::sigaction)>,
+}
+
+/// The pipe's writing side, or -1.
+static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn note_signal(signal: i32) {
+    let byte = signal as u8;
+    // SAFETY: write and the access to errno are async-signal-safe, and the byte is valid.
+    unsafe {
+        let saved = *libc::__errno_location();
+        libc::write(
+            SIGNAL_PIPE.load(Ordering::Relaxed),
+            ptr::from_ref(&byte).cast(),
+            1,
+        );
+        *libc::__errno_location() = saved;
+    }
+}
+
+impl SignalPipe {
+    pub(crate) fn open(signals: &[i32]) -> io::Result<Self> {
+        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let number = write.as_raw_fd();
+        SIGNAL_PIPE
+            .compare_exchange(-1, number, Ordering::AcqRel, Ordering::Acquire)
+            .map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))?;
+        let mut pipe = Self {
+            read,
+            _write: write,
+            former: Vec::new(),
+        };
+        for signal in signals {
+            // SAFETY: zeroes are a valid action, whose handler and flags are then set; both
+            // pointers are valid, and the handler does only what is async-signal-safe.
+            unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = note_signal as extern "C" fn(i32) as usize;
+                action.sa_flags = libc::SA_RESTART;
+                let mut former: libc::sigaction = std::mem::zeroed();
+                check(libc::sigaction(*signal, &raw const action, &raw mut former).into())?;
+                pipe.former.push((*signal, former));
+            }
+        }
+        Ok(pipe)
+    }
+
+    /// The signals that have arrived, without waiting.
+    pub(crate) fn take(&self) -> Vec<i32> {
+        let mut bytes = [0; 64];
+        let count = rustix::io::read(&self.read, &mut bytes).unwrap_or(0);
+        bytes[..count].iter().map(|byte| i32::from(*byte)).collect()
+    }
+}
+
+impl AsFd for SignalPipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.read.as_fd()
+    }
+}
+
+impl Drop for SignalPipe {
+    fn drop(&mut self) {
+        for (signal, former) in &self.former {
+            // SAFETY: the action is what the kernel said it was before.
+            unsafe { libc::sigaction(*signal, ptr::from_ref(former), ptr::null_mut()) };
+        }
+        SIGNAL_PIPE.store(-1, Ordering::Release);
+    }
+}
+
+/// Installs a system call filter for this process and all that come from it.
+pub(crate) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the program outlives the call, and the kernel only reads it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            ptr::from_ref(&program),
+        )
+    };
+    check(result).map(drop)
+}
+
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000)
+}

@@ -1,0 +1,119 @@
+//! The directory of one instance: where its parts are, how it comes and goes.
+
+use std::fs::{self, DirBuilder, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use ptest_store::Store;
+
+use crate::engine::Instance;
+use crate::environment::EnvironmentId;
+use crate::error::{Error, ErrorKind, Result};
+use crate::settings::{GitIdentity, Home};
+
+/// `envs/<id>`.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Init's socket.
+    pub(super) const SOCKET: &'static str = "socket";
+
+    pub(super) fn of(store: &Store, id: &EnvironmentId) -> Result<Self> {
+        Ok(Self {
+            path: store.dir("envs")?.join(id.as_str()),
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        self.path.symlink_metadata().is_ok()
+    }
+
+    pub(super) fn open(&self) -> Result<OwnedFd> {
+        let file = File::open(&self.path)
+            .map_err(|source| Error::io(format!("open {}", self.path.display()), source))?;
+        Ok(file.into())
+    }
+
+    /// What commands write in the environment.
+    pub(super) fn upper(&self) -> PathBuf {
+        self.path.join("upper")
+    }
+
+    /// The kernel's own, for the overlay.
+    pub(super) fn work(&self) -> PathBuf {
+        self.path.join("work")
+    }
+
+    /// The private home directory.
+    pub(super) fn home(&self) -> PathBuf {
+        self.path.join("home")
+    }
+
+    pub(super) fn create(&self, store: &Store, instance: &Instance) -> Result<()> {
+        match make(&self.path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                return Err(Error::new(
+                    ErrorKind::AlreadyExists,
+                    format!("instance {} exists", instance.id),
+                ));
+            }
+            made => made?,
+        }
+        let filled = self.fill(instance);
+        if filled.is_err() {
+            store.trash(&self.path)?;
+        }
+        filled
+    }
+
+    /// Empties the upper.
+    pub(super) fn drop_upper(&self, store: &Store) -> Result<()> {
+        store.trash(&self.upper())?;
+        store.trash(&self.work())?;
+        make(&self.upper())?;
+        make(&self.work())
+    }
+
+    fn fill(&self, instance: &Instance) -> Result<()> {
+        make(&self.upper())?;
+        make(&self.work())?;
+        if instance.settings.home == Home::Private {
+            make(&self.home())?;
+            let config = self.home().join(".gitconfig");
+            fs::write(&config, git_config(instance.settings.git_identity.as_ref()))
+                .map_err(|source| Error::io(format!("write {}", config.display()), source))?;
+        }
+        Ok(())
+    }
+}
+
+fn make(path: &Path) -> Result<()> {
+    // The upper's mode is the mode of the environment's own directory.
+    DirBuilder::new()
+        .mode(0o755)
+        .create(path)
+        .map_err(|source| Error::io(format!("create {}", path.display()), source))
+}
+
+/// A checkout of another user is no danger inside: what git would run is contained.
+fn git_config(identity: Option<&GitIdentity>) -> String {
+    let mut config = String::from("[safe]\n\tdirectory = *\n");
+    if let Some(identity) = identity {
+        config.push_str("[user]\n");
+        for (key, value) in [("name", &identity.name), ("email", &identity.email)] {
+            if let Some(value) = value {
+                let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+                config.push_str(&format!("\t{key} = \"{quoted}\"\n"));
+            }
+        }
+    }
+    config
+}

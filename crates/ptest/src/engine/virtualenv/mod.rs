@@ -1,0 +1,248 @@
+//! Environments on this machine: a stack mounted as an overlay in a sandbox.
+//!
+//! An instance is a directory `envs/<id>` of the store; while it is active, an
+//! init holds the lock on that directory and listens on a socket in it. Nothing
+//! else is remembered: any process of the same user can use an instance.
+
+mod changes;
+mod directory;
+mod root;
+mod running;
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ptest_sandbox::{Client, LaunchOptions, Launcher, Listen, Owner, Sandbox, cgroup, lock};
+use ptest_store::Store;
+
+use self::directory::Directory;
+use super::{
+    Achieved, Capability, Change, Command, Engine, Instance, Process, Strength, Upper, Usage,
+};
+use crate::environment::EnvironmentId;
+use crate::error::{Error, ErrorKind, Result};
+use crate::init_program;
+use crate::settings::Profile;
+
+/// Keeps environments of this machine.
+#[derive(Debug)]
+pub struct Virtualenv {
+    store: Store,
+    launcher: Launcher,
+    /// The sandboxes that this process launched: dropping one ends it.
+    launched: Mutex<HashMap<EnvironmentId, Sandbox>>,
+}
+
+impl Virtualenv {
+    /// The engine of a store.
+    pub fn new(store: &Store) -> Result<Self> {
+        let program = init_program::install(&store.dir("bin")?)?;
+        Ok(Self {
+            store: store.clone(),
+            launcher: Launcher::new(program),
+            launched: Mutex::default(),
+        })
+    }
+
+    /// The launcher of this engine's sandboxes, for probes.
+    pub fn launcher(&self) -> &Launcher {
+        &self.launcher
+    }
+
+    fn directory(&self, id: &EnvironmentId) -> Result<Directory> {
+        Directory::of(&self.store, id)
+    }
+
+    fn launched(&self) -> MutexGuard<'_, HashMap<EnvironmentId, Sandbox>> {
+        self.launched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection to the instance's init, if it lives.
+    fn client(&self, id: &EnvironmentId) -> Result<Option<Client>> {
+        let directory = self.directory(id)?;
+        if !directory.exists() {
+            return Ok(None);
+        }
+        match Client::connect(directory.open()?, OsStr::new(Directory::SOCKET)) {
+            Ok(client) => Ok(Some(client)),
+            Err(ptest_sandbox::Error::Ended) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[async_trait]
+impl Engine for Virtualenv {
+    fn name(&self) -> &'static str {
+        "virtualenv"
+    }
+
+    fn capability(&self) -> Capability {
+        Capability {
+            files: true,
+            restack: true,
+            terminal: true,
+            signal: true,
+            timeout: true,
+            usage: true,
+            pids_limit: true,
+            standard: true,
+        }
+    }
+
+    async fn create(&self, instance: &Instance) -> Result<()> {
+        self.directory(&instance.id)?.create(&self.store, instance)
+    }
+
+    async fn activate(&self, instance: &Instance) -> Result<Achieved> {
+        let directory = self.directory(&instance.id)?;
+        if !directory.exists() {
+            return Err(unknown(&instance.id));
+        }
+        let held = match lock::take(directory.path()) {
+            Ok(held) => held,
+            Err(ptest_sandbox::Error::Locked { .. }) => {
+                return Err(Error::new(
+                    ErrorKind::IllegalState,
+                    format!("environment {} is active", instance.id),
+                ));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let plan = root::plan(&self.store, &directory, instance)?;
+        let options = LaunchOptions {
+            owner: if instance.process_owned {
+                Owner::Process
+            } else {
+                Owner::Detached
+            },
+            id: instance.id.to_string(),
+            lock: Some(held),
+            listen: Some(Listen {
+                directory: directory.open()?,
+                name: Directory::SOCKET.into(),
+            }),
+            process_limit: instance.settings.limits.pids.map(u64::from),
+            allow_weaker_limits: false,
+        };
+        let sandbox = self.launcher.launch(&plan.plan, options)?;
+        let achieved = Achieved {
+            profile: plan.profile,
+            pids: instance
+                .settings
+                .limits
+                .pids
+                .map(|_| strength(sandbox.process_limit())),
+            degraded: sandbox
+                .left_out()
+                .iter()
+                .map(|left| {
+                    let why = std::io::Error::from_raw_os_error(left.errno);
+                    format!("{} cannot be seen inside: {why}", left.path.display())
+                })
+                .collect(),
+        };
+        self.launched().insert(instance.id.clone(), sandbox);
+        Ok(achieved)
+    }
+
+    async fn is_active(&self, id: &EnvironmentId) -> Result<bool> {
+        Ok(self.client(id)?.is_some())
+    }
+
+    async fn deactivate(&self, id: &EnvironmentId, grace: Duration) -> Result<()> {
+        let launched = self.launched().remove(id);
+        if let Some(sandbox) = launched {
+            return Ok(sandbox.stop(grace)?);
+        }
+        if let Some(client) = self.client(id)? {
+            client.stop(grace)?;
+        }
+        // Its group belongs to whoever launched it, who may be dead.
+        cgroup::sweep(&|name| name != id.as_str());
+        Ok(())
+    }
+
+    async fn spawn(&self, instance: &Instance, command: Command) -> Result<Box<dyn Process>> {
+        let client = self.client(&instance.id)?.ok_or_else(|| {
+            if self
+                .directory(&instance.id)
+                .is_ok_and(|directory| directory.exists())
+            {
+                Error::new(
+                    ErrorKind::IllegalState,
+                    format!("environment {} is not active", instance.id),
+                )
+            } else {
+                unknown(&instance.id)
+            }
+        })?;
+        running::spawn(&client, instance, command)
+    }
+
+    async fn usage(&self, id: &EnvironmentId) -> Result<Usage> {
+        let Some(client) = self.client(id)? else {
+            return Ok(Usage::default());
+        };
+        let usage = client.usage()?;
+        Ok(Usage {
+            cpu: usage.cpu_time,
+            memory: usage.memory_bytes,
+            processes: usage.processes,
+        })
+    }
+
+    async fn changes(&self, instance: &Instance) -> Result<Vec<Change>> {
+        let directory = self.directory(&instance.id)?;
+        if !directory.exists() {
+            return Err(unknown(&instance.id));
+        }
+        changes::of_upper(&directory.upper())
+    }
+
+    async fn restack(&self, instance: &Instance, upper: Upper) -> Result<()> {
+        let directory = self.directory(&instance.id)?;
+        if !directory.exists() {
+            return Err(unknown(&instance.id));
+        }
+        // Held until the swap is done, so that nobody mounts meanwhile.
+        let _held = match lock::take(directory.path()) {
+            Ok(held) => held,
+            Err(ptest_sandbox::Error::Locked { .. }) => {
+                return Err(Error::new(
+                    ErrorKind::IllegalState,
+                    format!("environment {} is active", instance.id),
+                ));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match upper {
+            Upper::Keep => Ok(()),
+            Upper::Drop => directory.drop_upper(&self.store),
+        }
+    }
+
+    async fn remove(&self, id: &EnvironmentId) -> Result<()> {
+        self.deactivate(id, Duration::ZERO).await?;
+        let directory = self.directory(id)?;
+        if directory.exists() {
+            self.store.trash(directory.path())?;
+        }
+        Ok(())
+    }
+}
+
+fn unknown(id: &EnvironmentId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no instance {id}"))
+}
+
+fn strength(strength: ptest_sandbox::Strength) -> Strength {
+    match strength {
+        ptest_sandbox::Strength::Enforced => Strength::Enforced,
+        ptest_sandbox::Strength::Watched => Strength::Watched,
+        ptest_sandbox::Strength::None => Strength::None,
+    }
+}

@@ -1,0 +1,124 @@
+//! A command in an instance of this machine.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ptest_sandbox::{Client, Leftovers, Run, Status, profile, terminal};
+
+use crate::engine::{Command, Exit, ExitStatus, Instance, Process, Stdio};
+use crate::error::{Error, ErrorKind, Result};
+use crate::settings::Home;
+use crate::variables::{self, Places, Variables};
+
+/// Starts a command by an instance's init.
+pub(super) fn spawn(
+    client: &Client,
+    instance: &Instance,
+    command: Command,
+) -> Result<Box<dyn Process>> {
+    let Command {
+        arguments,
+        working_directory,
+        caller,
+        variables,
+        stdio,
+        timeout,
+        grace,
+    } = command;
+    let request = ptest_sandbox::Command {
+        environment: environment(instance, &caller, &variables),
+        arguments,
+        directory: working_directory.unwrap_or_else(|| instance.settings.project.root.clone()),
+        timeout,
+        grace,
+        leftovers: Leftovers::default(),
+    };
+    let run = match &stdio {
+        Stdio::Descriptors {
+            stdin,
+            stdout,
+            stderr,
+        } => {
+            let descriptors = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+            client.spawn(&request, ptest_sandbox::Stdio::Descriptors(descriptors))
+        }
+        Stdio::Terminal(size) => {
+            let size = ptest_sandbox::TerminalSize {
+                rows: size.rows,
+                columns: size.columns,
+            };
+            client.spawn(&request, ptest_sandbox::Stdio::Terminal(size))
+        }
+    }?;
+    Ok(Box::new(Running { run: Arc::new(run) }))
+}
+
+/// The user's runtime directory inside.
+pub(super) fn runtime_directory() -> PathBuf {
+    PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw()))
+}
+
+struct Running {
+    run: Arc<Run>,
+}
+
+#[async_trait]
+impl Process for Running {
+    async fn signal(&self, signal: i32) -> Result<()> {
+        Ok(self.run.signal_group(signal)?)
+    }
+
+    async fn wait(&self) -> Result<Exit> {
+        Ok(exit(self.run.wait()?))
+    }
+
+    async fn relay(&self, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<Exit> {
+        Ok(exit(terminal::relay(&self.run, input, output)?))
+    }
+}
+
+fn exit(exit: ptest_sandbox::Exit) -> Exit {
+    Exit {
+        status: match exit.status {
+            Status::Code(code) => ExitStatus::Code(code),
+            Status::Signal { signal, .. } => ExitStatus::Signal(signal),
+        },
+        timed_out: exit.timed_out,
+    }
+}
+
+fn environment(
+    instance: &Instance,
+    caller: &Variables,
+    variables: &Variables,
+) -> Vec<(OsString, OsString)> {
+    let settings = &instance.settings;
+    let home = match &settings.home {
+        Home::Private => Path::new(profile::HOME),
+        Home::Path(path) => path,
+    };
+    let runtime = runtime_directory();
+    let places = Places {
+        prefix: Path::new(profile::ENVIRONMENT),
+        home,
+        cache: Path::new(profile::CACHE),
+        temporary: Path::new("/tmp"),
+        runtime: Some(&runtime),
+    };
+    let mut set: Variables = settings
+        .variables
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
+    set.extend(
+        variables
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+    variables::for_command(caller, places, &settings.pass, &set)
+        .into_iter()
+        .collect()
+}

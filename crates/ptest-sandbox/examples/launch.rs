@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p ptest-sandbox --example launch -- PATH-TO-INIT [LAYERS] [ROUNDS]`
 
+#![expect(clippy::print_stdout, reason = "figures are for people")]
+
 use std::fs::{self, OpenOptions};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;

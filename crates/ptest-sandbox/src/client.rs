@@ -21,6 +21,7 @@ use rustix::process::{
 use crate::error::{Error, FailureSource, Result};
 use crate::protocol::{Reply, Request, Usage};
 use crate::run::{Command, Run, Stdio};
+use crate::sys;
 use crate::wire::{self, Inbox, WireError};
 
 /// How long init may take to answer.
@@ -55,15 +56,17 @@ impl Client {
     /// this user's.
     pub fn connect(directory: OwnedFd, name: &OsStr) -> Result<Self> {
         let socket = dial(&directory, name)?;
-        let peer = rustix::net::sockopt::socket_peercred(&socket)
+        let peer = sys::peer(socket.as_fd())
             .map_err(|source| system("look at the other side of a socket", source))?;
-        if peer.uid != geteuid() {
+        let expected = geteuid().as_raw();
+        if peer.user != expected {
             return Err(Error::NotOurs {
-                expected: geteuid().as_raw(),
-                found: peer.uid.as_raw(),
+                expected,
+                found: peer.user,
             });
         }
-        let pidfd = pidfd_open(peer.pid, PidfdFlags::empty()).map_err(|_| Error::Ended)?;
+        let pid = peer.pid.ok_or(Error::Ended)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| Error::Ended)?;
         // As long as the connection stands, the number has not been given to another process.
         let mut state = [PollFd::new(&socket, PollFlags::IN)];
         let closed = poll(&mut state, Some(&wire::timespec(Duration::ZERO))) != Ok(0);
@@ -76,7 +79,7 @@ impl Client {
         };
         Ok(Self {
             link,
-            pid: peer.pid,
+            pid,
             pidfd,
             creator: std::process::id(),
         })

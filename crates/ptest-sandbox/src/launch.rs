@@ -110,7 +110,7 @@ impl Launcher {
                 .group
                 .as_ref()
                 .map_or(Confinement::None, Group::confinement),
-            process_limit: limit.by_resource_limit,
+            process_limit: limit.resources,
         };
         let descriptors: Vec<BorrowedFd<'_>> = [&owner, &options.lock, &listener]
             .into_iter()
@@ -273,7 +273,8 @@ impl Drop for Stub {
 #[derive(Default)]
 struct Limit {
     group: Option<Group>,
-    by_resource_limit: Option<u64>,
+    /// By a resource limit of each command, which counts all of them.
+    resources: Option<u64>,
     strength: Strength,
 }
 
@@ -291,7 +292,7 @@ impl Limit {
             })
         } else {
             Ok(Self {
-                by_resource_limit: Some(limit),
+                resources: Some(limit),
                 strength: Strength::Enforced,
                 ..Self::default()
             })

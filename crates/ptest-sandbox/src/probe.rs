@@ -124,9 +124,11 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         for work in ["work", "second-work"] {
-            // The kernel leaves a directory that nobody may enter.
-            let inner = self.0.join(work).join("work");
-            let _absent = fs::set_permissions(inner, Permissions::from_mode(0o700));
+            // The kernel leaves directories that nobody may enter, one in the other.
+            for inner in ["work", "work/incompat", "work/incompat/volatile"] {
+                let inner = self.0.join(work).join(inner);
+                let _absent = fs::set_permissions(inner, Permissions::from_mode(0o700));
+            }
         }
         let _absent = fs::remove_dir_all(&self.0);
     }
@@ -168,15 +170,15 @@ fn run(sandbox: &Sandbox, command: &Command) -> Result<(), Error> {
 }
 
 fn refusal(what: &str, error: &Error) -> Refusal {
-    let mut why = error.to_string();
+    let mut causes = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(source) = cause {
-        why += &format!(": {source}");
+        causes.push(source.to_string());
         cause = source.source();
     }
     Refusal {
         what: what.to_owned(),
-        why,
+        why: causes.join(": "),
         hint: hint(error),
     }
 }

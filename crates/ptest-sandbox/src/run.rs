@@ -129,22 +129,28 @@ impl Run {
         wire::send(socket.as_fd(), &request, &descriptors, deadline)
             .map_err(|error| Error::wire(action, error))?;
         let mut reader = Reader::default();
-        match wire::receive(socket.as_fd(), &mut reader.inbox, deadline) {
-            Ok((Reply::Started { pid }, descriptors)) => Ok(Self {
-                socket,
-                reader: Mutex::new(reader),
-                writer: Mutex::new(()),
-                pid,
-                terminal: descriptors.into_iter().next(),
-                creator: std::process::id(),
-            }),
-            Ok((Reply::Failed(failure), _)) => Err(Error::Spawn(FailureSource(failure))),
-            Ok(_) => Err(Error::Malformed),
-            Err(error) => Err(Error::wire(action, error)),
-        }
+        let (pid, descriptors) = match wire::receive(socket.as_fd(), &mut reader.inbox, deadline) {
+            Ok((Reply::Started { pid }, descriptors)) => (pid, descriptors),
+            // It killed its leader before that could tell that it runs.
+            Ok((Reply::Exited(exit), _)) => {
+                reader.exit = Some(exit);
+                (0, Vec::new())
+            }
+            Ok((Reply::Failed(failure), _)) => return Err(Error::Spawn(FailureSource(failure))),
+            Ok(_) => return Err(Error::Malformed),
+            Err(error) => return Err(Error::wire(action, error)),
+        };
+        Ok(Self {
+            socket,
+            reader: Mutex::new(reader),
+            writer: Mutex::new(()),
+            pid,
+            terminal: descriptors.into_iter().next(),
+            creator: std::process::id(),
+        })
     }
 
-    /// The command's process id, as the sandbox sees it.
+    /// The command's process id, as the sandbox sees it; 0 if it was over before that was known.
     pub fn pid(&self) -> i32 {
         self.pid
     }

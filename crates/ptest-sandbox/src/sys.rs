@@ -220,11 +220,22 @@ pub(crate) fn signals_as_descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// Gives every signal its default action.
+/// Gives every signal its default action, also those that libc keeps for itself.
 pub(crate) fn default_signal_actions() {
+    // The kernel's own form: handler, flags, restorer and mask. Zeroes mean the default action.
+    let action = [0_u64; 4];
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL is a valid action; the calls that a signal does not allow just fail.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the action is valid and has a mask of the size that is passed. The calls that
+        // a signal does not allow just fail.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                action.as_ptr(),
+                ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
     }
 }
 
@@ -244,6 +255,39 @@ pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
 
+/// Who is at the other side of a Unix socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    /// Its process, unless it is in a pid namespace that cannot be seen from here.
+    pub(crate) pid: Option<Pid>,
+    pub(crate) user: u32,
+}
+
+/// Who is at the other side of a Unix socket. (rustix expects a process id that is never zero.)
+pub(crate) fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the buffer has the length that is passed, and both pointers are valid.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            ptr::from_mut(&mut credentials).cast(),
+            &raw mut length,
+        )
+    };
+    check(result.into())?;
+    Ok(Peer {
+        pid: Pid::from_raw(credentials.pid),
+        user: credentials.uid,
+    })
+}
+
 /// Makes descriptor `target` a copy of `source` that survives execution of a program.
 pub(crate) fn place_descriptor(source: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
     // SAFETY: the targets are the three standard descriptors, which nothing in init owns.
@@ -254,8 +298,9 @@ pub(crate) fn place_descriptor(source: BorrowedFd<'_>, target: RawFd) -> io::Res
 pub(crate) fn close_range(first: u32, last: u32, on_execution: bool) -> io::Result<()> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;
     let flags = if on_execution { CLOSE_RANGE_CLOEXEC } else { 0 };
-    // SAFETY: used in new processes that are about to execute a program, or that name here
-    // every descriptor they go on to use; owners of the others never run again.
+    // SAFETY: used where nothing owns a descriptor in the range: at the very start of init, in new
+    // processes that are about to execute a program, and in those that name here every descriptor
+    // they go on to use and never return to the owners of the others.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
 }
 

@@ -86,7 +86,8 @@ pub(crate) fn send<T: Serialize>(
             Ok(count) => sent += count,
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
-                wait_until(socket, PollFlags::OUT, deadline.ok_or(WireError::Deadline)?)?
+                let deadline = deadline.ok_or(WireError::Deadline)?;
+                wait_until(socket, PollFlags::OUT, deadline)?;
             }
             Err(other) => return Err(other.into()),
         }

@@ -37,9 +37,9 @@ pub enum Error {
         source: rusqlite::Error,
     },
 
-    /// The home of the store was given as a relative path; the store never looks at the current directory.
-    #[error("the store's home is not an absolute path: {}", path.display())]
-    RelativeHome {
+    /// A path was given as a relative one; the store never looks at the current directory.
+    #[error("not an absolute path: {}", path.display())]
+    RelativePath {
         /// The path given.
         path: PathBuf,
     },
@@ -173,7 +173,7 @@ impl Error {
         match self {
             Self::Io { source, .. } => kind_of_io(source),
             Self::Database { source, .. } => kind_of_sqlite(source),
-            Self::RelativeHome { .. }
+            Self::RelativePath { .. }
             | Self::Refused { .. }
             | Self::NotOurs { .. }
             | Self::UnusablePrefix { .. }
@@ -206,7 +206,7 @@ impl Error {
             Self::NewerFormat { .. } => {
                 Some("Update ptest, or name another store for this version.".to_owned())
             }
-            Self::RelativeHome { .. } => Some("Give the full path of the store.".to_owned()),
+            Self::RelativePath { .. } => Some("Give the full path, from the root.".to_owned()),
             Self::Forked { .. } => Some("Open the store again in the child process.".to_owned()),
             Self::LayerCorrupt { .. } => {
                 Some("Remove the layer; it is made again when it is next needed.".to_owned())

@@ -26,7 +26,7 @@ const FORMAT: u32 = 1;
 /// - Any number of processes may do this at once.
 pub(crate) fn open(home: &Path) -> Result<Layout> {
     if !home.is_absolute() {
-        return Err(Error::RelativeHome {
+        return Err(Error::RelativePath {
             path: home.to_owned(),
         });
     }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
@@ -100,7 +99,7 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Manifest`] when it is not the one that the id names.
-    pub fn manifest(&self, id: &LayerId) -> Result<Arc<Manifest>> {
+    pub fn manifest(&self, id: &LayerId) -> Result<Manifest> {
         let path = self.layout().manifest(id);
         let bytes = fs::read(&path).at("read", &path)?;
         let found = Manifest::id_of(&bytes);
@@ -109,9 +108,7 @@ impl Store {
         } else {
             Err(ManifestError::OfAnother { found })
         };
-        manifest
-            .map(Arc::new)
-            .map_err(|source| Error::Manifest { path, source })
+        manifest.map_err(|source| Error::Manifest { path, source })
     }
 
     /// Waits until every layer that is known now is on the disk, records that, and shortens the

@@ -13,6 +13,7 @@
 
 mod access;
 mod boot;
+mod collect;
 mod commit;
 mod db;
 mod error;
@@ -21,10 +22,12 @@ mod id;
 mod layer;
 mod layout;
 mod manifest;
+mod materialize;
 mod overlay_marks;
 mod parallel;
 mod recover;
 mod remove;
+mod rewrite;
 mod scan;
 mod stack;
 mod staging;
@@ -32,15 +35,18 @@ mod steps;
 mod store;
 mod trash;
 mod verify;
+mod view;
 
 pub use rusqlite;
 
+pub use self::collect::Collected;
 pub use self::commit::{CommitOptions, Committed, Prepared, Source};
 pub use self::db::Database;
 pub use self::error::{Error, ErrorKind, Result};
 pub use self::id::{ContentHash, LayerId, ParseIdError, StackId};
 pub use self::layer::Layer;
 pub use self::manifest::{BadTreePath, Entry, Kind, Manifest, ManifestError, Mtime, TreePath};
+pub use self::materialize::{Cloned, Rewrite};
 pub use self::recover::Recovered;
 pub use self::scan::{LeftOut, Modes, Mtimes, Specials};
 pub use self::stack::Stack;
@@ -48,6 +54,7 @@ pub use self::staging::Staging;
 pub use self::store::Store;
 pub use self::trash::Emptied;
 pub use self::verify::{Depth, Verdict};
+pub use self::view::{Change, View, Visible};
 
 /// Ends a test's process at a chosen step. Only with the feature `faults`.
 #[cfg(feature = "faults")]

@@ -41,6 +41,11 @@ impl Manifest {
         &self.entries
     }
 
+    /// The entries, sorted.
+    pub fn into_entries(self) -> Vec<Entry> {
+        self.entries
+    }
+
     /// The entry at a path.
     pub fn get(&self, path: &[u8]) -> Option<&Entry> {
         let index = self

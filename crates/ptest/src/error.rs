@@ -5,6 +5,8 @@
 //! and nowhere else. Not for wording at the edge: how an error is printed is
 //! the program's business.
 
+mod convert;
+
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -208,61 +210,8 @@ pub(crate) fn io_kind(error: &std::io::Error) -> ErrorKind {
     }
 }
 
-impl From<ptest_store::Error> for Error {
-    fn from(source: ptest_store::Error) -> Self {
-        use ptest_store::ErrorKind as Store;
-        let kind = match source.kind() {
-            Store::ReadOnly | Store::NoSpace => ErrorKind::Storage,
-            Store::PermissionDenied => ErrorKind::PermissionDenied,
-            Store::NotFound => ErrorKind::NotFound,
-            Store::AlreadyExists => ErrorKind::AlreadyExists,
-            Store::Busy => ErrorKind::Busy,
-            Store::Corrupt => ErrorKind::Corrupt,
-            Store::NewerFormat => ErrorKind::Unsupported,
-            Store::Forked => ErrorKind::IllegalState,
-            Store::InvalidInput => ErrorKind::InvalidInput,
-            _ => ErrorKind::Unexpected,
-        };
-        below(kind, source.hint(), source)
-    }
-}
-
-impl From<ptest_sandbox::Error> for Error {
-    fn from(source: ptest_sandbox::Error) -> Self {
-        use ptest_sandbox::Error as Sandbox;
-        let hint = source.hint().map(str::to_owned);
-        let kind = match &source {
-            Sandbox::Spawn(_) => match source.exit_code() {
-                Some(127) => ErrorKind::CommandNotFound,
-                Some(_) => ErrorKind::CommandNotExecutable,
-                None => ErrorKind::Unexpected,
-            },
-            Sandbox::Start { source, .. } | Sandbox::Io { source, .. } => io_kind(source),
-            Sandbox::Launch(_) | Sandbox::TooManyLayers { .. } | Sandbox::ProcessLimit { .. } => {
-                ErrorKind::Unsupported
-            }
-            Sandbox::Locked { .. } => ErrorKind::Busy,
-            Sandbox::Invalid { .. } => ErrorKind::InvalidInput,
-            Sandbox::Version { .. } | Sandbox::Forked { .. } | Sandbox::Ended => {
-                ErrorKind::IllegalState
-            }
-            Sandbox::NotOurs { .. } => ErrorKind::PermissionDenied,
-            Sandbox::Deadline { .. } => ErrorKind::Timeout,
-            _ => ErrorKind::Unexpected,
-        };
-        below(kind, hint, source)
-    }
-}
-
-/// A statement that the library itself ran on the store's database.
-impl From<rusqlite::Error> for Error {
-    fn from(source: rusqlite::Error) -> Self {
-        ptest_store::Error::from(source).into()
-    }
-}
-
 /// An error of a crate below: its own words are the message, its source the cause.
-pub(crate) fn below(
+fn below(
     kind: ErrorKind,
     hint: Option<String>,
     source: impl StdError + Send + Sync + 'static,

@@ -14,7 +14,9 @@ use crate::environment::{Environment, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 use crate::provision::{Preference, Provisioned};
-use crate::python::requirement::normalize_name;
+use crate::python::HostEnv;
+use crate::python::name::normalize;
+use crate::python::requirement::Requirement;
 use crate::recipe::{self, Pin};
 use crate::spec::Requirements;
 
@@ -70,7 +72,7 @@ impl Environment {
     /// Installs more, leaving what is there as it is where that is possible.
     pub fn install(&self, more: &Requirements, progress: &dyn Progress) -> Result<Vec<PackageChange>> {
         self.restack(progress, |record, pins| {
-            let wanted = joined(&record.requirements, more);
+            let wanted = joined(&record.requirements, more, self.ptest.host())?;
             Ok((wanted, Preference::Keep(versions(pins))))
         })
     }
@@ -78,9 +80,8 @@ impl Environment {
     /// Brings distributions to the newest version that what was asked for allows.
     pub fn upgrade(&self, names: &Requirements, progress: &dyn Progress) -> Result<Vec<PackageChange>> {
         self.restack(progress, |record, pins| {
-            let wanted = joined(&record.requirements, names);
-            let upgraded: BTreeSet<String> =
-                names.specifiers.iter().map(|text| crate::python::requirement::name_of(text)).collect::<Result<_>>()?;
+            let wanted = joined(&record.requirements, names, self.ptest.host())?;
+            let upgraded = names_of(&names.specifiers, self.ptest.host())?;
             let mut kept = versions(pins);
             kept.retain(|name, _| !upgraded.contains(name));
             Ok((wanted, Preference::Keep(kept)))
@@ -89,8 +90,7 @@ impl Environment {
 
     /// Takes distributions away, and only those: what they needed stays, as with pip.
     pub fn uninstall(&self, names: &[String], progress: &dyn Progress) -> Result<Vec<PackageChange>> {
-        let names: BTreeSet<String> =
-            names.iter().map(|name| crate::python::requirement::name_of(name)).collect::<Result<_>>()?;
+        let names = names_of(names, self.ptest.host())?;
         self.restack(progress, |record, pins| {
             for name in &names {
                 if !pins.iter().any(|pin| pin.name == *name) {
@@ -202,7 +202,7 @@ fn dist_infos(changes: &[Change], kind: ChangeKind) -> Vec<(String, String)> {
                 ChangeKind::Written => return None,
             };
             let (name, version) = directory.strip_suffix(".dist-info")?.rsplit_once('-')?;
-            Some((normalize_name(name), version.to_owned()))
+            Some((normalize(name), version.to_owned()))
         })
         .collect();
     found.sort();
@@ -214,26 +214,43 @@ fn versions(pins: &[Pin]) -> BTreeMap<String, String> {
     pins.iter().map(|pin| (pin.name.clone(), pin.version.clone())).collect()
 }
 
+/// The normalised names that requirements are for. One without a name is refused.
+fn names_of(texts: &[String], host: &HostEnv) -> Result<BTreeSet<String>> {
+    texts
+        .iter()
+        .map(|text| {
+            Requirement::parse(text, host)?.name().ok_or_else(|| {
+                Error::new(ErrorKind::InvalidInput, format!("`{}` is not the name of a package", text.escape_debug()))
+            })
+        })
+        .collect()
+}
+
 /// Both, each once: what is asked for again replaces what was asked for before.
-fn joined(old: &Requirements, more: &Requirements) -> Requirements {
+fn joined(old: &Requirements, more: &Requirements, host: &HostEnv) -> Result<Requirements> {
+    let name = |text: &String| Ok::<_, Error>(Requirement::parse(text, host)?.name());
+    let renewed: Vec<String> =
+        more.specifiers.iter().filter_map(|text| name(text).transpose()).collect::<Result<_>>()?;
     let mut joined = old.clone();
-    let renewed: BTreeSet<String> =
-        more.specifiers.iter().filter_map(|text| crate::python::requirement::name_of(text).ok()).collect();
-    joined.specifiers.retain(|text| {
-        crate::python::requirement::name_of(text).map_or(true, |name| !renewed.contains(&name))
-    });
-    let extend = |into: &mut Vec<String>, from: &[String]| {
-        for text in from {
-            if !into.contains(text) {
-                into.push(text.clone());
-            }
+    joined.specifiers.clear();
+    for text in &old.specifiers {
+        if name(text)?.is_none_or(|name| !renewed.contains(&name)) {
+            joined.specifiers.push(text.clone());
         }
-    };
-    extend(&mut joined.specifiers, &more.specifiers);
-    extend(&mut joined.editables, &more.editables);
-    joined.files.extend(more.files.iter().filter(|file| !old.files.contains(file)).cloned());
-    joined.constraints.extend(more.constraints.iter().filter(|file| !old.constraints.contains(file)).cloned());
-    joined
+    }
+    append(&mut joined.specifiers, &more.specifiers);
+    append(&mut joined.editables, &more.editables);
+    append(&mut joined.files, &more.files);
+    append(&mut joined.constraints, &more.constraints);
+    Ok(joined)
+}
+
+fn append<T: Clone + PartialEq>(into: &mut Vec<T>, from: &[T]) {
+    for item in from {
+        if !into.contains(item) {
+            into.push(item.clone());
+        }
+    }
 }
 
 fn difference(before: &[Pin], after: &[Pin]) -> Vec<PackageChange> {
@@ -275,6 +292,6 @@ mod tests {
     fn asking_for_a_package_again_replaces_what_was_asked_before() {
         let old = Requirements { specifiers: vec!["six==1.16".into(), "attrs".into()], ..Requirements::default() };
         let more = Requirements { specifiers: vec!["Six>=1.17".into()], ..Requirements::default() };
-        assert_eq!(joined(&old, &more).specifiers, ["attrs", "Six>=1.17"]);
+        assert_eq!(joined(&old, &more, &HostEnv::default()).unwrap().specifiers, ["attrs", "Six>=1.17"]);
     }
 }

@@ -9,6 +9,11 @@ pub enum Step {
     Resolving,
     /// This many distributions are not in the store yet.
     Missing(usize),
+    /// The wheel of a distribution is there.
+    Fetched {
+        /// Its name.
+        name: String,
+    },
     /// A distribution is in the store now.
     Layered {
         /// Its name.

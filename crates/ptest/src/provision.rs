@@ -12,34 +12,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ptest_store::{LayerId, Stack, Store};
+use ptest_store::{Stack, Store};
 
 use self::ask::Asked;
-use crate::environment::table::{Python, Record};
-use crate::error::{Error, ErrorKind, Result};
+use self::build::Build;
+use crate::config::InstallerChoice;
+use crate::environment::{Python, Record};
+use crate::error::Result;
 use crate::lock::FileLock;
 use crate::progress::{Progress, Step};
 use crate::python::command::Supervision;
+use crate::python::requirement::Requirement;
 use crate::python::interpreter::{Asking, Interpreter, InterpreterCache};
-use crate::python::{HostEnv, discover};
+use crate::python::{HostEnv, PipTool, PythonRequest, discover};
 use crate::recipe::{self, Pin, Recipe};
 use crate::spec::{EnvironmentSpec, Requirements};
 use crate::timestamp::Timestamp;
 
 /// How long a caller waits for another that makes the same recipe.
 const BUILD_PATIENCE: Duration = Duration::from_secs(3600);
-
-/// Which installer chooses versions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum InstallerChoice {
-    /// uv where it is found, else pip.
-    #[default]
-    Auto,
-    /// uv, or an error.
-    Uv,
-    /// pip.
-    Pip,
-}
 
 /// How distributions are chosen and brought.
 #[derive(Clone, Debug)]
@@ -107,19 +98,33 @@ impl Provisioner {
         let interpreter = self.interpreter(store, executable, progress)?;
         match preference {
             Preference::Keep(kept) => self.stack(store, &interpreter, requirements, &kept, progress),
-            Preference::Without(names) => build::without(store, record, &interpreter, before, requirements, &names),
+            Preference::Without(names) => {
+                let pins = before.iter().filter(|pin| !names.contains(&pin.name)).cloned().collect();
+                let stack = store.stack(&record.stack)?;
+                let (recipe, stack) = Build::without(store, &interpreter, &stack, pins)?;
+                let mut requirements = requirements.clone();
+                requirements.specifiers.retain(|text| {
+                    let name = Requirement::parse(text, &self.host).ok().and_then(|parsed| parsed.name());
+                    name.is_none_or(|name| !names.contains(&name))
+                });
+                provisioned(store, &interpreter, &requirements, &recipe, stack)
+            }
         }
     }
 
     fn interpreter(&self, store: &Store, request: Option<&str>, progress: &dyn Progress) -> Result<Interpreter> {
+        let request = match request {
+            Some(text) => PythonRequest::parse(text, &self.host)?,
+            None => PythonRequest::Any,
+        };
         let cache = Cache { store, progress };
         let asking = Asking {
             host: &self.host,
             cache: &cache,
-            pip_directory: &store.dir("bin")?,
+            pip_directory: &pip_tool(store)?.carried()?,
             supervision: &self.options.supervision,
         };
-        Ok(discover::find(request, &asking)?)
+        Ok(discover::find(&request, &asking)?)
     }
 
     fn stack(
@@ -131,20 +136,15 @@ impl Provisioner {
         progress: &dyn Progress,
     ) -> Result<Provisioned> {
         let asked = Asked::read(requirements, &self.host)?;
-        let key = asked.key(interpreter, kept);
-        let provisioned = |recipe: &Recipe, stack: Stack| -> Result<Provisioned> {
-            Ok(Provisioned {
-                recipe: recipe.key.clone(),
-                python: python(interpreter),
-                requirements: requirements.clone(),
-                pins: recipe::pins(store.database(), &stack.id())?,
-                stack,
-            })
+        // A request that may mean something else next time has a key that is never asked for again.
+        let key = match asked.key(interpreter, kept) {
+            Some(key) => key,
+            None => format!("once-{}", crate::random::hex()?),
         };
         if !self.options.refresh
             && let Some((recipe, stack)) = self.known(store, &key)?
         {
-            return provisioned(&recipe, stack);
+            return provisioned(store, interpreter, requirements, &recipe, stack);
         }
         let began = Timestamp::now();
         // Whoever asks for the same meanwhile waits here, and then finds it known.
@@ -152,12 +152,21 @@ impl Provisioner {
         let lock = FileLock::acquire(&lock_path, BUILD_PATIENCE, "the recipe")?;
         let found = match self.known(store, &key)? {
             Some((recipe, stack)) if !self.options.refresh || recipe.resolved_at >= began => Ok((recipe, stack)),
-            _ => build::Build { store, host: &self.host, options: &self.options, interpreter, asked: &asked, kept, progress }
-                .recipe(&key),
+            _ => Build {
+                store,
+                host: &self.host,
+                options: &self.options,
+                interpreter,
+                asked: &asked,
+                kept,
+                pip: &pip_tool(store)?,
+                progress,
+            }
+            .recipe(&key),
         };
         lock.discard()?;
         let (recipe, stack) = found?;
-        provisioned(&recipe, stack)
+        provisioned(store, interpreter, requirements, &recipe, stack)
     }
 
     /// A recipe that may be used as it is: fresh, and all its layers there.
@@ -173,6 +182,7 @@ impl Provisioner {
 }
 
 /// Interpreters' answers, in the database.
+#[derive(Clone, Copy)]
 struct Cache<'a> {
     store: &'a Store,
     progress: &'a dyn Progress,
@@ -191,6 +201,27 @@ impl InterpreterCache for Cache<'_> {
         // An answer that cannot be kept is asked for again.
         let _ = recipe::keep_interpreter(self.store.database(), key, value);
     }
+}
+
+fn provisioned(
+    store: &Store,
+    interpreter: &Interpreter,
+    requirements: &Requirements,
+    recipe: &Recipe,
+    stack: Stack,
+) -> Result<Provisioned> {
+    Ok(Provisioned {
+        recipe: recipe.key.clone(),
+        python: python(interpreter),
+        requirements: requirements.clone(),
+        pins: recipe::pins(store.database(), &recipe.stack)?,
+        stack,
+    })
+}
+
+/// The copies of pip that ptest itself runs.
+fn pip_tool(store: &Store) -> Result<PipTool> {
+    Ok(PipTool::new(store.dir("bin")?))
 }
 
 fn python(interpreter: &Interpreter) -> Python {

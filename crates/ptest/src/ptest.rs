@@ -29,7 +29,7 @@ pub struct OpenOptions {
     /// The directory of the store (`PTEST_HOME`).
     pub home: PathBuf,
     /// The calling process.
-    pub host: HostEnvEnv,
+    pub host: HostEnv,
     /// How distributions are chosen and brought.
     pub provision: Provision,
 }
@@ -100,7 +100,7 @@ impl Ptest {
         }
         let provisioned = self.inner.provisioner.provision(self.store(), spec, progress)?;
         let record = Record {
-            id: EnvironmentId::from_random(random()?),
+            id: EnvironmentId::from_random(crate::random::bytes()?),
             name: spec.name.clone(),
             engine: spec.engine.clone(),
             state: State::Creating,
@@ -291,12 +291,4 @@ impl Ptest {
             None => error.with_hint("`ptest list` shows what there is"),
         }
     }
-}
-
-fn random() -> Result<[u8; 16]> {
-    let mut bytes = [0; 16];
-    // At most 256 bytes come whole or not at all: getrandom(2).
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| Error::io("get random bytes", errno.into()))?;
-    Ok(bytes)
 }

@@ -26,7 +26,8 @@ CREATE TABLE pins (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE known_layers (
     key TEXT PRIMARY KEY,
-    layer TEXT NOT NULL
+    layer TEXT NOT NULL,
+    content TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE interpreters (
     key TEXT PRIMARY KEY,
@@ -51,6 +52,10 @@ pub struct Pin {
     pub requested: bool,
     /// The project that it is an editable install of, if it is one.
     pub editable: Option<String>,
+    /// The name of its metadata directory.
+    pub dist_info: String,
+    /// Where it came from, if it was asked for by that (PEP 610).
+    pub direct_url: Option<String>,
 }
 
 /// What a recipe led to.
@@ -131,25 +136,43 @@ pub(crate) fn pins(database: &Database, stack: &StackId) -> Result<Vec<Pin>> {
     serde_json::from_str(&text).map_err(|error| damaged(&stack, error))
 }
 
+/// What is in a layer that was made from one thing alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Content {
+    /// The name of the distribution, as it writes it; empty for a skeleton.
+    pub(crate) name: String,
+    /// Its version.
+    pub(crate) version: String,
+    /// The name of its metadata directory.
+    pub(crate) dist_info: String,
+    /// The wheel it was made from.
+    pub(crate) file: String,
+    /// The SHA-256 of that wheel.
+    pub(crate) sha256: String,
+}
+
 /// The layer that is known under a key: a distribution's or a skeleton's.
-pub(crate) fn known_layer(database: &Database, key: &str) -> Result<Option<LayerId>> {
-    let text: Option<String> = database.read(|connection| {
+pub(crate) fn known_layer(database: &Database, key: &str) -> Result<Option<(LayerId, Content)>> {
+    let row: Option<(String, String)> = database.read(|connection| {
         connection
-            .prepare_cached("SELECT layer FROM known_layers WHERE key = ?1")?
-            .query_row([key], |row| row.get(0))
+            .prepare_cached("SELECT layer, content FROM known_layers WHERE key = ?1")?
+            .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()
             .map_err(Error::from)
     })?;
-    text.map(|text| text.parse().map_err(|error| damaged(key, error)))
-        .transpose()
+    let Some((layer, content)) = row else { return Ok(None) };
+    let layer = layer.parse().map_err(|error| damaged(key, error))?;
+    let content = serde_json::from_str(&content).map_err(|error| damaged(key, error))?;
+    Ok(Some((layer, content)))
 }
 
 /// Makes a layer known under a key.
-pub(crate) fn know_layer(database: &Database, key: &str, layer: &LayerId) -> Result<()> {
+pub(crate) fn know_layer(database: &Database, key: &str, layer: &LayerId, content: &Content) -> Result<()> {
+    let content = crate::json::text(content)?;
     database.write(|transaction| {
         transaction
-            .prepare_cached("INSERT OR REPLACE INTO known_layers (key, layer) VALUES (?1, ?2)")?
-            .execute(params![key, layer.to_string()])?;
+            .prepare_cached("INSERT OR REPLACE INTO known_layers (key, layer, content) VALUES (?1, ?2, ?3)")?
+            .execute(params![key, layer.to_string(), content])?;
         Ok(())
     })
 }

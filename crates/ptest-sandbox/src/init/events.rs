@@ -231,8 +231,8 @@ impl Server {
         let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC) else {
             return;
         };
-        let user = rustix::net::sockopt::socket_peercred(&socket).map(|peer| peer.uid);
-        if user.is_ok_and(|user| user == geteuid() || user.is_root()) {
+        let user = sys::peer(socket.as_fd()).map(|peer| peer.user);
+        if user.is_ok_and(|user| user == geteuid().as_raw() || user == 0) {
             self.connect(socket);
         }
     }
@@ -378,7 +378,7 @@ impl Server {
             let running: Vec<_> = self
                 .commands()
                 .into_iter()
-                .filter(Process::is_running)
+                .filter(|process| !process.is_stopped())
                 .collect();
             if running.is_empty() {
                 return true;
@@ -396,16 +396,16 @@ impl Server {
 
     fn usage(&mut self) -> Usage {
         let commands = self.commands();
-        let living: Duration = processes::descendants(own_pid())
+        let present: Duration = processes::family(own_pid())
             .iter()
             .map(Process::cpu_time)
             .sum();
-        let (dead, largest) = sys::children_usage();
+        let (waited_for, largest) = sys::children_usage();
         let memory_bytes = commands.iter().map(Process::memory_bytes).sum();
         self.peak_memory_bytes = self.peak_memory_bytes.max(memory_bytes).max(largest);
         Usage {
             processes: commands.len() as u32,
-            cpu_time: living + dead,
+            cpu_time: present + waited_for,
             memory_bytes,
             peak_memory_bytes: self.peak_memory_bytes,
         }

@@ -90,14 +90,14 @@ fn by_option_string(directories: &Directories, place: &Path) -> Result<OwnedFd, 
     rustix::process::chdir("/proc/self/fd")?;
     let number = |descriptor: &OwnedFd| descriptor.as_raw_fd().to_string();
     let lowers: Vec<_> = directories.lowers.iter().map(number).collect();
-    let mut options = format!("userxattr,lowerdir={}", lowers.join(":"));
-    if let Some((upper, work)) = &directories.upper {
-        options += &format!(
-            ",upperdir={},workdir={},volatile",
-            number(upper),
-            number(work)
-        );
-    }
+    let lowers = lowers.join(":");
+    let options = match &directories.upper {
+        None => format!("userxattr,lowerdir={lowers}"),
+        Some((upper, work)) => {
+            let (upper, work) = (number(upper), number(work));
+            format!("userxattr,lowerdir={lowers},upperdir={upper},workdir={work},volatile")
+        }
+    };
     let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
 
     mount(

@@ -25,9 +25,22 @@ impl Process {
         !matches!(self.state, b'Z' | b'X' | b'x')
     }
 
-    /// Whether it can run. Stopped and traced processes cannot.
-    pub(super) fn is_running(&self) -> bool {
-        self.is_alive() && !matches!(self.state, b'T' | b't')
+    /// Whether none of its threads can do anything before it is continued.
+    pub(super) fn is_stopped(&self) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else {
+            // It has ended meanwhile.
+            return true;
+        };
+        threads.flatten().all(|thread| {
+            let stat = fs::read(thread.path().join("stat")).unwrap_or_default();
+            match parse(&stat).map(|thread| thread.state) {
+                None | Some(b'T' | b't' | b'Z' | b'X' | b'x') => true,
+                // A parent in vfork does not stop, but waits for its child, which does.
+                Some(b'D') => fs::read_to_string(thread.path().join("syscall"))
+                    .is_ok_and(|call| is_duplication(&call)),
+                Some(_) => false,
+            }
+        })
     }
 
     /// Processor time of it and of the children that it has waited for.
@@ -58,17 +71,24 @@ pub(super) fn all() -> Vec<Process> {
 
 /// The living descendants of a process, itself not among them.
 pub(super) fn descendants(of: i32) -> Vec<Process> {
+    let mut found = family(of);
+    found.retain(Process::is_alive);
+    found
+}
+
+/// The descendants of a process, with those that have ended and were not waited for.
+pub(super) fn family(of: i32) -> Vec<Process> {
     let mut rest = all();
-    let mut family = HashSet::from([of]);
+    let mut known = HashSet::from([of]);
     let mut found = Vec::new();
     loop {
         let (children, others): (Vec<_>, Vec<_>) = rest
             .into_iter()
-            .partition(|process| family.contains(&process.parent));
+            .partition(|process| known.contains(&process.parent));
         if children.is_empty() {
-            return found.into_iter().filter(Process::is_alive).collect();
+            return found;
         }
-        family.extend(children.iter().map(|process| process.pid));
+        known.extend(children.iter().map(|process| process.pid));
         found.extend(children);
         rest = others;
     }
@@ -84,6 +104,19 @@ pub(super) fn signal_descendants(of: i32, signal: i32) -> usize {
         let _gone = sys::kill(process.pid, signal);
     }
     found.len()
+}
+
+/// Whether a line of `/proc/N/syscall` says that the thread is creating a process.
+fn is_duplication(call: &str) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    const CALLS: [i64; 3] = [libc::SYS_vfork, libc::SYS_clone, libc::SYS_clone3];
+    #[cfg(not(target_arch = "x86_64"))]
+    const CALLS: [i64; 2] = [libc::SYS_clone, libc::SYS_clone3];
+    let number = call
+        .split_ascii_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok());
+    number.is_some_and(|number: i64| CALLS.contains(&number))
 }
 
 /// Reads a line of `/proc/N/stat`. The name in it may contain anything, brackets too.

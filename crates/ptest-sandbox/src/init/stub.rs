@@ -34,6 +34,8 @@ pub(super) struct Passed {
 
 /// Serves the client on standard input. Returns in the stub; the copy never returns.
 pub(super) fn run() -> io::Result<()> {
+    // What the client's process has open without CLOEXEC is not ours to hold for life.
+    sys::close_range(3, u32::MAX, false)?;
     let socket = rustix::io::fcntl_dupfd_cloexec(stdio::stdin(), 3)?;
     let deadline = Some(Instant::now() + PATIENCE);
     let mut inbox = Inbox::default();

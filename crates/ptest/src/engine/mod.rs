@@ -33,10 +33,11 @@ pub mod virtualenv;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ptest_store::Stack;
+use ptest_store::{Stack, Store};
 use serde::{Deserialize, Serialize};
 
 pub use self::capability::Capability;
@@ -213,4 +214,9 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// - When it returns, its processes, mounts and files are gone.
     /// - Removing an unknown instance changes nothing: recovery removes what may be half gone.
     async fn remove(&self, id: &EnvironmentId) -> Result<()>;
+}
+
+/// The engines that come with the library.
+pub(crate) fn all(store: &Store) -> Result<Vec<Arc<dyn Engine>>> {
+    Ok(vec![Arc::new(virtualenv::Virtualenv::new(store)?)])
 }

@@ -1,12 +1,12 @@
 //! Environments: identity, states, owners, rows, and the handle to one.
 
-//mod handle;
+mod handle;
 pub mod id;
 pub mod owner;
 pub mod state;
 pub(crate) mod table;
 
-//pub use self::handle::{Environment, Status};
+pub use self::handle::{Environment, Status};
 pub use self::id::{EnvironmentId, EnvironmentName};
 pub use self::owner::{Owner, ProcessIdentity};
 pub use self::state::{IllegalTransition, State, Transition};

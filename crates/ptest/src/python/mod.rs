@@ -12,8 +12,10 @@ pub mod command;
 pub mod discover;
 pub mod host;
 pub mod index;
+pub mod installer;
 pub mod interpreter;
 pub mod name;
+pub mod pip;
 pub mod project;
 pub mod redact;
 pub mod reqfile;
@@ -21,22 +23,33 @@ pub mod request;
 pub mod requirement;
 pub mod requirements;
 pub mod skeleton;
+pub mod stage;
 pub mod tools;
+pub mod uv;
 
 mod archive;
 mod environment;
 mod ini;
 mod pyenv;
+mod pylock;
+mod report;
+mod resolve;
 
 pub use archive::ArchiveError;
 pub use command::{Cancel, Supervision};
 pub use host::HostEnv;
 pub use index::IndexSettings;
+pub use installer::{
+    Context, FailureKind, Installer, InstallerError, Pinned, Resolution, ResolveRequest, Source,
+    Step,
+};
 pub use interpreter::{Asking, Interpreter, InterpreterCache, InterpreterError, NoCache};
+pub use pip::Pip;
 pub use request::PythonRequest;
 pub use requirement::{Requirement, RequirementError};
 pub use requirements::Requirements;
 pub use tools::PipTool;
+pub use uv::Uv;
 
 /// The path at which every environment sees itself, on every machine and in every engine.
 pub const ENV_PREFIX: &str = "/ptest/env";

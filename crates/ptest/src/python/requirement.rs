@@ -284,6 +284,10 @@ impl LocalRequirement {
         WheelName::parse(file).map(|wheel| normalize(&wheel.name))
     }
 
+    pub(crate) fn marker_text(&self) -> Option<String> {
+        self.marker.as_ref()?.marker.try_to_string()
+    }
+
     pub(crate) fn extras_suffix(&self) -> String {
         if self.extras.is_empty() {
             String::new()

@@ -1,0 +1,140 @@
+//! Limits, usage and freezing.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use ptest_sandbox::{LaunchOptions, Sandbox, Standard, Strength, cgroup};
+
+use crate::support::{
+    eventually, is_root, lacks, lacks_namespaces, launcher, read_line, run, shell, standard,
+    start_piped,
+};
+
+fn limited(id: &str, limit: u64) -> Option<Sandbox> {
+    if lacks_namespaces() {
+        return None;
+    }
+    let options = || LaunchOptions {
+        id: id.into(),
+        process_limit: Some(limit),
+        ..LaunchOptions::default()
+    };
+    let plan = Standard::default().plan().unwrap();
+    match launcher().launch(&plan, options()) {
+        Ok(sandbox) => Some(sandbox),
+        Err(error) => {
+            assert!(lacks("cgroup", false, &format!("{error:?}")));
+            None
+        }
+    }
+}
+
+fn groups() -> Vec<String> {
+    let roots = [
+        "/sys/fs/cgroup",
+        "/sys/fs/cgroup/pids",
+        "/sys/fs/cgroup/unified",
+    ];
+    let entries = roots
+        .iter()
+        .filter_map(|root| fs::read_dir(root).ok())
+        .flatten()
+        .flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn more_processes_than_the_limit_cannot_be_started() {
+    let id = format!("test-{}", crate::support::marker());
+    let Some(sandbox) = limited(&id, 20) else {
+        return;
+    };
+    assert_eq!(sandbox.process_limit(), Strength::Enforced);
+    let attempt = |count: u32| {
+        let script =
+            format!("exec 2>/dev/null; for i in $(seq {count}); do sleep 100 & echo started; done");
+        let mut command = shell(script);
+        command.leftovers = ptest_sandbox::Leftovers::Kill;
+        run(&sandbox, &command).stdout.lines().count()
+    };
+    assert_eq!(attempt(10), 10);
+    assert!(attempt(40) < 20);
+    let is_there = || groups().iter().any(|name| name.contains(&id));
+    assert_eq!(is_there(), is_root());
+    sandbox.stop(Duration::ZERO).unwrap();
+    assert!(!is_there());
+}
+
+#[test]
+fn groups_that_nobody_uses_any_more_are_swept() {
+    let pids = Path::new("/sys/fs/cgroup/pids");
+    if lacks("root", is_root(), "only root has groups")
+        || lacks("cgroup", pids.exists(), "no v1 pids group")
+    {
+        return;
+    }
+    let id = format!("test-{}", crate::support::marker());
+    let Some(sandbox) = limited(&format!("{id}-used"), 20) else {
+        return;
+    };
+    for name in ["kept", "left"] {
+        fs::create_dir(pids.join(format!("ptest-{id}-{name}"))).unwrap();
+    }
+    let removed = cgroup::sweep(&|one| !one.starts_with(&id) || one.ends_with("kept"));
+    assert_eq!(removed, [format!("{id}-left")]);
+    assert!(groups().contains(&format!("ptest-{id}-used")));
+    fs::remove_dir(pids.join(format!("ptest-{id}-kept"))).unwrap();
+    drop(sandbox);
+}
+
+#[test]
+fn usage_counts_commands_and_their_time_and_memory() {
+    if lacks_namespaces() {
+        return;
+    }
+    let sandbox = standard();
+    assert_eq!(sandbox.usage().unwrap().processes, 0);
+    let (working, mut output) = start_piped(
+        &sandbox,
+        &shell("sleep 1000 & echo ready; while :; do :; done"),
+    );
+    read_line(&mut output);
+    let usage = sandbox.usage().unwrap();
+    assert_eq!(usage.processes, 2, "{usage:?}");
+    assert!(usage.memory_bytes > 100_000, "{usage:?}");
+    eventually("time passes", || {
+        sandbox.usage().unwrap().cpu_time > usage.cpu_time
+    });
+    drop(working);
+    eventually("all are gone", || sandbox.usage().unwrap().processes == 0);
+    let after = sandbox.usage().unwrap();
+    assert!(
+        after.cpu_time > usage.cpu_time && after.peak_memory_bytes >= usage.memory_bytes,
+        "{after:?}"
+    );
+}
+
+#[test]
+fn frozen_processes_do_nothing_until_they_are_thawed() {
+    if lacks_namespaces() {
+        return;
+    }
+    let sandbox = standard();
+    // One that starts others all the time.
+    let script = "echo ready; while :; do /bin/true; done";
+    let (run, mut output) = start_piped(&sandbox, &shell(script));
+    read_line(&mut output);
+    sandbox.freeze().unwrap();
+    let before = sandbox.usage().unwrap();
+    for _ in 0..50 {
+        assert_eq!(sandbox.usage().unwrap().cpu_time, before.cpu_time);
+    }
+    sandbox.thaw().unwrap();
+    eventually("it goes on", || {
+        sandbox.usage().unwrap().cpu_time > before.cpu_time
+    });
+    assert_eq!(run.event(Some(Duration::ZERO)).unwrap(), None);
+}

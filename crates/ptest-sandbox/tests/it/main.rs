@@ -1,0 +1,17 @@
+//! Sandboxes as their users meet them: real namespaces, real mounts, real processes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests are tests"
+)]
+
+mod commands;
+mod endings;
+mod isolation;
+mod limits;
+mod ordinary_user;
+mod probes;
+mod stacks;
+mod support;
+mod terminals;

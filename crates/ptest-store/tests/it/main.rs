@@ -1,0 +1,12 @@
+//! The store as its callers see it, on real disks, mounts, users and processes.
+
+mod commit;
+mod faults;
+mod materialize;
+mod open;
+mod overlay;
+mod properties;
+mod support;
+mod trash;
+mod users;
+mod verify;

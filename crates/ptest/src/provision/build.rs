@@ -1,0 +1,290 @@
+//! A new recipe: pins from an installer, a layer for each distribution, a stack.
+//!
+//! Everything that is on its way lies in staging directories of the store, so
+//! that what a dead process left is found and deleted with them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ptest_store::{CommitOptions, LayerId, Modes, Mtimes, Staging, Stack, Store};
+use rayon::prelude::*;
+
+use super::ask::Asked;
+use super::Provision;
+use crate::config::InstallerChoice;
+use crate::error::{Error, ErrorKind, Result};
+use crate::progress::{Progress, Step};
+use crate::python::fetch::{self, FetchRequest, Fetched};
+use crate::python::installer::{Context, Installer, InstallerError, FailureKind, Pinned, Resolution, ResolveRequest, Source};
+use crate::python::interpreter::Interpreter;
+use crate::python::name::normalize;
+use crate::python::pip::Pip;
+use crate::python::provenance::{self, Provenance};
+use crate::python::requirements::Requirements;
+use crate::python::reqfile::RequirementsFile;
+use crate::python::uv::Uv;
+use crate::python::wheel::{self, Layout};
+use crate::python::{HostEnv, PipTool, skeleton};
+use crate::recipe::{self, Content, Pin, Recipe};
+use crate::timestamp::Timestamp;
+
+/// Every file of a layer is dated from here on, by its content: 2020-01-01.
+const MTIME_BASE: i64 = 1_577_836_800;
+
+/// The longest that one run of an installer may take: a build of a large project.
+const DEADLINE: Duration = Duration::from_secs(3600);
+
+/// Everything that a new recipe is made from.
+pub(super) struct Build<'a> {
+    pub(super) store: &'a Store,
+    pub(super) host: &'a HostEnv,
+    pub(super) options: &'a Provision,
+    pub(super) interpreter: &'a Interpreter,
+    pub(super) asked: &'a Asked,
+    pub(super) kept: &'a BTreeMap<String, String>,
+    pub(super) pip: &'a PipTool,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl Build<'_> {
+    /// Resolves, makes what is missing, and keeps the recipe under `key`.
+    pub(super) fn recipe(&self, key: &str) -> Result<(Recipe, Stack)> {
+        let work = self.store.stage()?;
+        let resolution = self.resolve(work.path())?;
+        let mut pins = self.distributions(&resolution, &work.path().join("wheels"))?;
+        if self.asked.pip && !pins.iter().any(|pin| pin.name == "pip") {
+            pins.push(self.carried_pip()?);
+        }
+        let stack = assemble(self.store, self.interpreter, self.skeleton()?, &mut pins)?;
+        keep(self.store, key, stack, &pins, resolution.exact)
+    }
+
+    /// The stack of the same environment without some of its distributions.
+    ///
+    /// Nothing is resolved: what they needed stays, and what needed them is not asked.
+    pub(super) fn without(store: &Store, interpreter: &Interpreter, stack: &Stack, mut pins: Vec<Pin>) -> Result<(Recipe, Stack)> {
+        let skeleton = *stack.layers().first().ok_or_else(|| Error::new(ErrorKind::Corrupt, "a stack without layers"))?;
+        let stack = assemble(store, interpreter, skeleton, &mut pins)?;
+        keep(store, &format!("pins-{}", stack.id()), stack, &pins, true)
+    }
+
+    /// The versions: those that are there already where they fit, else anew.
+    fn resolve(&self, work: &Path) -> Result<Resolution> {
+        if self.asked.is_empty() {
+            return Ok(Resolution { exact: true, ..Resolution::default() });
+        }
+        self.progress.step(Step::Resolving);
+        let installer = self.installer()?;
+        if !self.kept.is_empty() {
+            let lines: String = self.kept.iter().map(|(name, version)| format!("{name}=={version}\n")).collect();
+            let path = work.join("kept.txt");
+            fs::write(&path, lines).map_err(|source| Error::io(format!("write {}", path.display()), source))?;
+            let mut requirements = self.asked.requirements.clone();
+            requirements.files.push(RequirementsFile::read(&path, true, self.host)?);
+            match self.run(installer.as_ref(), &requirements, &directory(work, "resolve-kept")?) {
+                Err(error) if matches!(error.kind(), FailureKind::Conflict | FailureKind::NoSuchRequirement) => {}
+                resolved => return Ok(resolved?),
+            }
+        }
+        Ok(self.run(installer.as_ref(), &self.asked.requirements, &directory(work, "resolve")?)?)
+    }
+
+    fn run(&self, installer: &dyn Installer, requirements: &Requirements, work: &Path) -> Result<Resolution, InstallerError> {
+        installer.resolve(&ResolveRequest {
+            context: self.context(work),
+            requirements,
+            offline_first: !self.options.refresh,
+        })
+    }
+
+    fn installer(&self) -> Result<Box<dyn Installer>> {
+        let uv = || Uv::find(self.host, self.options.program_directory.as_deref(), &self.options.supervision);
+        match self.options.installer {
+            InstallerChoice::Pip => Ok(Box::new(Pip)),
+            InstallerChoice::Auto => Ok(uv().map_or_else(|| Box::new(Pip) as _, |uv| Box::new(uv) as _)),
+            InstallerChoice::Uv => uv().map(|uv| Box::new(uv) as _).ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, "uv was asked for and is not there")
+                    .with_hint("put uv on PATH, name it by PTEST_UV, or choose another installer")
+            }),
+        }
+    }
+
+    /// A layer for each distribution; what is missing is fetched and made, many at once.
+    fn distributions(&self, resolution: &Resolution, work: &Path) -> Result<Vec<Pin>> {
+        let mut pins = Vec::new();
+        let mut missing = Vec::new();
+        for pin in &resolution.distributions {
+            match self.known(pin)? {
+                Some((layer, content)) => pins.push(named(pin, &layer, content, provenance::direct_url(pin))),
+                None => missing.push(pin.clone()),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(pins);
+        }
+        self.progress.step(Step::Missing(missing.len()));
+        fs::create_dir(work).map_err(|source| Error::io(format!("create {}", work.display()), source))?;
+        let fetched = fetch::fetch(&FetchRequest {
+            context: self.context(work),
+            pins: &missing,
+            requirements: &self.asked.requirements,
+            on_wheel: &|pin| self.progress.step(Step::Fetched { name: pin.name.clone() }),
+        })?;
+        let made: Vec<Pin> = fetched
+            .into_par_iter()
+            .map(|fetched| {
+                let (layer, content) = self.layer(&fetched)?;
+                Ok(named(&fetched.pin, &layer, content, provenance::direct_url(&fetched.pin)))
+            })
+            .collect::<Result<_>>()?;
+        pins.extend(made);
+        Ok(pins)
+    }
+
+    fn known(&self, pin: &Pinned) -> Result<Option<(LayerId, Content)>> {
+        let Some(key) = wheel::distribution_key(pin, self.interpreter) else { return Ok(None) };
+        let Some((layer, content)) = recipe::known_layer(self.store.database(), &key)? else { return Ok(None) };
+        Ok(self.store.layer(&layer)?.map(|_| (layer, content)))
+    }
+
+    /// Makes the layer of a distribution from its wheel alone.
+    fn layer(&self, fetched: &Fetched) -> Result<(LayerId, Content)> {
+        let staging = self.store.stage()?;
+        let unpacked = wheel::unpack(&fetched.wheel, &Layout::of(self.interpreter), staging.path())?;
+        let layer = commit(self.store, staging)?;
+        let content = Content {
+            name: unpacked.name,
+            version: unpacked.version,
+            dist_info: unpacked.dist_info,
+            file: fetched.wheel.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            sha256: fetched.sha256.clone(),
+        };
+        if let Some(key) = wheel::distribution_key(&fetched.pin, self.interpreter) {
+            recipe::know_layer(self.store.database(), &key, &layer, &content)?;
+        }
+        self.progress.step(Step::Layered { name: content.name.clone(), version: content.version.clone() });
+        Ok((layer, content))
+    }
+
+    /// pip itself: the copy that ptest carries, or what comes with an older interpreter.
+    fn carried_pip(&self) -> Result<Pin> {
+        let wheel = self.pip.wheel_for(self.interpreter)?;
+        let sha256 = fetch::sha256_of(&wheel).map_err(|source| Error::io(format!("read {}", wheel.display()), source))?;
+        let pin = Pinned {
+            name: "pip".to_owned(),
+            version: None,
+            source: Source::File { path: wheel.clone(), sha256: Some(sha256.clone()) },
+            requested: false,
+        };
+        let (layer, content) = match self.known(&pin)? {
+            Some(known) => known,
+            None => self.layer(&Fetched { pin: pin.clone(), wheel, sha256 })?,
+        };
+        // A file of ptest's own, which nobody named.
+        Ok(named(&pin, &layer, content, None))
+    }
+
+    fn skeleton(&self) -> Result<LayerId> {
+        let key = format!("skeleton 1 {}", self.interpreter.identity());
+        if let Some((layer, _)) = recipe::known_layer(self.store.database(), &key)?
+            && self.store.layer(&layer)?.is_some()
+        {
+            return Ok(layer);
+        }
+        let staging = self.store.stage()?;
+        skeleton::build(self.interpreter, staging.path(), &self.options.supervision)?;
+        let layer = commit(self.store, staging)?;
+        recipe::know_layer(self.store.database(), &key, &layer, &Content::default())?;
+        Ok(layer)
+    }
+
+    fn context<'c>(&'c self, work_dir: &'c Path) -> Context<'c> {
+        Context {
+            interpreter: self.interpreter,
+            host: self.host,
+            index: &self.asked.index,
+            pip: self.pip,
+            supervision: &self.options.supervision,
+            work_dir,
+            deadline: DEADLINE,
+        }
+    }
+}
+
+/// Skeleton, distributions by name, and what says how they came there, in this order.
+fn assemble(store: &Store, interpreter: &Interpreter, skeleton: LayerId, pins: &mut [Pin]) -> Result<Stack> {
+    pins.sort_by(|left, right| left.name.cmp(&right.name));
+    let mut layers = vec![skeleton];
+    for pin in &*pins {
+        layers.push(layer_of(pin)?);
+    }
+    layers.extend(provenance_layer(store, interpreter, pins)?);
+    Ok(Stack::new(layers))
+}
+
+/// The small layer that says what was asked for itself, and from where.
+fn provenance_layer(store: &Store, interpreter: &Interpreter, pins: &[Pin]) -> Result<Option<LayerId>> {
+    let trees: Vec<PathBuf> = pins.iter().map(|pin| Ok(store.layer_path(&layer_of(pin)?))).collect::<Result<_>>()?;
+    let provenances: Vec<Provenance<'_>> = pins
+        .iter()
+        .zip(&trees)
+        .map(|(pin, tree)| Provenance {
+            tree,
+            dist_info: &pin.dist_info,
+            requested: pin.requested,
+            direct_url: pin.direct_url.as_deref(),
+        })
+        .collect();
+    let staging = store.stage()?;
+    if !provenance::requested_layer(&provenances, &Layout::of(interpreter), staging.path())? {
+        return Ok(None);
+    }
+    commit(store, staging).map(Some)
+}
+
+fn keep(store: &Store, key: &str, stack: Stack, pins: &[Pin], exact: bool) -> Result<(Recipe, Stack)> {
+    let recipe =
+        Recipe { key: key.to_owned(), stack: store.put_stack(&stack)?, exact, resolved_at: Timestamp::now() };
+    recipe::keep(store.database(), &recipe, pins)?;
+    Ok((recipe, stack))
+}
+
+fn commit(store: &Store, staging: Staging) -> Result<LayerId> {
+    let options = CommitOptions {
+        mtimes: Mtimes::FromContent { base: MTIME_BASE },
+        modes: Modes::Normal,
+        ..CommitOptions::default()
+    };
+    Ok(store.commit(staging, options)?.layer.id)
+}
+
+fn named(pin: &Pinned, layer: &LayerId, content: Content, direct_url: Option<String>) -> Pin {
+    Pin {
+        name: normalize(&content.name),
+        version: content.version,
+        layer: layer.to_string(),
+        file: content.file,
+        sha256: content.sha256,
+        requested: pin.requested,
+        editable: match &pin.source {
+            Source::Project { path, editable: true, .. } => Some(path.to_string_lossy().into_owned()),
+            _ => None,
+        },
+        dist_info: content.dist_info,
+        direct_url,
+    }
+}
+
+fn layer_of(pin: &Pin) -> Result<LayerId> {
+    pin.layer.parse().map_err(|source| {
+        Error::new(ErrorKind::Corrupt, format!("`{}` is not a layer", pin.layer)).with_source(source)
+    })
+}
+
+fn directory(work: &Path, name: &str) -> Result<PathBuf> {
+    let path = work.join(name);
+    fs::create_dir(&path).map_err(|source| Error::io(format!("create {}", path.display()), source))?;
+    Ok(path)
+}

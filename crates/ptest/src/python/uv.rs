@@ -1,0 +1,268 @@
+//! uv as an installer.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::command::{Supervision, Tool, ToolOutput};
+use super::environment::tool_environment;
+use super::host::HostEnv;
+use super::installer::{
+    FailureKind, Installer, InstallerError, Resolution, ResolveRequest, Step, presentable, stopped,
+};
+use super::pylock::{self, Choice};
+use super::resolve;
+use super::stage::Stage;
+
+const NAME: &str = "uv";
+/// The oldest uv that writes `pylock.toml`.
+const OLDEST: (u64, u64, u64) = (0, 7, 0);
+const LOCK: &str = "pylock.toml";
+
+/// A uv program that works and is new enough.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uv {
+    /// The program.
+    pub program: PathBuf,
+    version: String,
+}
+
+impl Uv {
+    /// Finds uv: as `PTEST_UV` says, else in `beside` (the directory of the ptest program), else
+    /// on the search path. `None` if there is none that works and is new enough; ask
+    /// [`Uv::at`] for the reason.
+    pub fn find(host: &HostEnv, beside: Option<&Path>, supervision: &Supervision) -> Option<Self> {
+        if let Some(program) = host.var("PTEST_UV") {
+            // Also the way to say that uv is not to be used: `PTEST_UV=none`.
+            return Self::at(&host.absolute(program.as_ref()), host, supervision).ok();
+        }
+        beside
+            .map(Path::to_owned)
+            .into_iter()
+            .chain(host.search_path())
+            .map(|directory| directory.join("uv"))
+            .filter(|program| is_program(program))
+            .find_map(|program| Self::at(&program, host, supervision).ok())
+    }
+
+    /// Takes the uv at `program`, if it works and is new enough.
+    pub fn at(
+        program: &Path,
+        host: &HostEnv,
+        supervision: &Supervision,
+    ) -> Result<Self, InstallerError> {
+        let answer = |reason| InstallerError::Answer {
+            installer: NAME,
+            reason,
+        };
+        let output = Tool::new(program, "/")
+            .arg("--version")
+            .envs(tool_environment(host, []))
+            .deadline(Duration::from_secs(10))
+            .run(supervision)
+            .map_err(|error| stopped(error, NAME, Step::Resolve))?;
+        let text = output.stdout.text();
+        let version = text
+            .strip_prefix("uv ")
+            .and_then(|rest| rest.split_whitespace().next())
+            .filter(|_| output.status.success())
+            .ok_or_else(|| answer(format!("{} does not say its version", program.display())))?;
+        let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        if (next(), next(), next()) < OLDEST {
+            return Err(answer(format!("uv {version} is too old")));
+        }
+        Ok(Self {
+            program: program.to_owned(),
+            version: version.to_owned(),
+        })
+    }
+
+    fn compile(
+        &self,
+        request: &ResolveRequest<'_>,
+        stage: &Stage,
+        offline: bool,
+    ) -> Result<ToolOutput, InstallerError> {
+        let context = &request.context;
+        let variables: Vec<String> = request
+            .requirements
+            .files
+            .iter()
+            .flat_map(|file| file.variables())
+            .collect();
+        let (env, args) = context.index.uv_environment();
+        let mut tool = Tool::new(&self.program, &stage.directory)
+            .args(["pip", "compile", "--format", LOCK, "--output-file", LOCK])
+            .args([
+                "--quiet",
+                "--color",
+                "never",
+                "--no-header",
+                "--no-annotate",
+            ])
+            .args(["--no-python-downloads", "--python"])
+            .arg(&context.interpreter.executable)
+            .args(args)
+            .envs(tool_environment(
+                context.host,
+                variables.iter().map(String::as_str),
+            ))
+            .envs(env)
+            .deadline(context.deadline);
+        if offline {
+            tool = tool.arg("--offline");
+        }
+        tool.arg("--")
+            .args(&stage.files)
+            .run(context.supervision)
+            .map_err(|error| stopped(error, NAME, Step::Resolve))
+    }
+}
+
+impl Installer for Uv {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn resolve(&self, request: &ResolveRequest<'_>) -> Result<Resolution, InstallerError> {
+        if request.requirements.is_empty() {
+            return Ok(Resolution {
+                exact: true,
+                ..Resolution::default()
+            });
+        }
+        let markers = resolve::markers(request, NAME)?;
+        let stage = Stage::new(request.requirements, request.context.work_dir)?;
+        let mut output = None;
+        if request.offline_first {
+            output =
+                Some(self.compile(request, &stage, true)?).filter(|output| output.status.success());
+        }
+        let output = match output {
+            Some(output) => output,
+            None => self.compile(request, &stage, false)?,
+        };
+        if !output.status.success() {
+            let words = output.stderr.text();
+            return Err(InstallerError::Failed {
+                installer: NAME,
+                step: Step::Resolve,
+                subject: None,
+                exit: output.status.code(),
+                kind: kind(&words),
+                words: presentable(
+                    words.trim().strip_prefix("error: ").unwrap_or(words.trim()),
+                    &stage.names(),
+                ),
+            });
+        }
+        let answer = |reason| InstallerError::Answer {
+            installer: NAME,
+            reason,
+        };
+        let text = fs::read_to_string(stage.directory.join(LOCK))
+            .map_err(|error| answer(error.to_string()))?;
+        let hashes = request.requirements.hashes(&markers);
+        let pins = pylock::choose(
+            &text,
+            &Choice {
+                interpreter: request.context.interpreter,
+                markers: &markers,
+                stage: &stage,
+                hashes: &hashes,
+            },
+        )
+        .map_err(answer)?;
+        resolve::complete(pins, request, &markers, NAME)
+    }
+}
+
+/// What uv's words say of the failure. The network is asked first: what cannot be reached is
+/// also reported as not found.
+fn kind(words: &str) -> FailureKind {
+    let says = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
+    if says(&[
+        "error sending request",
+        "Failed to fetch",
+        "network was disabled",
+        "Network connectivity is disabled",
+        "HTTP status",
+        "401 Unauthorized",
+        "403 Forbidden",
+        "dns error",
+        "Git operation failed",
+    ]) {
+        FailureKind::Network
+    } else if says(&["Hash mismatch", "hash mismatch"]) {
+        FailureKind::HashMismatch
+    } else if says(&["build backend", "Failed to build", "build dependencies"]) {
+        FailureKind::BuildFailed
+    } else if says(&[
+        "was not found in the package registry",
+        "there is no version of",
+        "there are no versions of",
+        "has no wheels",
+        "no versions of",
+    ]) {
+        FailureKind::NoSuchRequirement
+    } else if says(&["No solution found", "conflicting"]) {
+        FailureKind::Conflict
+    } else {
+        FailureKind::Other
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_apart() {
+        for (words, expected) in [
+            (
+                "No solution found when resolving dependencies\n cause: Because there is no version of requests==99.99",
+                FailureKind::NoSuchRequirement,
+            ),
+            (
+                "Because x was not found in the package registry and you require x",
+                FailureKind::NoSuchRequirement,
+            ),
+            (
+                "No solution found when resolving dependencies\n cause: Because requests==2.28.1 depends on urllib3>=1.21.1,<1.27 and",
+                FailureKind::Conflict,
+            ),
+            (
+                "Request failed after 3 retries\n cause: Failed to fetch: http://127.0.0.1:9/",
+                FailureKind::Network,
+            ),
+            (
+                "The build backend returned an error",
+                FailureKind::BuildFailed,
+            ),
+            ("what is this", FailureKind::Other),
+        ] {
+            assert_eq!(kind(words), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_uv_is_refused() {
+        let host = HostEnv::default();
+        let supervision = Supervision::default();
+        assert!(Uv::at(Path::new("/bin/true"), &host, &supervision).is_err());
+        assert!(Uv::at(Path::new("/nonexistent"), &host, &supervision).is_err());
+        let none = HostEnv::new([("PTEST_UV".into(), OsString::from("none"))], "/");
+        assert_eq!(Uv::find(&none, None, &supervision), None);
+    }
+}

@@ -4,9 +4,7 @@
 //! are the configuration's.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -120,33 +118,6 @@ impl Network {
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl Home {
-    /// Reads `private`, `host` or a path; a relative path stays one. A path has
-    /// a slash in it, so that a slip in a word does not name a directory.
-    pub fn from_os(text: &OsStr) -> Result<Self, Error> {
-        match text.to_str() {
-            Some("private") => Ok(Self::Private),
-            Some("host") => Ok(Self::Host),
-            _ if text.as_bytes().contains(&b'/') || text == "~" => Ok(Self::Path(text.into())),
-            _ => Err(unknown(
-                "home",
-                &text.to_string_lossy(),
-                "`private`, `host` and paths, with a slash in them",
-            )),
-        }
-    }
-}
-
-impl fmt::Display for Home {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Private => f.write_str("private"),
-            Self::Host => f.write_str("host"),
-            Self::Path(path) => write!(f, "{}", path.display()),
-        }
     }
 }
 

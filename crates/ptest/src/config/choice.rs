@@ -3,7 +3,7 @@
 //! Each is an enum of its own, so that the command line, the files and the readers share one list of words. Not for
 //! what an environment is like: those words are in `settings`.
 
-use std::{fmt, str::FromStr};
+use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::PathBuf, str::FromStr};
 
 /// An enum whose variants are written as words. `WORDS` lists them in the order of declaration.
 macro_rules! choice {
@@ -68,6 +68,40 @@ choice! {
         Always = "always",
         /// Not at all.
         Never = "never",
+    }
+}
+
+/// What commands see as their home directory, as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserHome {
+    /// One of the environment's own.
+    Private,
+    /// The caller's.
+    Host,
+    /// This directory.
+    Path(PathBuf),
+}
+
+impl UserHome {
+    /// Reads the word or path as written; a relative path stays one. A path has a slash in it, so that a slip in a
+    /// word does not make a directory.
+    pub fn from_os(text: &OsStr) -> Result<Self, String> {
+        match text.to_str() {
+            Some("private") => Ok(Self::Private),
+            Some("host") => Ok(Self::Host),
+            _ if text.as_bytes().contains(&b'/') || text == "~" => Ok(Self::Path(text.into())),
+            _ => Err(format!("`{}` is neither `private` nor `host`, and a path has a slash in it", text.display())),
+        }
+    }
+}
+
+impl fmt::Display for UserHome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Private => f.write_str("private"),
+            Self::Host => f.write_str("host"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
     }
 }
 

@@ -7,12 +7,12 @@ use std::{collections::BTreeMap, ffi::OsStr, num::NonZeroU32, path::PathBuf, tim
 use toml_edit::{Item, Value};
 
 use super::{
-    choice::{ColorChoice, InstallerChoice, ProgressChoice},
+    choice::{ColorChoice, InstallerChoice, ProgressChoice, UserHome},
     origin::{Origin, Setting},
     units::Timeout,
     value::{ConfigValue, Context, Invalid},
 };
-use crate::settings::{Home, Network, Profile};
+use crate::settings::{Network, Profile};
 
 macro_rules! keys {
     ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr;)+) => {
@@ -78,7 +78,7 @@ keys! {
     network: Network = Network::Host;
     /// What a command sees as its home directory: an empty one of its own (`private`), the caller's (`host`), or the
     /// one at a path.
-    user_home: Home = Home::Private;
+    user_home: UserHome = UserHome::Private;
     /// How long a command may run. Default: no limit.
     timeout: Option<Timeout> = None;
     /// How long a command has between the request to end (SIGTERM) and the end (SIGKILL).

@@ -12,10 +12,10 @@ use std::{
 use toml_edit::{Array, InlineTable, Item, Value};
 
 use super::{
-    choice::{ColorChoice, InstallerChoice, ProgressChoice},
+    choice::{ColorChoice, InstallerChoice, ProgressChoice, UserHome},
     units::{InvalidUnit, Timeout, format_duration, parse_duration},
 };
-use crate::settings::{Home, Network, Profile};
+use crate::settings::{Network, Profile};
 
 /// A type that a setting can have.
 pub(super) trait ConfigValue: Sized {
@@ -336,7 +336,7 @@ impl ConfigValue for BTreeMap<String, String> {
     }
 }
 
-impl ConfigValue for Home {
+impl ConfigValue for UserHome {
     const EXPECTED: &'static str = "private, host or a path";
 
     fn from_text(text: &OsStr, context: &Context<'_>) -> Result<Self, Invalid> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::*;
-use crate::settings::Home;
+use crate::config::UserHome;
 
 /// A machine of its own: /etc, a home and a project, all below one temporary directory.
 struct Machine {
@@ -279,7 +279,7 @@ fn relative_paths_start_from_the_file_or_from_the_working_directory() {
     );
     assert_eq!(
         *config.user_home,
-        Home::Path(machine.path("project/deep/down/home"))
+        UserHome::Path(machine.path("project/deep/down/home"))
     );
 }
 

@@ -7,7 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use ptest::config::ColorChoice;
 
 use crate::{
-    commands::{completions, config, man, reference},
+    commands::{
+        activate, completions, config, create, deactivate, doctor, exec, install, list, man,
+        packages, reference, remove, run, shell, status, uninstall, upgrade, verify,
+    },
     options::Format,
 };
 
@@ -62,6 +65,21 @@ pub(crate) struct GlobalOptions {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Run(run::Arguments),
+    Create(create::Arguments),
+    Exec(exec::Arguments),
+    Shell(shell::Arguments),
+    Install(install::Arguments),
+    Uninstall(uninstall::Arguments),
+    Upgrade(upgrade::Arguments),
+    Packages(packages::Arguments),
+    Verify(verify::Arguments),
+    List(list::Arguments),
+    Status(status::Arguments),
+    Activate(activate::Arguments),
+    Deactivate(deactivate::Arguments),
+    Remove(remove::Arguments),
+    Doctor(doctor::Arguments),
     Config(config::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -73,8 +91,25 @@ impl Command {
     /// How the command reports, so that an error is reported in the same way.
     pub(crate) fn format(&self) -> Format {
         match self {
+            Self::Create(arguments) => arguments.format(),
+            Self::Install(arguments) => arguments.format(),
+            Self::Uninstall(arguments) => arguments.format(),
+            Self::Upgrade(arguments) => arguments.format(),
+            Self::Packages(arguments) => arguments.format(),
+            Self::Verify(arguments) => arguments.format(),
+            Self::List(arguments) => arguments.format(),
+            Self::Status(arguments) => arguments.format(),
+            Self::Activate(arguments) => arguments.format(),
+            Self::Deactivate(arguments) => arguments.format(),
+            Self::Remove(arguments) => arguments.format(),
+            Self::Doctor(arguments) => arguments.format(),
             Self::Config(arguments) => arguments.format(),
-            Self::Completions(_) | Self::Man(_) | Self::Reference(_) => Format::Text,
+            Self::Run(_)
+            | Self::Exec(_)
+            | Self::Shell(_)
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::Reference(_) => Format::Text,
         }
     }
 }

@@ -1,15 +1,24 @@
 //! What a command works with: the host, the configuration, the store. Each is made when a command first asks for it,
 //! so that `ptest config path` works where the configuration is broken, and help where there is no store.
 
-use std::path::PathBuf;
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
-use ptest::config::{Config, Origin};
+use ptest::{
+    Environment, OpenOptions, Provision, Ptest,
+    config::{Config, Origin},
+    python::{Cancel, Supervision},
+};
 
-use crate::{cli::GlobalOptions, error::CliError, host::Host, ui::Ui};
+use crate::{cli::GlobalOptions, error::CliError, host::Host, signals::Signals, ui::Ui};
 
 pub(crate) struct Context {
     host: Host,
     home: Option<PathBuf>,
+    /// Stops the tools that making something runs.
+    cancel: Cancel,
 }
 
 impl Context {
@@ -18,7 +27,11 @@ impl Context {
             .ptest_home
             .as_deref()
             .map(|home| host.absolute(home));
-        Self { host, home }
+        Self {
+            host,
+            home,
+            cancel: Cancel::default(),
+        }
     }
 
     pub(crate) fn host(&self) -> &Host {
@@ -37,5 +50,43 @@ impl Context {
             ui.warning(warning);
         }
         Ok((config, ui))
+    }
+
+    /// From now on a signal stops what the store opened here is making.
+    pub(crate) fn stop_making_on_signals(&self) -> Result<Signals, CliError> {
+        Signals::stop_making(self.cancel.clone()).map_err(|source| CliError::Process {
+            what: "take signals",
+            source,
+        })
+    }
+
+    /// Opens the store. With `refresh` versions are chosen anew, whatever is known.
+    pub(crate) fn open(&self, config: &Config, refresh: bool) -> Result<Ptest, CliError> {
+        let home = config.home.as_ref().cloned().ok_or(CliError::NoStore)?;
+        Ok(Ptest::open(OpenOptions {
+            home,
+            host: self.host.library(),
+            provision: Provision {
+                installer: *config.installer,
+                program_directory: self
+                    .host
+                    .program
+                    .as_deref()
+                    .and_then(Path::parent)
+                    .map(Path::to_owned),
+                resolve_lifetime: *config.resolve_ttl,
+                refresh,
+                supervision: Supervision {
+                    cancel: self.cancel.clone(),
+                    ..Supervision::default()
+                },
+            },
+        })?)
+    }
+
+    /// The environment of a name or id of the command line.
+    pub(crate) fn find(&self, store: &Ptest, label: &OsStr) -> Result<Environment, CliError> {
+        // What is not UTF-8 is the name of nothing; the replacement shows where.
+        Ok(store.find(&label.to_string_lossy())?)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, io};
 
-use ptest::config::ConfigError;
+use ptest::{ErrorKind, config::ConfigError};
 use thiserror::Error;
 
 use crate::exit_code::Exit;
@@ -10,12 +10,30 @@ use crate::exit_code::Exit;
 /// The error of a command.
 #[derive(Debug, Error)]
 pub(crate) enum CliError {
+    /// The library failed.
+    #[error(transparent)]
+    Ptest(#[from] ptest::Error),
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Nobody says where the store is.
+    #[error("the store has no place")]
+    NoStore,
+    /// The caller has no home directory to share.
+    #[error("there is no home directory to share")]
+    NoHome,
+    /// The directory that the caller stands in is gone.
+    #[error("the working directory has been deleted")]
+    NoWorkingDirectory,
     /// Standard output cannot be written.
     #[error("cannot write standard output")]
     Output(#[source] io::Error),
+    /// Something of this process cannot be set up.
+    #[error("cannot {what}")]
+    Process {
+        what: &'static str,
+        source: io::Error,
+    },
     /// A file that the user asked for cannot be written.
     #[error("cannot write {what}")]
     Write { what: String, source: io::Error },
@@ -25,41 +43,79 @@ pub(crate) enum CliError {
         message: String,
         hint: Option<&'static str>,
     },
+    /// A signal asked ptest to end while it was making something, which has been undone.
+    #[error("interrupted; what was begun has been undone")]
+    Interrupted { signal: i32 },
 }
 
 impl CliError {
-    /// A word for programs that read the error.
-    pub(crate) fn kind(&self) -> &'static str {
+    /// What kind of thing went wrong: the library's word for it.
+    pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::Config(_) => "config",
-            Self::Output(_) => "output",
-            Self::Write { .. } => "write",
-            Self::Usage { .. } => "usage",
+            Self::Ptest(error) => error.kind(),
+            Self::Config(_) | Self::NoStore | Self::NoHome | Self::Usage { .. } => {
+                ErrorKind::InvalidInput
+            }
+            Self::NoWorkingDirectory => ErrorKind::NotFound,
+            Self::Output(_)
+            | Self::Process { .. }
+            | Self::Write { .. }
+            | Self::Interrupted { .. } => ErrorKind::Unexpected,
         }
     }
 
     /// What the user can do about it.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
+            Self::Ptest(error) => error.hint().map(str::to_owned),
             Self::Config(error) => error.hint(),
+            Self::NoStore => {
+                Some("set PTEST_HOME, XDG_DATA_HOME or HOME to an absolute path".to_owned())
+            }
+            Self::NoHome => Some("set HOME to an absolute path".to_owned()),
+            Self::NoWorkingDirectory => Some("change to a directory that exists".to_owned()),
             Self::Usage { hint, .. } => hint.map(str::to_owned),
-            Self::Output(_) | Self::Write { .. } => None,
+            Self::Output(_)
+            | Self::Process { .. }
+            | Self::Write { .. }
+            | Self::Interrupted { .. } => None,
         }
     }
 
     /// The words of the tool that failed.
-    pub(crate) fn output(&self) -> Option<String> {
+    pub(crate) fn output(&self) -> Option<&str> {
         match self {
-            Self::Config(_) | Self::Output(_) | Self::Write { .. } | Self::Usage { .. } => None,
+            Self::Ptest(error) => error.output(),
+            Self::Config(_)
+            | Self::NoStore
+            | Self::NoHome
+            | Self::NoWorkingDirectory
+            | Self::Output(_)
+            | Self::Process { .. }
+            | Self::Write { .. }
+            | Self::Usage { .. }
+            | Self::Interrupted { .. } => None,
         }
     }
 
     /// What the program ends with.
     pub(crate) fn exit(&self) -> Exit {
         match self {
+            Self::Ptest(error) => match error.kind() {
+                ErrorKind::CommandNotFound => Exit::NotFound,
+                ErrorKind::CommandNotExecutable => Exit::NotExecutable,
+                _ => Exit::Failed,
+            },
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::BrokenPipe,
             Self::Usage { .. } => Exit::Usage,
-            Self::Config(_) | Self::Output(_) | Self::Write { .. } => Exit::Failed,
+            Self::Interrupted { signal } => Exit::Signal(*signal),
+            Self::Config(_)
+            | Self::NoStore
+            | Self::NoHome
+            | Self::NoWorkingDirectory
+            | Self::Output(_)
+            | Self::Process { .. }
+            | Self::Write { .. } => Exit::Failed,
         }
     }
 
@@ -77,5 +133,33 @@ impl CliError {
             next = StdError::source(cause);
         }
         causes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_command_that_cannot_be_started_has_codes_of_its_own() {
+        for kind in ErrorKind::ALL {
+            let expected = match kind {
+                ErrorKind::CommandNotFound => 127,
+                ErrorKind::CommandNotExecutable => 126,
+                _ => 125,
+            };
+            assert_eq!(
+                CliError::from(ptest::Error::new(kind, "x")).exit().number(),
+                expected,
+                "{kind}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let inner = io::Error::other("no space");
+        let error = CliError::Output(io::Error::other(ptest::Error::io("write x", inner)));
+        assert_eq!(error.causes(), ["failed to write x", "no space"]);
     }
 }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ptest::config::Sources;
+use ptest::{config::Sources, python::HostEnv};
 
 /// The caller's surroundings.
 #[derive(Clone, Debug)]
@@ -59,6 +59,21 @@ impl Host {
             .get(OsStr::new(name))
             .map(OsString::as_os_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// The caller's home directory.
+    pub(crate) fn home(&self) -> Option<&Path> {
+        self.variable("HOME")
+            .map(Path::new)
+            .filter(|home| home.is_absolute())
+    }
+
+    /// What the library is told. Commands that need the working directory ask for it before.
+    pub(crate) fn library(&self) -> HostEnv {
+        HostEnv::new(
+            self.variables.clone(),
+            self.working_directory.clone().unwrap_or_else(|| "/".into()),
+        )
     }
 
     /// The sources of the configuration.

@@ -7,11 +7,15 @@ mod cli;
 mod commands;
 mod context;
 mod error;
+mod execute;
 pub mod exit_code;
 mod host;
 mod json;
 mod options;
+mod progress;
 mod reference;
+mod signals;
+mod spec;
 mod table;
 mod ui;
 
@@ -35,8 +39,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: Host) -> ExitCode {
     };
     let ui = Ui::new(&host, &cli.global);
     let format = cli.command.format();
-    let mut context = Context::new(host, &cli.global);
-    let exit = match commands::run(&ui, &mut context, cli.command) {
+    let context = Context::new(host, &cli.global);
+    let exit = match commands::run(&ui, &context, cli.command) {
         Ok(exit) => exit,
         Err(error) => ui.failure(&error, format),
     };

@@ -1,10 +1,22 @@
 //! Options that several commands share, and how single values are read.
 
-use std::{error::Error, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    ffi::{OsStr, OsString},
+    num::NonZeroU32,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{
     Args, ValueEnum,
-    builder::{PossibleValuesParser, TypedValueParser},
+    builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser},
+};
+use ptest::{
+    config::{Timeout, UserHome, parse_duration},
+    settings::{Network, Profile},
 };
 
 /// How a command reports.
@@ -25,10 +37,120 @@ pub(crate) struct ReportOptions {
     pub(crate) format: Format,
 }
 
+/// What an environment is to be like: the options of `run` and `create`.
+#[derive(Args, Debug)]
+pub(crate) struct EnvironmentOptions {
+    /// Which Python: a version (3.12), a range (>=3.10), a name (python3.11) or a path.
+    #[arg(long, short, value_name = "PYTHON")]
+    pub(crate) python: Option<String>,
+
+    /// Install this: a requirement, a URL, or the path of a project or wheel.
+    #[arg(long, value_name = "REQUIREMENT")]
+    pub(crate) with: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) files: FileOptions,
+
+    /// Leave pip out.
+    #[arg(long)]
+    pub(crate) no_pip: bool,
+
+    /// Which engine runs the environment [default: virtualenv].
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) engine: Option<String>,
+
+    /// How far it is kept apart from the machine [default: the strongest there is].
+    #[arg(long, value_name = "PROFILE", value_parser = words::<Profile>(Profile::WORDS))]
+    pub(crate) profile: Option<Profile>,
+
+    /// What network commands see [default: host].
+    #[arg(long, value_name = "NETWORK", value_parser = words::<Network>(Network::WORDS))]
+    pub(crate) network: Option<Network>,
+
+    /// What commands see as their home directory: `private`, `host` or a path [default: private].
+    #[arg(long, value_name = "HOME", value_parser = OsStringValueParser::new().try_map(|text| UserHome::from_os(&text)))]
+    pub(crate) home: Option<UserHome>,
+
+    /// Let commands write this path outside the project.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) write: Vec<PathBuf>,
+
+    /// Let commands read this path though it lies where the environment has files of its own (such as /tmp).
+    #[arg(long, value_name = "PATH")]
+    pub(crate) read: Vec<PathBuf>,
+
+    /// Pass this variable of yours on.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pass: Vec<String>,
+
+    /// How many processes and threads it may have [default: no limit].
+    #[arg(long, value_name = "N")]
+    pub(crate) pids: Option<NonZeroU32>,
+
+    /// Choose versions anew, whatever is known.
+    #[arg(long)]
+    pub(crate) refresh: bool,
+}
+
+/// Files and directories that say what is to be installed: the options of `run`, `create` and `install`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct FileOptions {
+    /// Install what this requirements file lists.
+    #[arg(long = "requirements", short = 'r', value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Install this project so that its source tree is what is imported; writes into the project.
+    #[arg(long = "editable", short = 'e', value_name = "DIR")]
+    pub(crate) editables: Vec<String>,
+
+    /// Keep versions within this constraints file.
+    #[arg(long = "constraint", short = 'c', value_name = "FILE")]
+    pub(crate) constraints: Vec<PathBuf>,
+}
+
+/// How one command runs: the options of `run`, `exec` and `shell`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct CommandOptions {
+    /// Set a variable for the command.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(|text| pair(&text)))]
+    pub(crate) env: Vec<(OsString, OsString)>,
+}
+
+/// How long one command may take: the options of `run` and `exec`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct TimeOptions {
+    /// End the command after this time, such as 90s or 1h [default: no limit].
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<Timeout>,
+
+    /// How long the command has between SIGTERM and SIGKILL when it is ended [default: 10s].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) grace: Option<Duration>,
+}
+
 /// Reads one of a list of words, which help and completions show.
 pub(crate) fn words<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
     T: FromStr<Err: Into<Box<dyn Error + Send + Sync>>> + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(words).try_map(|word| word.parse::<T>())
+}
+
+/// Later options for the same variable win.
+pub(crate) fn variables(pairs: &[(OsString, OsString)]) -> BTreeMap<OsString, OsString> {
+    pairs.iter().cloned().collect()
+}
+
+fn pair(text: &OsStr) -> Result<(OsString, OsString), String> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let bytes = text.as_bytes();
+    match bytes.iter().position(|byte| *byte == b'=') {
+        Some(0) => Err("the name before `=` is empty".to_owned()),
+        Some(end) => Ok((
+            OsStr::from_bytes(&bytes[..end]).into(),
+            OsStr::from_bytes(&bytes[end + 1..]).into(),
+        )),
+        None => Err("there is no `=`; `--pass NAME` passes a variable of yours on".to_owned()),
+    }
 }

@@ -15,7 +15,7 @@ use crate::{
     error::CliError,
     exit_code::Exit,
     host::Host,
-    json::{self, ErrorDto, ErrorReport, Report},
+    json::{self, ErrorReport, Report},
     options::Format,
 };
 
@@ -144,45 +144,45 @@ impl Ui {
         }
     }
 
-    /// What failed, why (each cause once) and what to do, each on a line of its own. Under `--format json` also an
-    /// object on stdout, so that a program that reads it always gets one. A broken pipe ends quietly.
+    /// Tells a failure and gives what the program ends with. Under `--format json` there is also an object on stdout, so
+    /// that a program that reads it always gets one. A broken pipe ends quietly.
     pub(crate) fn failure(&self, error: &CliError, format: Format) -> Exit {
         let exit = error.exit();
         if exit == Exit::BrokenPipe {
             return exit;
         }
-        let (causes, hint) = (error.causes(), error.hint());
+        self.explain(error);
+        if format == Format::Json {
+            // The exit code says that it failed, whether or not anybody reads this.
+            let _ = self.json(&ErrorReport {
+                error: error.into(),
+            });
+        }
+        exit
+    }
+
+    /// What failed, why (each cause once), in whose words, and what to do, each on lines of its own.
+    pub(crate) fn explain(&self, error: &CliError) {
         let mut text = format!(
             "{} {}\n",
             self.paint(ERROR, "error:"),
             indent(&error.to_string())
         );
-        for cause in &causes {
-            text += &format!("  {} {}\n", self.paint(ERROR, "because:"), indent(cause));
+        for cause in error.causes() {
+            text += &format!("  {} {}\n", self.paint(ERROR, "because:"), indent(&cause));
         }
-        if let Some(output) = error.output() {
-            text += &format!("{}\n", quote(&output));
+        for line in error.output().unwrap_or_default().trim_end().lines() {
+            text += &format!("  | {line}\n");
         }
-        if let Some(hint) = &hint {
-            text += &format!("{} {}\n", self.paint(HINT, "hint:"), indent(hint));
+        if let Some(hint) = error.hint() {
+            text += &format!("{} {}\n", self.paint(HINT, "hint:"), indent(&hint));
         }
         self.people(&text);
-        if format == Format::Json {
-            let (kind, message, output) =
-                (error.kind().to_owned(), error.to_string(), error.output());
-            let report = ErrorReport {
-                error: ErrorDto {
-                    kind,
-                    message,
-                    causes,
-                    hint,
-                    output,
-                },
-            };
-            // The exit code says that it failed, whether or not anybody reads this.
-            let _ = self.json(&report);
-        }
-        exit
+    }
+
+    /// An error in one sentence.
+    pub(crate) fn error(&self, text: impl Display) {
+        self.people(&format!("{} {text}\n", self.paint(ERROR, "error:")));
     }
 
     /// Help, version or a usage error, as the argument parser words it.
@@ -233,15 +233,6 @@ impl Ui {
             ColorChoice::Auto => !self.no_color && (self.force_color || is_terminal),
         }
     }
-}
-
-/// The words of another program, apart from ours.
-fn quote(text: &str) -> String {
-    text.trim_end()
-        .lines()
-        .map(|line| format!("  | {line}"))
-        .collect::<Vec<_>>()
-        .join("\n")
 }
 
 /// Lines after the first stand under the first one's text.

@@ -85,6 +85,9 @@ pub struct Settings {
 }
 
 impl Profile {
+    /// Every word that is understood.
+    pub const WORDS: &'static [&'static str] = &["none", "standard"];
+
     /// The word used on the command line and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -95,6 +98,24 @@ impl Profile {
 }
 
 impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Network {
+    /// Every word that is understood.
+    pub const WORDS: &'static [&'static str] = &["host"];
+
+    /// The word used on the command line and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+        }
+    }
+}
+
+impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

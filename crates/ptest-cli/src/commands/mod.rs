@@ -1,18 +1,49 @@
 //! One file for each command: its arguments first, then what it does.
 
+pub(crate) mod activate;
+mod changes;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod create;
+pub(crate) mod deactivate;
+pub(crate) mod doctor;
+pub(crate) mod exec;
+pub(crate) mod install;
+pub(crate) mod list;
 pub(crate) mod man;
+pub(crate) mod packages;
 pub(crate) mod reference;
+pub(crate) mod remove;
+pub(crate) mod run;
+pub(crate) mod shell;
+pub(crate) mod status;
+pub(crate) mod uninstall;
+pub(crate) mod upgrade;
+pub(crate) mod verify;
 
 use crate::{cli::Command, context::Context, error::CliError, exit_code::Exit, ui::Ui};
 
 /// Runs a command.
-pub(crate) fn run(ui: &Ui, context: &mut Context, command: Command) -> Result<Exit, CliError> {
+pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, CliError> {
     match command {
+        Command::Run(arguments) => run::run(ui, context, arguments),
+        Command::Create(arguments) => create::run(ui, context, arguments),
+        Command::Exec(arguments) => exec::run(ui, context, arguments),
+        Command::Shell(arguments) => shell::run(ui, context, arguments),
+        Command::Install(arguments) => install::run(ui, context, arguments),
+        Command::Uninstall(arguments) => uninstall::run(ui, context, arguments),
+        Command::Upgrade(arguments) => upgrade::run(ui, context, arguments),
+        Command::Packages(arguments) => packages::run(ui, context, arguments),
+        Command::Verify(arguments) => verify::run(ui, context, arguments),
+        Command::List(arguments) => list::run(ui, context, arguments),
+        Command::Status(arguments) => status::run(ui, context, arguments),
+        Command::Activate(arguments) => activate::run(ui, context, arguments),
+        Command::Deactivate(arguments) => deactivate::run(ui, context, arguments),
+        Command::Remove(arguments) => remove::run(ui, context, arguments),
+        Command::Doctor(arguments) => doctor::run(ui, context, arguments),
         Command::Config(arguments) => config::run(ui, context, arguments),
-        Command::Completions(arguments) => completions::run(ui, arguments),
         Command::Man(arguments) => man::run(ui, context, arguments),
+        Command::Completions(arguments) => completions::run(ui, arguments),
         Command::Reference(arguments) => reference::run(ui, arguments),
     }
 }

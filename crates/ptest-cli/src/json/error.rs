@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Report;
+use crate::error::CliError;
 
 /// What a reporting command writes to stdout in place of its report if it fails under `--format json`. The same goes
 /// to stderr, for people.
@@ -14,33 +15,54 @@ pub(crate) struct ErrorReport {
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorDto {
     /// What kind of thing went wrong, for programs to branch on.
-    pub(crate) kind: String,
-    pub(crate) message: String,
+    kind: String,
+    message: String,
     /// Why, outermost first.
-    pub(crate) causes: Vec<String>,
-    pub(crate) hint: Option<String>,
+    causes: Vec<String>,
+    hint: Option<String>,
     /// The words of the tool that failed.
-    pub(crate) output: Option<String>,
+    output: Option<String>,
 }
 
-impl Report for ErrorReport {
-    const NAME: &'static str = "ptest.error";
+impl From<&CliError> for ErrorDto {
+    fn from(error: &CliError) -> Self {
+        Self {
+            kind: error.kind().to_string(),
+            message: error.to_string(),
+            causes: error.causes(),
+            hint: error.hint(),
+            output: error.output().map(str::to_owned),
+        }
+    }
+}
 
-    fn samples() -> Vec<Self> {
-        let empty = ErrorDto {
+impl ErrorDto {
+    pub(super) fn samples() -> Vec<Self> {
+        let bare = Self {
             kind: "not_found".to_owned(),
             message: "there is no environment `web`".to_owned(),
             causes: Vec::new(),
             hint: None,
             output: None,
         };
-        let full = ErrorDto {
+        let full = Self {
             kind: "resolution".to_owned(),
             message: "no versions satisfy the requirements".to_owned(),
             causes: vec!["the installer failed".to_owned()],
             hint: Some("try another version".to_owned()),
             output: Some("No matching distribution found".to_owned()),
         };
-        vec![Self { error: empty }, Self { error: full }]
+        vec![bare, full]
+    }
+}
+
+impl Report for ErrorReport {
+    const NAME: &'static str = "ptest.error";
+
+    fn samples() -> Vec<Self> {
+        ErrorDto::samples()
+            .into_iter()
+            .map(|error| Self { error })
+            .collect()
     }
 }

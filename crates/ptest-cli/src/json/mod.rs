@@ -5,14 +5,19 @@
 //! one that goes, or changes its meaning or type, makes a new one. Times are RFC 3339, sizes bytes, durations seconds.
 
 mod config;
+mod environment;
 mod error;
+mod packages;
 mod schema;
 
 use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use config::{ConfigPathsReport, ConfigReport};
-pub(crate) use error::{ErrorDto, ErrorReport};
+pub(crate) use environment::{EnvironmentReport, EnvironmentsReport, RemovedReport};
+use error::ErrorDto;
+pub(crate) use error::ErrorReport;
+pub(crate) use packages::{ChangesReport, PackagesReport};
 
 /// A report: what one command writes.
 pub(crate) trait Report: Serialize + Sized {

@@ -7,6 +7,8 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -115,12 +117,34 @@ impl TestContext {
         self.outcome(child.wait_with_output().unwrap())
     }
 
+    /// Fails the test if there is an environment, or if the store holds a file of one.
+    pub(crate) fn assert_nothing_is_left(&self) {
+        let report = self.run(["list", "--format", "json"]).success().json();
+        assert_eq!(report["environments"], serde_json::json!([]));
+        for directory in ["envs", "staging"] {
+            let left: Vec<_> = fs::read_dir(self.path("store").join(directory))
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+
     /// What a finished program gave.
     pub(crate) fn outcome(&self, output: Output) -> Outcome {
         Outcome {
             output,
             root: self.root.path().to_str().unwrap().to_owned(),
         }
+    }
+}
+
+/// Waits until something is so; fails the test if it never is.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}: never");
+        thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -3,4 +3,8 @@
 mod config;
 mod context;
 mod edges;
+mod environments;
+mod packages;
 mod reference;
+mod run;
+mod wheel;

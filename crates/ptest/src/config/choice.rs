@@ -1,6 +1,7 @@
-//! Settings that take one of a few words.
+//! Settings of the program that take one of a few words.
 //!
-//! Each is an enum of its own, so that the command line, the files and the readers share one list of words.
+//! Each is an enum of its own, so that the command line, the files and the readers share one list of words. Not for
+//! what an environment is like: those words are in `settings`.
 
 use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, path::PathBuf, str::FromStr};
 
@@ -37,32 +38,6 @@ macro_rules! choice {
 }
 
 choice! {
-    /// Which engine runs an environment.
-    EngineChoice {
-        /// Python virtual environments on this machine.
-        Virtualenv = "virtualenv",
-    }
-}
-
-choice! {
-    /// How far an environment is kept apart from the machine.
-    ProfileChoice {
-        /// Own process group and clean variables only.
-        None = "none",
-        /// Own namespaces; the machine's files read-only, the project writable.
-        Standard = "standard",
-    }
-}
-
-choice! {
-    /// What network a command sees.
-    NetworkChoice {
-        /// The machine's network as it is.
-        Host = "host",
-    }
-}
-
-choice! {
     /// Which program resolves and builds distributions.
     InstallerChoice {
         /// uv where it is found, else pip.
@@ -96,10 +71,10 @@ choice! {
     }
 }
 
-/// What a command sees as its home directory.
+/// What commands see as their home directory, as it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserHome {
-    /// An empty one of its own, gone with the environment.
+    /// One of the environment's own.
     Private,
     /// The caller's.
     Host,
@@ -115,10 +90,7 @@ impl UserHome {
             Some("private") => Ok(Self::Private),
             Some("host") => Ok(Self::Host),
             _ if text.as_bytes().contains(&b'/') || text == "~" => Ok(Self::Path(text.into())),
-            _ => Err(format!(
-                "`{}` is neither `private` nor `host`, and a path has a slash in it",
-                text.display()
-            )),
+            _ => Err(format!("`{}` is neither `private` nor `host`, and a path has a slash in it", text.display())),
         }
     }
 }

@@ -7,14 +7,12 @@ use std::{collections::BTreeMap, ffi::OsStr, num::NonZeroU32, path::PathBuf, tim
 use toml_edit::{Item, Value};
 
 use super::{
-    choice::{
-        ColorChoice, EngineChoice, InstallerChoice, NetworkChoice, ProfileChoice, ProgressChoice,
-        UserHome,
-    },
+    choice::{ColorChoice, InstallerChoice, ProgressChoice, UserHome},
     origin::{Origin, Setting},
     units::Timeout,
     value::{ConfigValue, Context, Invalid},
 };
+use crate::settings::{Network, Profile};
 
 macro_rules! keys {
     ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr;)+) => {
@@ -73,11 +71,11 @@ keys! {
     /// `python3` on PATH.
     python: Option<String> = None;
     /// Which engine runs an environment.
-    engine: EngineChoice = EngineChoice::Virtualenv;
-    /// How far an environment is kept apart from the machine.
-    profile: ProfileChoice = ProfileChoice::Standard;
+    engine: String = "virtualenv".to_owned();
+    /// How far an environment is kept apart from the machine. Default: the strongest there is.
+    profile: Option<Profile> = None;
     /// What network a command sees.
-    network: NetworkChoice = NetworkChoice::Host;
+    network: Network = Network::Host;
     /// What a command sees as its home directory: an empty one of its own (`private`), the caller's (`host`), or the
     /// one at a path.
     user_home: UserHome = UserHome::Private;

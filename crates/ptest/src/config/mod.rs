@@ -20,10 +20,7 @@ mod toml_file;
 mod units;
 mod value;
 
-pub use choice::{
-    ColorChoice, EngineChoice, InstallerChoice, NetworkChoice, ProfileChoice, ProgressChoice,
-    UserHome,
-};
+pub use choice::{ColorChoice, InstallerChoice, ProgressChoice, UserHome};
 pub use edit::set;
 pub use error::{ConfigError, Place};
 pub use keys::{Config, KEYS, Key, Row};

@@ -12,12 +12,10 @@ use std::{
 use toml_edit::{Array, InlineTable, Item, Value};
 
 use super::{
-    choice::{
-        ColorChoice, EngineChoice, InstallerChoice, NetworkChoice, ProfileChoice, ProgressChoice,
-        UserHome,
-    },
+    choice::{ColorChoice, InstallerChoice, ProgressChoice, UserHome},
     units::{InvalidUnit, Timeout, format_duration, parse_duration},
 };
+use crate::settings::{Network, Profile};
 
 /// A type that a setting can have.
 pub(super) trait ConfigValue: Sized {
@@ -375,9 +373,8 @@ macro_rules! words {
 }
 
 words! {
-    EngineChoice: "virtualenv",
-    ProfileChoice: "none or standard",
-    NetworkChoice: "host",
+    Profile: "none or standard",
+    Network: "host",
     InstallerChoice: "auto, uv or pip",
     ProgressChoice: "auto or never",
     ColorChoice: "auto, always or never",

@@ -1,0 +1,63 @@
+//! `ptest list`: which environments there are.
+
+use clap::Args;
+
+use crate::{
+    context::Context,
+    error::CliError,
+    exit_code::Exit,
+    json::EnvironmentsReport,
+    options::{Format, ReportOptions},
+    table,
+    ui::Ui,
+};
+
+/// Show which environments there are.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    report: ReportOptions,
+}
+
+impl Arguments {
+    pub(crate) fn format(&self) -> Format {
+        self.report.format
+    }
+}
+
+pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
+    let (config, ui) = context.config(ui)?;
+    let store = context.open(&config, false)?;
+    if arguments.report.format == Format::Json {
+        let statuses = store
+            .environments()?
+            .iter()
+            .map(|environment| environment.status())
+            .collect::<Result<_, _>>()?;
+        ui.json(&EnvironmentsReport::new(statuses))?;
+        return Ok(Exit::Success);
+    }
+    let records = store.records()?;
+    if records.is_empty() {
+        ui.note("there is no environment");
+        return Ok(Exit::Success);
+    }
+    let rows: Vec<Vec<String>> = records
+        .iter()
+        .map(|record| {
+            vec![
+                record.label().to_owned(),
+                record.state.to_string(),
+                record.python.version.clone(),
+                record.engine.clone(),
+                record.owner.as_str().to_owned(),
+                record.created_at.to_string(),
+            ]
+        })
+        .collect();
+    ui.data(table::render(
+        &["NAME", "STATE", "PYTHON", "ENGINE", "OWNER", "CREATED"],
+        &rows,
+    ))?;
+    Ok(Exit::Success)
+}

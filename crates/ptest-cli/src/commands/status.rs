@@ -1,0 +1,101 @@
+//! `ptest status`: all that is known of one environment.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use ptest::{
+    config::{format_bytes, format_duration},
+    environment::{Record, Status},
+};
+
+use crate::{
+    context::Context,
+    error::CliError,
+    exit_code::Exit,
+    json::EnvironmentReport,
+    options::{Format, ReportOptions},
+    ui::Ui,
+};
+
+/// Show what an environment is and does.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// The environment's name or id.
+    name: OsString,
+
+    #[command(flatten)]
+    report: ReportOptions,
+}
+
+impl Arguments {
+    pub(crate) fn format(&self) -> Format {
+        self.report.format
+    }
+}
+
+pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
+    let (config, ui) = context.config(ui)?;
+    let store = context.open(&config, false)?;
+    let status = context.find(&store, &arguments.name)?.status()?;
+    if arguments.report.format == Format::Json {
+        ui.json(&EnvironmentReport::from(status))?;
+    } else {
+        ui.data(text(&status))?;
+    }
+    Ok(Exit::Success)
+}
+
+fn text(status: &Status) -> String {
+    let Status { record, usage } = status;
+    let Record {
+        id,
+        engine,
+        state,
+        python,
+        settings,
+        achieved,
+        error,
+        created_at,
+        ..
+    } = record;
+    let asked = settings
+        .profile
+        .map_or("the strongest there is", |profile| profile.as_str());
+    let profile = match achieved {
+        Some(achieved) => format!("{} (asked for: {asked})", achieved.profile),
+        None => asked.to_owned(),
+    };
+    let mut lines = vec![
+        ("name", record.label().to_owned()),
+        ("id", id.to_string()),
+        ("state", state.to_string()),
+        (
+            "python",
+            format!(
+                "{} {} ({})",
+                python.implementation,
+                python.version,
+                python.executable.display()
+            ),
+        ),
+        ("engine", engine.clone()),
+        ("profile", profile),
+        ("project", settings.project.root.display().to_string()),
+        ("owner", record.owner.as_str().to_owned()),
+        ("created", created_at.to_string()),
+        ("processes", usage.processes.to_string()),
+        ("cpu", format_duration(usage.cpu)),
+        ("memory", format_bytes(usage.memory)),
+    ];
+    lines.extend(error.iter().map(|error| ("error", error.clone())));
+    lines.extend(
+        achieved
+            .iter()
+            .flat_map(|achieved| &achieved.degraded)
+            .map(|what| ("degraded", what.clone())),
+    );
+    lines
+        .into_iter()
+        .map(|(name, value)| format!("{:<10} {value}\n", format!("{name}:")))
+        .collect()
+}

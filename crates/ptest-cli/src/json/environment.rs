@@ -1,0 +1,225 @@
+//! Reports of environments.
+
+use ptest::environment::{Record, Status};
+use serde::Serialize;
+
+use super::{ErrorDto, Report};
+use crate::error::CliError;
+
+/// What `list` writes.
+#[derive(Debug, Serialize)]
+pub(crate) struct EnvironmentsReport {
+    environments: Vec<EnvironmentDto>,
+}
+
+/// What `create`, `status`, `activate` and `deactivate` write.
+#[derive(Debug, Serialize)]
+pub(crate) struct EnvironmentReport {
+    environment: EnvironmentDto,
+}
+
+/// An environment.
+#[derive(Debug, Serialize)]
+struct EnvironmentDto {
+    id: String,
+    /// Null for one that has only its id.
+    name: Option<String>,
+    engine: String,
+    state: &'static str,
+    /// Where it sees itself.
+    path: String,
+    /// The version of its Python.
+    python: String,
+    /// The base interpreter on this machine.
+    interpreter: String,
+    /// The profile that holds, or the one asked for of an environment that was never active; null for the strongest
+    /// that there is.
+    profile: Option<&'static str>,
+    /// `process` or `detached`.
+    owner: &'static str,
+    project: String,
+    created_at: String,
+    activated_at: Option<String>,
+    deactivated_at: Option<String>,
+    /// Ports that it holds.
+    ports: Vec<u16>,
+    usage: UsageDto,
+    /// What of the settings had to be given up, each a sentence for people.
+    degraded: Vec<String>,
+    /// Why it failed.
+    error: Option<String>,
+}
+
+/// What an environment uses now.
+#[derive(Debug, Serialize)]
+struct UsageDto {
+    cpu_seconds: f64,
+    memory_bytes: u64,
+    processes: u32,
+}
+
+impl EnvironmentsReport {
+    pub(crate) fn new(statuses: Vec<Status>) -> Self {
+        Self {
+            environments: statuses.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<Status> for EnvironmentReport {
+    fn from(status: Status) -> Self {
+        Self {
+            environment: status.into(),
+        }
+    }
+}
+
+impl From<Status> for EnvironmentDto {
+    fn from(Status { record, usage }: Status) -> Self {
+        let profile = record
+            .achieved
+            .as_ref()
+            .map(|achieved| achieved.profile)
+            .or(record.settings.profile);
+        let Record {
+            id,
+            name,
+            engine,
+            state,
+            owner,
+            python,
+            settings,
+            achieved,
+            error,
+            ..
+        } = record;
+        Self {
+            id: id.to_string(),
+            name: name.map(|name| name.to_string()),
+            engine,
+            state: state.as_str(),
+            path: ptest::python::ENV_PREFIX.to_owned(),
+            python: python.version,
+            interpreter: python.executable.display().to_string(),
+            profile: profile.map(|profile| profile.as_str()),
+            owner: owner.as_str(),
+            project: settings.project.root.display().to_string(),
+            created_at: record.created_at.to_string(),
+            activated_at: record.activated_at.map(|time| time.to_string()),
+            deactivated_at: record.deactivated_at.map(|time| time.to_string()),
+            ports: Vec::new(),
+            usage: UsageDto {
+                cpu_seconds: usage.cpu.as_secs_f64(),
+                memory_bytes: usage.memory,
+                processes: usage.processes,
+            },
+            degraded: achieved
+                .map(|achieved| achieved.degraded)
+                .unwrap_or_default(),
+            error,
+        }
+    }
+}
+
+impl EnvironmentDto {
+    fn samples() -> Vec<Self> {
+        let bare = || Self {
+            id: "e0".to_owned(),
+            name: None,
+            engine: "virtualenv".to_owned(),
+            state: "created",
+            path: "/ptest/env".to_owned(),
+            python: "3.12.3".to_owned(),
+            interpreter: "/usr/bin/python3.12".to_owned(),
+            profile: None,
+            owner: "detached",
+            project: "/project".to_owned(),
+            created_at: "2026-01-01T00:00:00.000Z".to_owned(),
+            activated_at: None,
+            deactivated_at: None,
+            ports: vec![20_000],
+            usage: UsageDto {
+                cpu_seconds: 0.5,
+                memory_bytes: 1,
+                processes: 1,
+            },
+            degraded: vec!["there is no overlay".to_owned()],
+            error: None,
+        };
+        let time = || Some("2026-01-01T00:00:00.000Z".to_owned());
+        let full = Self {
+            name: Some("web".to_owned()),
+            profile: Some("standard"),
+            activated_at: time(),
+            deactivated_at: time(),
+            error: Some("its directory is gone".to_owned()),
+            ..bare()
+        };
+        vec![bare(), full]
+    }
+}
+
+impl Report for EnvironmentsReport {
+    const NAME: &'static str = "ptest.environments";
+
+    fn samples() -> Vec<Self> {
+        vec![Self {
+            environments: EnvironmentDto::samples(),
+        }]
+    }
+}
+
+impl Report for EnvironmentReport {
+    const NAME: &'static str = "ptest.environment";
+
+    fn samples() -> Vec<Self> {
+        EnvironmentDto::samples()
+            .into_iter()
+            .map(|environment| Self { environment })
+            .collect()
+    }
+}
+
+/// What `remove` writes.
+#[derive(Debug, Serialize)]
+pub(crate) struct RemovedReport {
+    removed: Vec<String>,
+    failed: Vec<FailedDto>,
+}
+
+#[derive(Debug, Serialize)]
+struct FailedDto {
+    environment: String,
+    error: ErrorDto,
+}
+
+impl RemovedReport {
+    pub(crate) fn new(removed: Vec<String>, failed: &[(String, CliError)]) -> Self {
+        let failed = failed
+            .iter()
+            .map(|(name, error)| FailedDto {
+                environment: name.clone(),
+                error: error.into(),
+            })
+            .collect();
+        Self { removed, failed }
+    }
+}
+
+impl Report for RemovedReport {
+    const NAME: &'static str = "ptest.removed";
+
+    fn samples() -> Vec<Self> {
+        let failed = ErrorDto::samples()
+            .into_iter()
+            .map(|error| FailedDto {
+                environment: "db".to_owned(),
+                error,
+            })
+            .collect();
+        vec![Self {
+            removed: vec!["web".to_owned()],
+            failed,
+        }]
+    }
+}

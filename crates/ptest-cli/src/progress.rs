@@ -1,0 +1,124 @@
+//! What is shown while a long operation goes on.
+//!
+//! On a terminal one line that appears after half a second and goes without a trace; for who asked for every step, a
+//! line for each, with the time.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ptest::{Progress, Step};
+
+use crate::ui::Ui;
+
+/// Shorter work is over before anybody could read about it.
+const QUIET_TIME: Duration = Duration::from_millis(500);
+
+/// Shows the steps of one operation; gone when dropped.
+pub(crate) struct Shown {
+    ui: Ui,
+    began: Instant,
+    counted: Mutex<Counted>,
+    line: Option<Line>,
+}
+
+#[derive(Default)]
+struct Counted {
+    missing: usize,
+    layered: usize,
+}
+
+impl Shown {
+    pub(crate) fn new(ui: &Ui) -> Self {
+        Self {
+            ui: *ui,
+            began: Instant::now(),
+            counted: Mutex::default(),
+            line: ui.draws_progress().then(Line::new),
+        }
+    }
+
+    fn text(&self, step: &Step) -> String {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        match step {
+            Step::AskingInterpreter => "asking the interpreter what it is".to_owned(),
+            Step::Resolving => "choosing versions".to_owned(),
+            Step::Missing(count) => {
+                counted.missing = *count;
+                format!("bringing {count} distributions into the store")
+            }
+            Step::Layered { name, version } => {
+                counted.layered += 1;
+                format!(
+                    "{}/{} {name} {version}",
+                    counted.layered,
+                    counted.missing.max(counted.layered)
+                )
+            }
+            Step::Created => "created".to_owned(),
+        }
+    }
+}
+
+impl Progress for Shown {
+    fn step(&self, step: Step) {
+        if self.line.is_none() && !self.ui.is_verbose() {
+            return;
+        }
+        let text = self.text(&step);
+        self.ui.detail(format_args!(
+            "{:>8.3} s  {text}",
+            self.began.elapsed().as_secs_f64()
+        ));
+        if let Some(line) = &self.line {
+            line.bar.set_message(text);
+        }
+    }
+}
+
+/// A line on the terminal, with the thread that makes it appear.
+struct Line {
+    bar: ProgressBar,
+    /// Dropped first: that ends the thread.
+    done: Option<Sender<()>>,
+    appears: Option<JoinHandle<()>>,
+}
+
+impl Line {
+    fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+            bar.set_style(style);
+        }
+        let (done, wait) = mpsc::channel();
+        let shown = bar.clone();
+        let appears = thread::spawn(move || {
+            if wait.recv_timeout(QUIET_TIME) == Err(RecvTimeoutError::Timeout) {
+                shown.set_draw_target(ProgressDrawTarget::stderr());
+                shown.enable_steady_tick(Duration::from_millis(100));
+            }
+        });
+        Self {
+            bar,
+            done: Some(done),
+            appears: Some(appears),
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.done = None;
+        if let Some(thread) = self.appears.take() {
+            // It only sets two fields of the line; if it panicked there is no line to take away.
+            let _ = thread.join();
+        }
+        self.bar.finish_and_clear();
+    }
+}

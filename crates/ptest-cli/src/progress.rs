@@ -47,6 +47,7 @@ impl Shown {
     fn text(&self, step: &Step) -> String {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         match step {
+            Step::Fetched { name } => format!("{name} is here"),
             Step::AskingInterpreter => "asking the interpreter what it is".to_owned(),
             Step::Resolving => "choosing versions".to_owned(),
             Step::Missing(count) => {

@@ -30,7 +30,7 @@ use crate::spec::{EnvironmentSpec, Requirements};
 use crate::timestamp::Timestamp;
 
 /// How long a caller waits for another that makes the same recipe.
-const BUILD_PATIENCE: Duration = Duration::from_secs(3600);
+const BUILD_PATIENCE: Duration = Duration::from_hours(1);
 
 /// How distributions are chosen and brought.
 #[derive(Clone, Debug)]

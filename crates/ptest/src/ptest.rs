@@ -21,7 +21,7 @@ use crate::spec::{EnvironmentSpec, Lifetime};
 use crate::timestamp::Timestamp;
 
 /// How long an operation waits for another on the same environment.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How a store is opened.
 #[derive(Clone, Debug)]

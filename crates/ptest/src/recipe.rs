@@ -37,7 +37,7 @@ CREATE TABLE interpreters (
 
 /// One distribution of a stack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pin {
+pub(crate) struct Pin {
     /// Its name, normalised (PEP 503).
     pub name: String,
     /// Its version.
@@ -60,7 +60,7 @@ pub struct Pin {
 
 /// What a recipe led to.
 #[derive(Clone, Debug)]
-pub struct Recipe {
+pub(crate) struct Recipe {
     /// The hash of what was asked for.
     pub key: String,
     /// The stack.

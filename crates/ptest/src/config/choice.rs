@@ -90,7 +90,10 @@ impl UserHome {
             Some("private") => Ok(Self::Private),
             Some("host") => Ok(Self::Host),
             _ if text.as_bytes().contains(&b'/') || text == "~" => Ok(Self::Path(text.into())),
-            _ => Err(format!("`{}` is neither `private` nor `host`, and a path has a slash in it", text.display())),
+            _ => Err(format!(
+                "`{}` is neither `private` nor `host`, and a path has a slash in it",
+                text.display()
+            )),
         }
     }
 }

@@ -81,19 +81,19 @@ impl State {
         use State as S;
         use Transition as T;
         match (self, transition) {
-            (S::Creating, T::Create) => Ok(S::Created),
-            (S::Created | S::Inactive, T::Activate) => Ok(S::Activating),
-            (S::Activating, T::Activated) => Ok(S::Active),
-            (S::Active, T::Deactivate) => Ok(S::Deactivating),
+            (Self::Creating, T::Create) => Ok(Self::Created),
+            (Self::Created | Self::Inactive, T::Activate) => Ok(Self::Activating),
+            (Self::Activating, T::Activated) => Ok(Self::Active),
+            (Self::Active, T::Deactivate) => Ok(Self::Deactivating),
             // Init can die at any moment after it was asked for, unasked too.
-            (S::Activating | S::Active | S::Deactivating, T::Deactivated) => Ok(S::Inactive),
+            (Self::Activating | Self::Active | Self::Deactivating, T::Deactivated) => Ok(Self::Inactive),
             // A removal that was cut off is begun again.
             (
-                S::Creating | S::Created | S::Inactive | S::Active | S::Failed | S::Removing,
+                Self::Creating | Self::Created | Self::Inactive | Self::Active | Self::Failed | Self::Removing,
                 T::Remove,
-            ) => Ok(S::Removing),
-            (S::Removing, T::Removed) => Ok(S::Removed),
-            (S::Creating | S::Activating | S::Deactivating | S::Removing, T::Fail) => Ok(S::Failed),
+            ) => Ok(Self::Removing),
+            (Self::Removing, T::Removed) => Ok(Self::Removed),
+            (Self::Creating | Self::Activating | Self::Deactivating | Self::Removing, T::Fail) => Ok(Self::Failed),
             (state, transition) => Err(IllegalTransition { state, transition }),
         }
     }

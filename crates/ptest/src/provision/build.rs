@@ -36,7 +36,7 @@ use crate::timestamp::Timestamp;
 const MTIME_BASE: i64 = 1_577_836_800;
 
 /// The longest that one run of an installer may take: a build of a large project.
-const DEADLINE: Duration = Duration::from_secs(3600);
+const DEADLINE: Duration = Duration::from_hours(1);
 
 /// Everything that a new recipe is made from.
 pub(super) struct Build<'a> {
@@ -163,7 +163,7 @@ impl Build<'_> {
         for pin in &resolution.distributions {
             match self.known(pin)? {
                 Some((layer, content)) => {
-                    pins.push(named(pin, &layer, content, provenance::direct_url(pin)))
+                    pins.push(named(pin, &layer, content, provenance::direct_url(pin)));
                 }
                 None => missing.push(pin.clone()),
             }
@@ -181,7 +181,7 @@ impl Build<'_> {
             on_wheel: &|pin| {
                 self.progress.step(Step::Fetched {
                     name: pin.name.clone(),
-                })
+                });
             },
         })?;
         let made: Vec<Pin> = fetched

@@ -45,7 +45,7 @@ impl Installer for Pip {
             .requirements
             .files
             .iter()
-            .flat_map(|file| file.variables())
+            .flat_map(super::reqfile::RequirementsFile::variables)
             .collect();
         let mut tool = command(context, variables.iter().map(String::as_str))?.args([
             "install",

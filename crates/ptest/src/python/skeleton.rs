@@ -18,7 +18,7 @@ const PROMPT: &str = "ptest";
 /// Where the interpreter's own `venv` is told to build: a path without anything that a shell
 /// would have to quote, whatever the real directory is called.
 const BUILD_PATH: &str = "/proc/self/cwd/env";
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// `lib64` is no longer made from this version on.
 const WITHOUT_LIB64: (u64, u64) = (3, 15);
 

@@ -1,6 +1,5 @@
 //! uv as an installer.
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -91,7 +90,7 @@ impl Uv {
             .requirements
             .files
             .iter()
-            .flat_map(|file| file.variables())
+            .flat_map(super::reqfile::RequirementsFile::variables)
             .collect();
         let (env, args) = context.index.uv_environment();
         let mut tool = Tool::new(&self.program, &stage.directory)

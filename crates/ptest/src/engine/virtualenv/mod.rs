@@ -25,7 +25,6 @@ use super::{
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::init_program;
-use crate::settings::Profile;
 
 /// Keeps environments of this machine.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! A command in an instance of this machine.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use ptest_sandbox::{Client, Leftovers, Run, Status, profile, terminal};
 
 use crate::engine::{Command, Exit, ExitStatus, Instance, Process, Stdio};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::settings::Home;
 use crate::variables::{self, Places, Variables};
 

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 static PROGRAM: &[u8] = include_bytes!(env!("PTEST_INIT_PROGRAM"));
 
@@ -41,14 +41,4 @@ fn write(directory: &Path, path: &Path) -> std::io::Result<()> {
     file.write_all(PROGRAM)?;
     drop(file);
     fs::rename(&temporary, path)
-}
-
-/// What is wrong with executing programs from `directory`, if anything.
-pub(crate) fn not_executable(path: &Path, source: std::io::Error) -> Error {
-    Error::new(
-        ErrorKind::PermissionDenied,
-        format!("failed to start {}", path.display()),
-    )
-    .with_hint("the store must lie on a file system that is not mounted `noexec`")
-    .with_source(source)
 }

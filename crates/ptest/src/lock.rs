@@ -18,7 +18,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// An exclusive lock, held until dropped.
 #[derive(Debug)]
 pub(crate) struct FileLock {
-    file: File,
+    /// Open for as long as the lock is held.
+    _file: File,
     path: PathBuf,
 }
 
@@ -35,7 +36,7 @@ impl FileLock {
             // The last holder may have deleted the file between our open and our lock.
             if is_still_at(&file, path) {
                 return Ok(Some(Self {
-                    file,
+                    _file: file,
                     path: path.to_owned(),
                 }));
             }
@@ -75,11 +76,6 @@ impl FileLock {
             }
             _ => Ok(()),
         }
-    }
-
-    /// The open file, for handing the lock to another process.
-    pub(crate) fn into_file(self) -> File {
-        self.file
     }
 }
 

@@ -137,9 +137,7 @@ impl Ptest {
             lock.discard()?;
             return Err(error);
         }
-        if let Err(error) =
-            self.block_on(engine.create(&self.instance_on(&record, provisioned.stack)))
-        {
+        if let Err(error) = self.block_on(engine.create(&instance_on(&record, provisioned.stack))) {
             self.take_away(&record, lock)?;
             return Err(error);
         }
@@ -255,18 +253,7 @@ impl Ptest {
 
     /// What the engine is told of a record.
     pub(crate) fn instance(&self, record: &Record) -> Result<Instance> {
-        Ok(self.instance_on(record, self.store().stack(&record.stack)?))
-    }
-
-    fn instance_on(&self, record: &Record, stack: ptest_store::Stack) -> Instance {
-        Instance {
-            id: record.id.clone(),
-            stack,
-            cache: record.recipe.clone(),
-            settings: record.settings.clone(),
-            interpreter: record.python.roots.clone(),
-            process_owned: matches!(record.owner, Owner::Process(_)),
-        }
+        Ok(instance_on(record, self.store().stack(&record.stack)?))
     }
 
     pub(crate) fn is_active(&self, record: &Record) -> Result<bool> {
@@ -369,5 +356,16 @@ impl Ptest {
             Some((_, name)) => error.with_hint(format!("did you mean `{name}`?")),
             None => error.with_hint("`ptest list` shows what there is"),
         }
+    }
+}
+
+fn instance_on(record: &Record, stack: ptest_store::Stack) -> Instance {
+    Instance {
+        id: record.id.clone(),
+        stack,
+        cache: record.recipe.clone(),
+        settings: record.settings.clone(),
+        interpreter: record.python.roots.clone(),
+        process_owned: matches!(record.owner, Owner::Process(_)),
     }
 }

@@ -366,7 +366,7 @@ fn timeout(subject: &dyn Subject) {
 fn timeout_zero(subject: &dyn Subject) {
     let made = Made::active(subject);
     let started = start(subject, &made.instance, Task::Sleep, b"", |command| {
-        command.timeout = Some(Duration::ZERO)
+        command.timeout = Some(Duration::ZERO);
     })
     .unwrap();
     assert!(block_on(started.process.wait()).unwrap().timed_out);
@@ -433,7 +433,7 @@ fn changes_show_files(subject: &dyn Subject) {
         kind: ChangeKind::Written,
     };
     let changes = || block_on(subject.engine().changes(&made.instance)).unwrap();
-    assert_eq!(changes(), [written.clone()]);
+    assert_eq!(changes(), std::slice::from_ref(&written));
     made.deactivate();
     assert_eq!(changes(), [written]);
 }

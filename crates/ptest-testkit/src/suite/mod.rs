@@ -4,7 +4,9 @@
 //! A case whose capability an engine lacks is listed as ignored, never as
 //! passed. Not for what one engine alone does: that is tested beside it.
 
+#[expect(clippy::unwrap_used, reason = "a case fails by panicking")]
 mod cases;
+#[expect(clippy::unwrap_used, reason = "a case fails by panicking")]
 mod running;
 
 use std::ffi::OsString;

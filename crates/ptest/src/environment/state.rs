@@ -78,7 +78,6 @@ impl State {
 
     /// Where `transition` leads from here.
     pub fn next(self, transition: Transition) -> Result<Self, IllegalTransition> {
-        use State as S;
         use Transition as T;
         match (self, transition) {
             (Self::Creating, T::Create) => Ok(Self::Created),
@@ -86,14 +85,23 @@ impl State {
             (Self::Activating, T::Activated) => Ok(Self::Active),
             (Self::Active, T::Deactivate) => Ok(Self::Deactivating),
             // Init can die at any moment after it was asked for, unasked too.
-            (Self::Activating | Self::Active | Self::Deactivating, T::Deactivated) => Ok(Self::Inactive),
+            (Self::Activating | Self::Active | Self::Deactivating, T::Deactivated) => {
+                Ok(Self::Inactive)
+            }
             // A removal that was cut off is begun again.
             (
-                Self::Creating | Self::Created | Self::Inactive | Self::Active | Self::Failed | Self::Removing,
+                Self::Creating
+                | Self::Created
+                | Self::Inactive
+                | Self::Active
+                | Self::Failed
+                | Self::Removing,
                 T::Remove,
             ) => Ok(Self::Removing),
             (Self::Removing, T::Removed) => Ok(Self::Removed),
-            (Self::Creating | Self::Activating | Self::Deactivating | Self::Removing, T::Fail) => Ok(Self::Failed),
+            (Self::Creating | Self::Activating | Self::Deactivating | Self::Removing, T::Fail) => {
+                Ok(Self::Failed)
+            }
             (state, transition) => Err(IllegalTransition { state, transition }),
         }
     }

@@ -212,7 +212,7 @@ struct Running(Child);
 enum End {
     Io(io::Error),
     Cancelled,
-    Deadline(ToolOutput),
+    Deadline(Box<ToolOutput>),
 }
 
 impl From<io::Error> for End {
@@ -265,7 +265,7 @@ impl Running {
             stderr: stderr.kept,
         };
         if timed_out {
-            Err(End::Deadline(output))
+            Err(End::Deadline(Box::new(output)))
         } else {
             Ok(output)
         }

@@ -407,7 +407,9 @@ fn pip_files(host: &HostEnv) -> Vec<PathBuf> {
         files.push(directory.join("pip/pip.conf"));
     }
     files.push(PathBuf::from("/etc/pip.conf"));
-    if let Some(file) = own { files.push(host.absolute(file.as_ref())) } else {
+    if let Some(file) = own {
+        files.push(host.absolute(file.as_ref()));
+    } else {
         files.extend(host.home().map(|home| home.join(".pip/pip.conf")));
         files.extend(config_home(host).map(|config| config.join("pip/pip.conf")));
     }

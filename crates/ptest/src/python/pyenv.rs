@@ -64,7 +64,7 @@ impl Pyenv {
     /// The `bin` directories of all installed versions, newest first.
     pub(crate) fn bin_directories(&self) -> Vec<PathBuf> {
         let mut names = self.version_names();
-        names.sort_by(|one, two| natural(two).cmp(&natural(one)));
+        names.sort_by_key(|name| std::cmp::Reverse(natural(name)));
         names
             .into_iter()
             .map(|name| self.root.join("versions").join(name).join("bin"))

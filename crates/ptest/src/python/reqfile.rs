@@ -24,13 +24,16 @@ pub struct RequirementsFile {
 /// A logical line: what it means and how it was written.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
-    pub(crate) number: usize,
     /// As written, without the last line break.
     pub(crate) raw: String,
     pub(crate) content: Content,
 }
 
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most lines are requirements, and files are short"
+)]
 pub(crate) enum Content {
     /// A comment or nothing.
     Blank,
@@ -125,11 +128,7 @@ fn read(
                     problem: Box::new(problem),
                 },
             })?;
-        lines.push(Line {
-            number,
-            raw,
-            content,
-        });
+        lines.push(Line { raw, content });
     }
     parents.pop();
     Ok(RequirementsFile {

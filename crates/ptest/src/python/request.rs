@@ -155,10 +155,6 @@ pub struct RequestError {
 
 impl RequestError {
     /// What would be understood.
-    #[expect(
-        clippy::unused_self,
-        reason = "every error of this module answers hint() alike"
-    )]
     pub fn hint(&self) -> Option<String> {
         Some("give a version (3.12), a range (>=3.10), a program (python3.11) or a path".to_owned())
     }

@@ -1,6 +1,7 @@
 //! The behaviour suite on every engine of the library.
 //!
 //! Not for one engine's own tests: those are in `tests/it`.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod memory;
 mod virtualenv;

@@ -12,6 +12,7 @@ pub mod config;
 pub mod engine;
 pub mod environment;
 pub mod error;
+pub mod git;
 mod init_program;
 mod json;
 mod lock;

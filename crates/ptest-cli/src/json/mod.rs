@@ -39,6 +39,11 @@ pub(crate) fn to_text<R: Report>(report: &R) -> String {
 /// The JSON schemas of all reports, by name.
 pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
     vec![
+        schema_of::<EnvironmentsReport>(),
+        schema_of::<EnvironmentReport>(),
+        schema_of::<RemovedReport>(),
+        schema_of::<PackagesReport>(),
+        schema_of::<ChangesReport>(),
         schema_of::<ConfigReport>(),
         schema_of::<ConfigPathsReport>(),
         schema_of::<ErrorReport>(),

@@ -113,8 +113,13 @@ impl TestContext {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        self.outcome(child.wait_with_output().unwrap())
+        let mut stdin = child.stdin.take().unwrap();
+        // Beside the reading, or both would wait for each other once the pipes are full.
+        let output = thread::scope(|scope| {
+            scope.spawn(move || stdin.write_all(input).unwrap());
+            child.wait_with_output().unwrap()
+        });
+        self.outcome(output)
     }
 
     /// Fails the test if there is an environment, or if the store holds a file of one.

@@ -29,6 +29,7 @@ pub mod settings;
 pub mod spec;
 pub mod timestamp;
 pub mod variables;
+mod verify;
 
 pub use self::environment::{Environment, EnvironmentName};
 pub use self::error::{Error, ErrorKind, Result};
@@ -36,4 +37,5 @@ pub use self::packages::{Package, PackageChange};
 pub use self::progress::{Progress, Step};
 pub use self::provision::Provision;
 pub use self::ptest::{OpenOptions, Ptest, Recovery};
+pub use self::verify::{Problem, Verification};
 pub use self::spec::{EnvironmentSpec, Lifetime, Requirements};

@@ -17,7 +17,7 @@ pub(crate) use config::{ConfigPathsReport, ConfigReport};
 pub(crate) use environment::{EnvironmentReport, EnvironmentsReport, RemovedReport};
 use error::ErrorDto;
 pub(crate) use error::ErrorReport;
-pub(crate) use packages::{ChangesReport, PackagesReport};
+pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
 
 /// A report: what one command writes.
 pub(crate) trait Report: Serialize + Sized {
@@ -44,6 +44,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<RemovedReport>(),
         schema_of::<PackagesReport>(),
         schema_of::<ChangesReport>(),
+        schema_of::<VerificationReport>(),
         schema_of::<ConfigReport>(),
         schema_of::<ConfigPathsReport>(),
         schema_of::<ErrorReport>(),

@@ -131,7 +131,11 @@ impl Provisioner {
         }
     }
 
-    fn interpreter(
+    pub(crate) fn supervision(&self) -> &Supervision {
+        &self.options.supervision
+    }
+
+    pub(crate) fn interpreter(
         &self,
         store: &Store,
         request: Option<&str>,

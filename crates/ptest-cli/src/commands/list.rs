@@ -32,7 +32,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         let statuses = store
             .environments()?
             .iter()
-            .map(|environment| environment.status())
+            .map(ptest::Environment::status)
             .collect::<Result<_, _>>()?;
         ui.json(&EnvironmentsReport::new(statuses))?;
         return Ok(Exit::Success);

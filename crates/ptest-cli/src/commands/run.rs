@@ -72,7 +72,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
                 .time
                 .timeout
                 .or(*config.timeout)
-                .map(|timeout| timeout.duration()),
+                .map(ptest::config::Timeout::duration),
             grace: arguments.time.grace.unwrap_or(*config.grace),
         },
     );

@@ -101,7 +101,7 @@ impl From<Status> for EnvironmentDto {
             path: ptest::python::ENV_PREFIX.to_owned(),
             python: python.version,
             interpreter: python.executable.display().to_string(),
-            profile: profile.map(|profile| profile.as_str()),
+            profile: profile.map(ptest::settings::Profile::as_str),
             owner: owner.as_str(),
             project: settings.project.root.display().to_string(),
             created_at: record.created_at.to_string(),

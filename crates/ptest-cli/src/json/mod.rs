@@ -5,6 +5,7 @@
 //! one that goes, or changes its meaning or type, makes a new one. Times are RFC 3339, sizes bytes, durations seconds.
 
 mod config;
+mod doctor;
 mod environment;
 mod error;
 mod packages;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use config::{ConfigPathsReport, ConfigReport};
+pub(crate) use doctor::DoctorReport;
 pub(crate) use environment::{EnvironmentReport, EnvironmentsReport, RemovedReport};
 use error::ErrorDto;
 pub(crate) use error::ErrorReport;

@@ -25,7 +25,7 @@ fn work(home: &Path) {
     let store = Store::open(home).unwrap();
     let layer = commit(&store, Default::default(), sample);
     commit(&store, Default::default(), |root| {
-        fs::write(root.join("h"), "y").unwrap()
+        fs::write(root.join("h"), "y").unwrap();
     });
     let stack = Stack::new([layer.id]);
     store.put_stack(&stack).unwrap();

@@ -38,5 +38,5 @@ pub use self::packages::{Package, PackageChange};
 pub use self::progress::{Progress, Step};
 pub use self::provision::Provision;
 pub use self::ptest::{OpenOptions, Ptest, Recovery};
-pub use self::verify::{Problem, Verification};
 pub use self::spec::{EnvironmentSpec, Lifetime, Requirements};
+pub use self::verify::{Problem, Verification};

@@ -53,48 +53,82 @@ impl Environment {
             problems.push(Problem {
                 package: None,
                 path: None,
-                detail: format!("the interpreter {} is gone", record.python.executable.display()),
+                detail: format!(
+                    "the interpreter {} is gone",
+                    record.python.executable.display()
+                ),
             });
         }
-        let verdicts: Vec<_> =
-            stack.layers().par_iter().map(|layer| (layer, store.verify(layer, Depth::Full))).collect();
+        let verdicts: Vec<_> = stack
+            .layers()
+            .par_iter()
+            .map(|layer| (layer, store.verify(layer, Depth::Full)))
+            .collect();
         for (layer, verdict) in verdicts {
             if let Verdict::Corrupt { detail } = verdict? {
-                problems.push(Problem { package: owners.get(&layer.to_string()).cloned(), path: None, detail });
+                problems.push(Problem {
+                    package: owners.get(&layer.to_string()).cloned(),
+                    path: None,
+                    detail,
+                });
             }
         }
         let view = store.resolve(&stack)?;
         problems.extend(written_over(&view, &owners, &self.changes(&record)?));
-        let files = view.iter().filter(|(_, visible)| !matches!(visible.kind, Kind::Directory { .. })).count();
-        Ok(Verification { packages: pins.len(), files, problems })
+        let files = view
+            .iter()
+            .filter(|(_, visible)| !matches!(visible.kind, Kind::Directory { .. }))
+            .count();
+        Ok(Verification {
+            packages: pins.len(),
+            files,
+            problems,
+        })
     }
 }
 
 /// The package of each layer.
 fn owners(pins: &[Pin]) -> BTreeMap<String, String> {
-    pins.iter().map(|pin| (pin.layer.clone(), pin.name.clone())).collect()
+    pins.iter()
+        .map(|pin| (pin.layer.clone(), pin.name.clone()))
+        .collect()
 }
 
 /// What a command inside changed or deleted of what was installed.
-fn written_over(view: &View, owners: &BTreeMap<String, String>, changes: &[Change]) -> Vec<Problem> {
-    let replaced: BTreeSet<String> =
-        dist_infos(changes, ChangeKind::Deleted).into_iter().map(|(name, _)| name).collect();
+fn written_over(
+    view: &View,
+    owners: &BTreeMap<String, String>,
+    changes: &[Change],
+) -> Vec<Problem> {
+    let replaced: BTreeSet<String> = dist_infos(changes, ChangeKind::Deleted)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     let mut problems = Vec::new();
     for change in changes {
-        let Some(visible) = view.get(change.path.as_os_str().as_encoded_bytes()) else { continue };
+        let Some(visible) = view.get(change.path.as_os_str().as_encoded_bytes()) else {
+            continue;
+        };
         // A directory that something was written into is not changed by that.
         if change.kind == ChangeKind::Written && matches!(visible.kind, Kind::Directory { .. }) {
             continue;
         }
         let package = owners.get(&visible.layer.to_string()).cloned();
-        if package.as_ref().is_some_and(|package| replaced.contains(package)) {
+        if package
+            .as_ref()
+            .is_some_and(|package| replaced.contains(package))
+        {
             continue;
         }
         let what = match change.kind {
             ChangeKind::Written => "was changed by a command inside",
             ChangeKind::Deleted => "was deleted by a command inside",
         };
-        problems.push(Problem { package, path: Some(change.path.clone()), detail: what.to_owned() });
+        problems.push(Problem {
+            package,
+            path: Some(change.path.clone()),
+            detail: what.to_owned(),
+        });
     }
     problems
 }

@@ -43,16 +43,30 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         ui.json(&VerificationReport::new(record.label(), verification))?;
     } else if is_whole {
         let (packages, files) = (verification.packages, verification.files);
-        ui.done("Verified", format_args!("{}: {packages} packages, {files} files", record.label()));
+        ui.done(
+            "Verified",
+            format_args!("{}: {packages} packages, {files} files", record.label()),
+        );
     } else {
         ui.data(verification.problems.iter().map(line).collect::<String>())?;
     }
-    Ok(if is_whole { Exit::Success } else { Exit::Findings })
+    Ok(if is_whole {
+        Exit::Success
+    } else {
+        Exit::Findings
+    })
 }
 
 fn line(problem: &Problem) -> String {
-    let Problem { package, path, detail } = problem;
-    let path = path.as_ref().map(|path| format!("{} ", path.display())).unwrap_or_default();
+    let Problem {
+        package,
+        path,
+        detail,
+    } = problem;
+    let path = path
+        .as_ref()
+        .map(|path| format!("{} ", path.display()))
+        .unwrap_or_default();
     match package {
         Some(package) => format!("{package}: {path}{detail}\n"),
         None => format!("{path}{detail}\n"),

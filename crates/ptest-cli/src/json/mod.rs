@@ -47,6 +47,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<PackagesReport>(),
         schema_of::<ChangesReport>(),
         schema_of::<VerificationReport>(),
+        schema_of::<DoctorReport>(),
         schema_of::<ConfigReport>(),
         schema_of::<ConfigPathsReport>(),
         schema_of::<ErrorReport>(),

@@ -148,7 +148,11 @@ struct ProblemDto {
 
 impl VerificationReport {
     pub(crate) fn new(environment: &str, verification: Verification) -> Self {
-        let Verification { packages, files, problems } = verification;
+        let Verification {
+            packages,
+            files,
+            problems,
+        } = verification;
         Self {
             environment: environment.to_owned(),
             whole: problems.is_empty(),
@@ -156,11 +160,17 @@ impl VerificationReport {
             files,
             problems: problems
                 .into_iter()
-                .map(|Problem { package, path, detail }| ProblemDto {
-                    package,
-                    path: path.map(|path| path.display().to_string()),
-                    detail,
-                })
+                .map(
+                    |Problem {
+                         package,
+                         path,
+                         detail,
+                     }| ProblemDto {
+                        package,
+                        path: path.map(|path| path.display().to_string()),
+                        detail,
+                    },
+                )
                 .collect(),
         }
     }
@@ -170,12 +180,23 @@ impl Report for VerificationReport {
     const NAME: &'static str = "ptest.verification";
 
     fn samples() -> Vec<Self> {
-        let bare = Problem { package: None, path: None, detail: "the interpreter is gone".to_owned() };
+        let bare = Problem {
+            package: None,
+            path: None,
+            detail: "the interpreter is gone".to_owned(),
+        };
         let full = Problem {
             package: Some("requests".to_owned()),
             path: Some("lib/python3.12/site-packages/requests/api.py".into()),
             ..bare.clone()
         };
-        vec![Self::new("web", Verification { packages: 1, files: 2, problems: vec![bare, full] })]
+        vec![Self::new(
+            "web",
+            Verification {
+                packages: 1,
+                files: 2,
+                problems: vec![bare, full],
+            },
+        )]
     }
 }

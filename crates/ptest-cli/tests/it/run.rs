@@ -61,7 +61,6 @@ fn a_command_that_cannot_be_started_has_codes_of_its_own() {
 }
 
 #[test]
-#[ignore = "known to fail: it shows a defect that is still open"]
 fn bytes_pass_as_they_are_in_both_directions() {
     require!(requirement::userns());
     let context = TestContext::new();
@@ -330,7 +329,6 @@ fn a_second_interrupt_kills_what_ignores_the_first() {
 }
 
 #[test]
-#[ignore = "known to fail: it shows a defect that is still open"]
 fn what_a_killed_ptest_leaves_the_next_one_cleans_up() {
     require!(requirement::userns());
     let context = TestContext::new();

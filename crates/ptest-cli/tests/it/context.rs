@@ -129,10 +129,11 @@ impl TestContext {
         let report = self.run(["list", "--format", "json"]).success().json();
         assert_eq!(report["environments"], serde_json::json!([]));
         for directory in ["envs", "staging"] {
-            let left: Vec<_> = fs::read_dir(self.path("store").join(directory))
-                .unwrap()
-                .map(|entry| entry.unwrap().path())
-                .collect();
+            // Not made before an environment is.
+            let entries = fs::read_dir(self.path("store").join(directory))
+                .into_iter()
+                .flatten();
+            let left: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
             assert!(left.is_empty(), "{left:?}");
         }
     }

@@ -91,6 +91,7 @@ impl TestContext {
     }
 
     /// Runs the program to its end with empty input.
+    #[must_use = "look at it or assert success"]
     pub(crate) fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Outcome {
         self.outcome(
             self.command(arguments)
@@ -149,7 +150,6 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// What a run of the program gave. As text it is what a snapshot holds.
-#[must_use = "look at it or assert success"]
 pub(crate) struct Outcome {
     output: Output,
     root: String,

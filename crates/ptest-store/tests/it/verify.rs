@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ptest_store::{Depth, Error, ErrorKind, Layer, Stack, Store, Verdict};
+use ptest_store::{Depth, Error, ErrorKind, Layer, Recovered, Stack, Store, Verdict};
 
 use crate::support::{TestStore, assert_consistent, tree};
 
@@ -31,20 +31,20 @@ fn every_sort_of_damage_is_seen_and_named() {
     type Damage = (&'static str, fn(&Path));
     let damages: [Damage; 7] = [
         ("d/a is missing", |root| {
-            fs::remove_file(root.join("d/a")).unwrap()
+            fs::remove_file(root.join("d/a")).unwrap();
         }),
         ("e was added", |root| fs::write(root.join("e"), "").unwrap()),
         ("d/x was added", |root| {
-            fs::write(root.join("d/x"), "").unwrap()
+            fs::write(root.join("d/x"), "").unwrap();
         }),
         ("c has another size", |root| {
-            fs::write(root.join("c"), "longer").unwrap()
+            fs::write(root.join("c"), "longer").unwrap();
         }),
         ("c has another time", |root| {
             fs::write(root.join("c"), "c").unwrap();
         }),
         ("d has another mode", |root| {
-            tree::chmod(&root.join("d"), 0o700)
+            tree::chmod(&root.join("d"), 0o700);
         }),
         ("c is of another type", |root| {
             fs::remove_file(root.join("c")).unwrap();
@@ -252,7 +252,7 @@ fn recovery_settles_what_was_left_in_between() {
     drop(living);
     fs::remove_file(home.join("layers/notes.txt")).unwrap();
     assert_consistent(&test.store);
-    assert_eq!(test.store.recover().unwrap(), Default::default());
+    assert_eq!(test.store.recover().unwrap(), Recovered::default());
 }
 
 #[test]

@@ -185,4 +185,7 @@ fn a_read_only_and_a_full_disk_are_told_apart() {
     assert!(error.hint().unwrap().contains("read-only"));
     let error = store.put_stack(&Stack::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error:?}");
+    drop(store);
+    // A directory that is mounted on cannot be deleted, here or by whoever made it.
+    rustix::mount::unmount(&disk, rustix::mount::UnmountFlags::DETACH).unwrap();
 }

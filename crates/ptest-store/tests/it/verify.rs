@@ -29,7 +29,10 @@ fn assert_corrupt(store: &Store, layer: &Layer, depth: Depth, about: &str) {
 #[test]
 fn every_sort_of_damage_is_seen_and_named() {
     type Damage = (&'static str, fn(&Path));
-    let damages: [Damage; 7] = [
+    let damages: [Damage; 8] = [
+        ("a was added", |root| {
+            fs::write(root.join("a"), "").unwrap();
+        }),
         ("d/a is missing", |root| {
             fs::remove_file(root.join("d/a")).unwrap();
         }),

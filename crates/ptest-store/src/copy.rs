@@ -36,7 +36,7 @@ pub struct Rewrite<'a> {
     pub select: &'a (dyn Fn(&TreePath) -> bool + Sync),
 }
 
-/// What [`Store::clone_tree`] made.
+/// What [`Store::clone_tree`](crate::Store::clone_tree) made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cloned {
     /// How many paths the tree has.

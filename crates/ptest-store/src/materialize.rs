@@ -11,6 +11,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+
 use crate::Store;
 use crate::copy::{Cloned, Piece, Rewrite, copy};
 use crate::error::{Context as _, Error, Result};
@@ -18,6 +20,7 @@ use crate::id::LayerId;
 use crate::layout::random_name;
 use crate::rewrite::Prefix;
 use crate::stack::Stack;
+use crate::staging::Staging;
 use crate::steps::reach;
 
 impl Store {
@@ -28,8 +31,10 @@ impl Store {
     /// - With `rewrite`: in every file that begins with `#!`, and in every selected text file,
     ///   mentions of the old prefix are replaced, and so is the beginning of symbolic links'
     ///   targets. A first line that no kernel could read is turned into a call by `sh`.
-    /// - The directory appears complete or not at all: it is made beside its place and renamed.
-    ///   An empty directory in its place is replaced.
+    /// - The directory appears complete or not at all: it is made elsewhere and renamed. An empty
+    ///   directory in its place is replaced.
+    /// - A killed process leaves nothing but what [`Store::recover`] removes; only when
+    ///   `destination` is on another file system, a directory `.ptest-…` beside it.
     ///
     /// # Errors
     ///
@@ -64,36 +69,44 @@ impl Store {
             })
             .collect();
 
-        let unfinished = Unfinished::new(parent)?;
-        let cloned = copy(&pieces, &unfinished.path, rewrite)?;
+        let unfinished = Unfinished::new(self, parent)?;
+        let cloned = copy(&pieces, unfinished.path(), rewrite)?;
         reach("clone.copied");
         unfinished.finish(destination)?;
         Ok(cloned)
     }
 }
 
-/// The directory in the making, removed when dropped before it has its name.
-struct Unfinished {
-    path: PathBuf,
-    finished: bool,
+/// The directory in the making, gone when dropped before it has its name.
+enum Unfinished {
+    /// In the store, where `recover` finds it.
+    Staged(Staging),
+    /// Where only a rename from beside is possible. `None` when it has its name.
+    Beside(Option<PathBuf>),
 }
 
 impl Unfinished {
-    fn new(parent: &Path) -> Result<Self> {
+    fn new(store: &Store, parent: &Path) -> Result<Self> {
+        if place_of(parent)? == place_of(store.home())? {
+            return store.stage().map(Self::Staged);
+        }
         let path = parent.join(format!(".ptest-{}", random_name()?));
-        // 0755, less the umask: the root of a stack has no mode of its own.
         DirBuilder::new()
             .mode(0o755)
             .create(&path)
             .at("create the directory", &path)?;
-        Ok(Self {
-            path,
-            finished: false,
-        })
+        Ok(Self::Beside(Some(path)))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Staged(staging) => staging.path(),
+            Self::Beside(path) => path.as_deref().unwrap_or(Path::new("")),
+        }
     }
 
     fn finish(mut self, destination: &Path) -> Result<()> {
-        fs::rename(&self.path, destination).map_err(|source| match source.kind() {
+        fs::rename(self.path(), destination).map_err(|source| match source.kind() {
             io::ErrorKind::DirectoryNotEmpty
             | io::ErrorKind::AlreadyExists
             | io::ErrorKind::NotADirectory => Error::DestinationTaken {
@@ -105,18 +118,28 @@ impl Unfinished {
                 source,
             },
         })?;
-        self.finished = true;
+        if let Self::Beside(path) = &mut self {
+            *path = None;
+        }
         Ok(())
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if !self.finished {
+        if let Self::Beside(Some(path)) = self {
             // What is reported is why it was not finished.
-            let _ = fs::remove_dir_all(&self.path);
+            let _ = fs::remove_dir_all(path);
         }
     }
+}
+
+/// What two directories have in common when a rename between them is possible: not the device
+/// alone, which a bind mount shares, nor the mount alone, which a btrfs subvolume does.
+fn place_of(directory: &Path) -> Result<(u32, u32, u64)> {
+    let found =
+        statx(CWD, directory, AtFlags::empty(), StatxFlags::MNT_ID).at("examine", directory)?;
+    Ok((found.stx_dev_major, found.stx_dev_minor, found.stx_mnt_id))
 }
 
 /// Refuses early what the final rename would refuse; returns the directory that it is in.

@@ -295,3 +295,27 @@ fn dial(directory: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
         Err(source) => Err(system("connect to init", source)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_works_only_in_the_process_that_made_it() {
+        let own = std::process::id();
+        assert!(ensure_not_forked(own).is_ok());
+        let parent = own + 1;
+        assert!(
+            matches!(ensure_not_forked(parent), Err(Error::Forked { owner }) if owner == parent)
+        );
+    }
+
+    #[test]
+    fn a_socket_name_that_is_a_path_or_too_long_is_refused() {
+        let directory: OwnedFd = std::fs::File::open("/").unwrap().into();
+        for name in ["", "a/b", &"x".repeat(108)] {
+            let address = socket_address(&directory, OsStr::new(name));
+            assert!(matches!(address, Err(Error::Invalid { .. })), "{name}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What the client and init say to each other.
 //!
-//! Messages only: how they travel is [`crate::wire`]'s business. File descriptors that belong to
+//! Messages only: how they travel is `crate::wire`'s business. File descriptors that belong to
 //! a message travel beside it, in the order that its documentation names.
 
 use std::ffi::OsString;

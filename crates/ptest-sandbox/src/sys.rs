@@ -120,6 +120,13 @@ pub(crate) fn mount_setattr(
     check(result).map(drop)
 }
 
+/// Gives the calling thread a mount namespace of its own.
+#[cfg(test)]
+pub(crate) fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: descriptors stay shared, and memory is not concerned.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) }.into()).map(drop)
+}
+
 /// Replaces the calling process by a program. Returns only if that failed.
 pub(crate) fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {

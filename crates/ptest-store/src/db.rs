@@ -124,15 +124,23 @@ impl Database {
         Ok(found == known)
     }
 
-    /// Moves what has been written from the log into the database file, as far as no other
-    /// process is in the way.
+    /// Moves what has been written from the log into the database file, and empties the log if no
+    /// other process is in the way.
     ///
-    /// Waits for the disk: call it where nobody waits. A short log is what makes the next
-    /// opening fast.
+    /// Waits for the disk: call it where nobody waits. The first process to open the database
+    /// reads the log, so that a short one is what makes that fast.
     pub fn checkpoint(&self) -> Result<()> {
-        self.lock()?
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-            .map_err(|source| explain(&self.path, "move its log", source))
+        // The first does the work, and lets others write meanwhile; the second, which does not,
+        // finds little left.
+        for sql in [
+            "PRAGMA wal_checkpoint(PASSIVE)",
+            "PRAGMA wal_checkpoint(TRUNCATE)",
+        ] {
+            self.lock()?
+                .query_row(sql, [], |_| Ok(()))
+                .map_err(|source| explain(&self.path, "move its log", source))?;
+        }
+        Ok(())
     }
 
     /// The database's file.

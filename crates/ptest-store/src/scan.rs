@@ -10,7 +10,7 @@ mod options;
 mod read;
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -139,7 +139,7 @@ impl Walk<'_> {
         })
         .at("open", full())?;
         let stat = fstat(&fd).at("examine", full())?;
-        let marks = Marks::read(&fd).at("read the attributes of", full())?;
+        let marks = read_marks(self.root, relative, &fd)?;
         let entries = Dir::new(fd).at("list", full())?;
 
         match path {
@@ -268,6 +268,12 @@ impl Walk<'_> {
 fn open_root(root: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(CWD, root, flags, Mode::empty()).at("open", root)
+}
+
+/// Reading an attribute asks for permission each time, whatever the descriptor may do.
+fn read_marks(root: &Path, path: &Path, fd: impl AsFd) -> Result<Marks> {
+    with_access(root, path, Need::Entry, || Marks::read(&fd))
+        .at("read the attributes of", root.join(path))
 }
 
 fn stat_entry(root: &Path, fd: &OwnedFd, path: &TreePath) -> Result<Stat> {

@@ -1,7 +1,7 @@
 //! The points between two effects on the disk, where a test can end the process.
 //!
 //! In a normal build [`reach`] is nothing. With the feature `faults`, which only this crate's own
-//! tests turn on, [`abort_at`] names a step and the process ends there as if it had been killed.
+//! tests turn on, `abort_at` names a step and the process ends there as if it had been killed.
 
 /// Says that every effect before this step is done and none after it.
 #[cfg(not(feature = "faults"))]

@@ -20,6 +20,8 @@ use crate::stack::Stack;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct View {
     entries: BTreeMap<TreePath, Visible>,
+    /// The whiteouts that are still in a visible directory.
+    whiteouts: BTreeMap<TreePath, LayerId>,
 }
 
 /// One path of a [`View`].
@@ -29,6 +31,8 @@ pub struct Visible {
     pub layer: LayerId,
     /// What it is: a file, a directory or a symbolic link.
     pub kind: Kind,
+    /// Of how many layers' directories it is the merger; 1 for what is not a directory.
+    pub merged: usize,
 }
 
 /// A path that two stacks show differently.
@@ -90,6 +94,23 @@ impl View {
         }
     }
 
+    /// The whiteouts that overlayfs would show as names of nothing.
+    ///
+    /// It hides whiteouts only where it merges. In a directory that one layer alone has, a
+    /// whiteout, which then hides nothing, is *listed*, and looking at it fails as not found.
+    /// Layers that come from an upper get such whiteouts when the layers below them are exchanged:
+    /// [`Store::without_ghosts`] makes a stack that has none.
+    pub fn ghosts(&self) -> impl Iterator<Item = (&TreePath, LayerId)> {
+        self.whiteouts
+            .iter()
+            .filter(|(path, _)| {
+                // The root is always merged, with the upper.
+                let parent = path.parent().and_then(|parent| self.entries.get(parent));
+                parent.is_some_and(|parent| parent.merged == 1)
+            })
+            .map(|(path, layer)| (path, *layer))
+    }
+
     /// Puts a layer on top, as overlayfs does.
     pub(crate) fn put(&mut self, layer: LayerId, entries: Vec<Entry>) {
         for Entry { path, kind } in entries {
@@ -98,15 +119,28 @@ impl View {
             if !matches!(kind, Kind::Directory { .. }) {
                 self.remove_below(&path);
             }
-            let kind = match kind {
+            self.whiteouts.remove(&path);
+            let (kind, merged) = match kind {
                 Kind::Whiteout => {
                     self.entries.remove(&path);
+                    self.whiteouts.insert(path, layer);
                     continue;
                 }
-                Kind::Opaque { mode } => Kind::Directory { mode },
-                kind => kind,
+                Kind::Opaque { mode } => (Kind::Directory { mode }, 1),
+                Kind::Directory { mode } => {
+                    let below = self.entries.get(&path);
+                    let below = below.filter(|below| below.kind.is_directory());
+                    let merged = 1 + below.map_or(0, |below| below.merged);
+                    (Kind::Directory { mode }, merged)
+                }
+                kind => (kind, 1),
             };
-            self.entries.insert(path, Visible { layer, kind });
+            let visible = Visible {
+                layer,
+                kind,
+                merged,
+            };
+            self.entries.insert(path, visible);
         }
     }
 
@@ -122,14 +156,18 @@ impl View {
             Bound::Excluded(first.as_slice()),
             Bound::Excluded(after.as_slice()),
         );
-        let below: Vec<TreePath> = self
-            .entries
-            .range::<[u8], _>(range)
-            .map(|(path, _)| path.clone())
-            .collect();
-        for path in below {
-            self.entries.remove(&path);
-        }
+        remove_range(&mut self.entries, range);
+        remove_range(&mut self.whiteouts, range);
+    }
+}
+
+fn remove_range<V>(map: &mut BTreeMap<TreePath, V>, range: (Bound<&[u8]>, Bound<&[u8]>)) {
+    let found: Vec<TreePath> = map
+        .range::<[u8], _>(range)
+        .map(|(path, _)| path.clone())
+        .collect();
+    for path in found {
+        map.remove(&path);
     }
 }
 
@@ -240,6 +278,22 @@ mod tests {
             &[("a", D), ("a/y", f())],
         ]);
         assert_eq!(paths(&merged), ["a", "a/y"]);
+    }
+
+    #[test]
+    fn a_whiteout_is_a_ghost_where_nothing_is_merged() {
+        let ghosts = |layers: &[&[(&str, Kind)]]| {
+            let view = view(layers);
+            let paths: Vec<String> = view.ghosts().map(|(path, _)| path.to_string()).collect();
+            paths
+        };
+        let whiteout: &[(&str, Kind)] = &[("a", D), ("a/x", W), ("y", W)];
+        assert_eq!(ghosts(&[whiteout]), ["a/x"]);
+        assert_eq!(ghosts(&[&[("a", f())], whiteout]), ["a/x"]);
+        assert!(ghosts(&[&[("a", D)], whiteout]).is_empty());
+        assert!(ghosts(&[whiteout, &[("a", D)]]).is_empty());
+        assert!(ghosts(&[whiteout, &[("a", O)]]).is_empty());
+        assert!(ghosts(&[whiteout, &[("a", W)]]).is_empty());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use rustix::process::{
 use crate::init::processes::{self, Process};
 use crate::init::runs::{News, Run};
 use crate::init::stub::Passed;
-use crate::init::{AtStage as _, root};
+use crate::init::{AtStage as _, root, security};
 use crate::plan::{Isolation, Privileges};
 use crate::protocol::{Failure, Launch, LeftOut, Reply, Request, Stage, Usage};
 use crate::sys;
@@ -84,6 +84,7 @@ fn set_up(launch: &Launch, passed: &Passed) -> Result<(OwnedFd, Vec<LeftOut>), F
     }
     // Commands run as the same user: without this they could take init over.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Privileges, "")?;
+    security::restrict_descendants(&launch.plan.privileges).at(Stage::Privileges, "")?;
     if let Some(listener) = &passed.listener {
         // Done here and not by the client, so that its peers see init's identity.
         listen(listener, 64).at(Stage::Request, "")?;
@@ -353,7 +354,7 @@ impl Server {
 
     /// Whether every command has ended and its client was told.
     fn has_ended(&self) -> bool {
-        self.runs.values().all(Run::is_reported) && self.commands().is_empty()
+        self.runs.is_empty() && self.commands().is_empty()
     }
 
     /// The living processes that are not init's own.

@@ -52,7 +52,7 @@ fn prepare(spawn: &Spawn, context: &Context<'_>) -> Result<(), Failure> {
     if let Some(limit) = context.process_limit {
         limit_processes(limit).at(Stage::Limits, "")?;
     }
-    sys::default_signal_actions();
+    // Init has given every signal its default action, and changes none.
     sys::unblock_signals();
     security::restrict(context.privileges).at(Stage::Privileges, "")?;
     sys::close_range(3, u32::MAX, true).at(Stage::Descriptors, "")

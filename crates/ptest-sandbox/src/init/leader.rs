@@ -1,8 +1,7 @@
 //! The leader of one command: its session's leader, its parent, and the parent of its orphans.
 //!
 //! A copy of init made for each command. It starts the command, tells init how that goes, and then
-//! stays until init lets it go, so that whatever the command leaves behind can be found below it,
-//! and so that a terminal is not torn down before its last output was read.
+//! stays until init lets it go, so that whatever the command leaves behind can be found below it.
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};

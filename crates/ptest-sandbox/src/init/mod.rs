@@ -1,12 +1,12 @@
 //! The program `ptest-init`: process 1 of a sandbox.
 //!
-//! It has one thread and lives in two acts. The *stub* ([`stub`]) is what the client started: it
+//! It has one thread and lives in two acts. The *stub* (`stub`) is what the client started: it
 //! reads the launch message, duplicates itself into new namespaces and ends. The copy is *init*:
-//! it assembles the root ([`root`]), then serves requests ([`events`]) until it is stopped or its
+//! it assembles the root (`root`), then serves requests (`events`) until it is stopped or its
 //! owner is gone. Nothing is executed in between, so init keeps its capabilities inside its user
 //! namespace, and no process of the host's mount namespace stays behind.
 //!
-//! Each command has a *leader* ([`leader`]): a copy of init that is the session's leader and the
+//! Each command has a *leader* (`leader`): a copy of init that is the session's leader and the
 //! parent to whom everything the command leaves behind comes back.
 
 mod events;

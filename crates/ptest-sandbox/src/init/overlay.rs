@@ -3,16 +3,17 @@
 //! Layers are named by descriptors (`/proc/self/fd/N`), because the kernel takes option values of
 //! 255 bytes and option strings of one page at most. What is in the layers is the store's business.
 
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, open, unlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, open_tree,
-    unmount,
+    fsconfig_create, fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    mount, open_tree, unmount,
 };
 
 use crate::init::AtStage as _;
@@ -31,14 +32,50 @@ pub(super) fn prepare(stack: &Overlay) -> Result<OwnedFd, Failure> {
         ([only], None) => bind(only, true),
         (lowers, upper) => {
             let directories = Directories::open(lowers, upper.as_ref())?;
-            let mounted = match by_appending(&directories) {
-                // Before Linux 6.7 layers cannot be appended one by one.
-                Err(Errno::INVAL) => by_option_string(&directories, &lowers[0]),
-                other => other,
-            };
-            mounted.at(Stage::Overlay, &stack.target)
+            mount_newest(&directories, &lowers[0]).at(Stage::Overlay, &stack.target)
         }
     }
+}
+
+/// How layers are handed to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mechanism {
+    /// One by one, as descriptors: Linux 6.13.
+    Descriptors,
+    /// One by one, as names: Linux 6.7.
+    Names,
+    /// All in one string.
+    OptionString,
+}
+
+impl Mechanism {
+    /// From the fastest to the one that every kernel has.
+    const ALL: [Self; 3] = [Self::Descriptors, Self::Names, Self::OptionString];
+
+    fn mount(self, directories: &Directories, place: &Path) -> Result<OwnedFd, Errno> {
+        match self {
+            Self::Descriptors => one_by_one(directories, |context, key, directory| {
+                fsconfig_set_fd(context, key, directory.as_fd())
+            }),
+            Self::Names => one_by_one(directories, |context, key, directory| {
+                fsconfig_set_string(context, key, name(directory))
+            }),
+            Self::OptionString => all_at_once(directories, place),
+        }
+    }
+}
+
+/// Mounts by the first mechanism that this kernel knows.
+fn mount_newest(directories: &Directories, place: &Path) -> Result<OwnedFd, Errno> {
+    let mut refusal = Errno::INVAL;
+    for mechanism in Mechanism::ALL {
+        match mechanism.mount(directories, place) {
+            // What a kernel that does not know it says, but not that alone: the next one tells.
+            Err(error @ (Errno::INVAL | Errno::BADF)) => refusal = error,
+            other => return other,
+        }
+    }
+    Err(refusal)
 }
 
 /// The directories of a stack, held open, the topmost lower first as the kernel wants them.
@@ -65,15 +102,18 @@ impl Directories {
     }
 }
 
-fn by_appending(directories: &Directories) -> Result<OwnedFd, Errno> {
+fn one_by_one(
+    directories: &Directories,
+    set: impl Fn(BorrowedFd<'_>, &CStr, &OwnedFd) -> Result<(), Errno>,
+) -> Result<OwnedFd, Errno> {
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let context = context.as_fd();
     for lower in &directories.lowers {
-        fsconfig_set_string(context, c"lowerdir+", name(lower))?;
+        set(context, c"lowerdir+", lower)?;
     }
     if let Some((upper, work)) = &directories.upper {
-        fsconfig_set_string(context, c"upperdir", name(upper))?;
-        fsconfig_set_string(context, c"workdir", name(work))?;
+        set(context, c"upperdir", upper)?;
+        set(context, c"workdir", work)?;
         // Nothing here outlives a crash of the machine unnoticed: the store checks after a boot.
         fsconfig_set_flag(context, c"volatile")?;
     }
@@ -83,9 +123,9 @@ fn by_appending(directories: &Directories) -> Result<OwnedFd, Errno> {
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, safe(directories))
 }
 
-/// The same through mount(2), which wants a `place`: any directory will do, since the mount is taken
-/// away from it at once.
-fn by_option_string(directories: &Directories, place: &Path) -> Result<OwnedFd, Errno> {
+/// Through mount(2), which wants a `place`: any directory will do, since the mount is taken away from
+/// it at once.
+fn all_at_once(directories: &Directories, place: &Path) -> Result<OwnedFd, Errno> {
     // From here numbers alone name the directories, so that 500 of them fit into one page.
     rustix::process::chdir("/proc/self/fd")?;
     let number = |descriptor: &OwnedFd| descriptor.as_raw_fd().to_string();
@@ -98,7 +138,7 @@ fn by_option_string(directories: &Directories, place: &Path) -> Result<OwnedFd, 
             format!("userxattr,lowerdir={lowers},upperdir={upper},workdir={work},volatile")
         }
     };
-    let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
+    let options = CString::new(options).map_err(|_| Errno::INVAL)?;
 
     mount(
         c"ptest",
@@ -159,4 +199,74 @@ fn forget_volatility(work: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use rustix::mount::{MoveMountFlags, move_mount};
+
+    use super::*;
+
+    /// Runs in a mount namespace of its own, which only root can have without a user namespace.
+    fn privately(test: impl FnOnce() + Send + 'static) {
+        if !rustix::process::geteuid().is_root() {
+            let required = std::env::var("PTEST_TEST_REQUIRE").unwrap_or_default();
+            assert!(!required.contains("root"), "root is required here");
+            return;
+        }
+        let thread = std::thread::spawn(|| {
+            sys::unshare_mounts().unwrap();
+            let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            let root = open_tree(CWD, "/", flags).unwrap();
+            sys::mount_setattr(root.as_fd(), true, 0, libc::MS_PRIVATE).unwrap();
+            test();
+        });
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn every_mechanism_that_the_kernel_knows_mounts_the_same_stack() {
+        privately(|| {
+            let scratch = tempfile::tempdir().unwrap();
+            let path = |name: &str| scratch.path().join(name);
+            let make = |name: String| -> PathBuf {
+                let layer = path(&name);
+                fs::create_dir(&layer).unwrap();
+                fs::write(layer.join("shared"), &name).unwrap();
+                fs::write(layer.join(&name), &name).unwrap();
+                layer
+            };
+            let lowers: Vec<PathBuf> = (0..129)
+                .map(|index| make(format!("layer{index}")))
+                .collect();
+            for name in ["upper", "work", "target"] {
+                fs::create_dir(path(name)).unwrap();
+            }
+            let upper = Upper {
+                directory: path("upper"),
+                work: path("work"),
+            };
+            let mut mounted = Vec::new();
+            for mechanism in Mechanism::ALL {
+                let directories = Directories::open(&lowers, Some(&upper)).unwrap();
+                let Ok(stack) = mechanism.mount(&directories, &lowers[0]) else {
+                    continue;
+                };
+                let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+                move_mount(&stack, "", CWD, path("target"), flags).unwrap();
+                assert_eq!(
+                    fs::read_to_string(path("target/shared")).unwrap(),
+                    "layer128"
+                );
+                assert_eq!(fs::read_dir(path("target")).unwrap().count(), 130);
+                unmount(path("target"), UnmountFlags::DETACH).unwrap();
+                mounted.push(mechanism);
+            }
+            assert!(mounted.contains(&Mechanism::OptionString), "{mounted:?}");
+            assert!(fs::read_dir(&lowers[0]).unwrap().count() == 2);
+        });
+    }
 }

@@ -47,8 +47,6 @@ enum Phase {
     Terminating(Instant),
     /// Everything below the leader is being killed, next at that time.
     Killing { next: Instant, interval: Duration },
-    /// The client knows the end. The leader stays for the terminal's sake until the client goes.
-    Ended,
     /// Nothing is left to do.
     Over,
 }
@@ -119,18 +117,13 @@ impl Run {
         matches!(self.phase, Phase::Over)
     }
 
-    /// Whether the client knows how the command ended.
-    pub(super) fn is_reported(&self) -> bool {
-        matches!(self.phase, Phase::Ended | Phase::Over)
-    }
-
     /// When [`Run::act`] has something to do.
     pub(super) fn next_action(&self) -> Option<Instant> {
         match self.phase {
             Phase::Running => self.started.checked_add(self.command.and(self.timeout)?),
             Phase::Terminating(kill) => Some(kill),
             Phase::Killing { next, .. } => Some(next),
-            Phase::Ended | Phase::Over => None,
+            Phase::Over => None,
         }
     }
 
@@ -155,7 +148,7 @@ impl Run {
             }
             Phase::Terminating(_) => self.kill(now),
             Phase::Killing { interval, .. } => self.kill_again(now, interval),
-            Phase::Ended | Phase::Over => None,
+            Phase::Over => None,
         }
     }
 
@@ -190,7 +183,6 @@ impl Run {
     pub(super) fn abandon(&mut self, now: Instant) {
         self.client_gone = true;
         match self.phase {
-            Phase::Ended => self.phase = Phase::Over,
             Phase::Over => {}
             _ => drop(self.kill(now)),
         }
@@ -248,12 +240,7 @@ impl Run {
             peak_memory_bytes: ending.peak_memory_bytes,
             elapsed: *elapsed,
         };
-        // When the leader ends, the kernel hangs up the terminal and discards unread output.
-        self.phase = if self.on_terminal && !self.client_gone {
-            Phase::Ended
-        } else {
-            Phase::Over
-        };
+        self.phase = Phase::Over;
         Some((Reply::Exited(exit), None))
     }
 

@@ -1,7 +1,7 @@
-//! What a command gives up before it runs.
+//! What commands give up before they run.
 //!
-//! Which privileges are kept is the plan's decision; this carries it out, in the order that the
-//! kernel demands.
+//! Which privileges are kept is the plan's decision; this carries it out. Most of it happens once,
+//! in init itself, which never executes a program and so loses nothing by it; commands inherit it.
 
 use std::io;
 
@@ -15,11 +15,24 @@ use crate::init::filter;
 use crate::plan::Privileges;
 use crate::sys;
 
-/// Gives up, for this process and all that come from it, what the plan does not leave them.
+/// Gives up, in init, what init can do without. All that come from it inherit that.
+pub(super) fn restrict_descendants(privileges: &Privileges) -> io::Result<()> {
+    if let Some(kept) = privileges.capabilities {
+        limit_bounding_set(CapabilitySet::from_bits_retain(kept))?;
+    }
+    if privileges.no_new_privileges || privileges.filter_system_calls {
+        set_no_new_privs(true)?;
+    }
+    if privileges.filter_system_calls {
+        sys::install_filter(&filter::program())?;
+    }
+    Ok(())
+}
+
+/// Gives up, in a process that is to become a command, what init still needs.
 pub(super) fn restrict(privileges: &Privileges) -> io::Result<()> {
     if let Some(kept) = privileges.capabilities {
         let kept = CapabilitySet::from_bits_retain(kept);
-        limit_bounding_set(kept)?;
         let held = rustix::thread::capabilities(None)?.permitted & kept;
         let sets = CapabilitySets {
             effective: held,
@@ -27,12 +40,6 @@ pub(super) fn restrict(privileges: &Privileges) -> io::Result<()> {
             inheritable: CapabilitySet::empty(),
         };
         set_capabilities(None, sets)?;
-    }
-    if privileges.no_new_privileges || privileges.filter_system_calls {
-        set_no_new_privs(true)?;
-    }
-    if privileges.filter_system_calls {
-        sys::install_filter(&filter::program())?;
     }
     Ok(())
 }

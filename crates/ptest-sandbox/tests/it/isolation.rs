@@ -159,6 +159,19 @@ fn processes_of_the_host_are_out_of_sight_and_reach() {
 }
 
 #[test]
+fn init_is_closed_to_commands_even_where_nothing_else_keeps_them_apart() {
+    if lacks(
+        "ordinary-user",
+        !is_root(),
+        "root may look into every process of the host",
+    ) {
+        return;
+    }
+    let sandbox = launch(&ptest_sandbox::Plan::bare());
+    fails(&sandbox, &format!("readlink /proc/{}/exe", sandbox.pid()));
+}
+
+#[test]
 fn nothing_that_acts_on_the_machine_can_be_written() {
     if lacks_namespaces() {
         return;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{
@@ -10,14 +10,14 @@ use rustix::fs::{
 };
 
 use super::{
-    Fix, Item, LeftOut, Reading, differs, lost, mtime, refuse_incomplete, stat_entry, timestamps,
+    Fix, Item, LeftOut, Reading, differs, lost, mtime, read_marks, refuse_incomplete, stat_entry,
+    timestamps,
 };
 use crate::access::{Need, with_access};
 use crate::error::{Context as _, Result};
 use crate::id::ContentHash;
 use crate::layout::random_name;
 use crate::manifest::{Entry, Kind, TreePath};
-use crate::overlay_marks::Marks;
 
 /// Large enough that most files take one call, small enough for the cache.
 pub(super) const BUFFER: usize = 128 * 1024;
@@ -86,7 +86,7 @@ fn read_file(
         file = open_file(root, fd, path)?;
         stat = fstat(&file).at("examine", full())?;
     }
-    let marks = Marks::read(file.as_fd()).at("read the attributes of", full())?;
+    let marks = read_marks(root, path.as_path(), &file)?;
     refuse_incomplete(reading.overlay, &marks, path)?;
     if reading.overlay && marks.whiteout {
         let item = Item {

@@ -71,11 +71,11 @@ fn a_staging_that_is_dropped_leaves_nothing() {
 #[test]
 fn the_time_and_mode_of_the_root_mean_nothing() {
     let test = TestStore::new();
-    let one = test.commit(sample_at(1_000_000));
-    let two = test.commit(|root| {
+    let one = test.commit(|root| {
         sample_at(1_000_000)(root);
         tree::chmod(root, 0o700);
     });
+    let two = test.commit(sample_at(1_000_000));
     assert_eq!(one.id, two.id);
     let mode = fs::metadata(test.store.layer_path(&one.id))
         .unwrap()

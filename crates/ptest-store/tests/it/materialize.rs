@@ -7,7 +7,7 @@ use std::process::Command;
 
 use ptest_store::{Error, ErrorKind, Rewrite, Stack, TreePath};
 
-use crate::support::{TestStore, names, tree};
+use crate::support::{TestStore, again, names, tree};
 
 const PREFIX: &[u8] = b"/ptest/env";
 
@@ -166,4 +166,42 @@ fn writing_into_a_clone_changes_no_layer() {
         .unwrap();
     fs::write(place.join("lib/data.txt"), "changed").unwrap();
     crate::support::assert_consistent(&test.store);
+}
+
+#[test]
+fn another_file_system_or_mount_gets_a_whole_tree_or_nothing() {
+    if again::argument().is_none() {
+        return again::in_mount_namespace(
+            "materialize::another_file_system_or_mount_gets_a_whole_tree_or_nothing",
+        );
+    }
+    let test = TestStore::new();
+    let layer = test.commit(skeleton);
+    let stack = Stack::new([layer.id]);
+    let disk = test.outside("disk");
+    fs::create_dir(&disk).unwrap();
+    let none = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", &disk, "tmpfs", none, c"size=1m").unwrap();
+    // The same file system through another mount: the same device, and still no rename.
+    let bound = test.outside("bound");
+    fs::create_dir(&bound).unwrap();
+    rustix::mount::mount_bind(&bound, &bound).unwrap();
+
+    for place in [&disk, &bound] {
+        test.store
+            .clone_tree(&stack, &place.join("v"), None)
+            .unwrap();
+        assert_eq!(names(place.join("v")), ["bin", "lib", "lib64"]);
+    }
+    fs::write(test.store.layer_path(&layer.id).join("lib/data.txt"), "").unwrap();
+    for place in [&disk, &bound] {
+        assert!(
+            test.store
+                .clone_tree(&stack, &place.join("w"), None)
+                .is_err()
+        );
+        assert_eq!(names(place), ["v"]);
+    }
+    rustix::mount::unmount(&bound, rustix::mount::UnmountFlags::DETACH).unwrap();
+    rustix::mount::unmount(&disk, rustix::mount::UnmountFlags::DETACH).unwrap();
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 
-use ptest_store::{Error, ErrorKind, Stack, Store};
+use ptest_store::{CommitOptions, Error, ErrorKind, Stack, Store};
 
 use crate::support::{TestStore, again, assert_consistent, is_root, names, skip, tree};
 
@@ -161,7 +161,7 @@ fn a_read_only_and_a_full_disk_are_told_apart() {
     let filler = disk.join("filler");
     let mut file = fs::File::create(&filler).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
-    let error = store.commit(staging, Default::default()).unwrap_err();
+    let error = store.commit(staging, CommitOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error:?}");
     let error = Store::open(&disk.join("another")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error:?}");
@@ -170,7 +170,7 @@ fn a_read_only_and_a_full_disk_are_told_apart() {
     assert_consistent(&store);
     let staging = store.stage().unwrap();
     fs::write(staging.path().join("f"), "x").unwrap();
-    store.commit(staging, Default::default()).unwrap();
+    store.commit(staging, CommitOptions::default()).unwrap();
     assert_consistent(&store);
     drop(store);
 
@@ -185,4 +185,7 @@ fn a_read_only_and_a_full_disk_are_told_apart() {
     assert!(error.hint().unwrap().contains("read-only"));
     let error = store.put_stack(&Stack::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error:?}");
+    drop(store);
+    // A directory that is mounted on cannot be deleted, here or by whoever made it.
+    rustix::mount::unmount(&disk, rustix::mount::UnmountFlags::DETACH).unwrap();
 }

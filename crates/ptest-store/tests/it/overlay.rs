@@ -15,7 +15,7 @@ use rustix::mount::{
 
 use ptest_store::{Stack, Store};
 
-use crate::support::tree::{Children, any_tree, flat, flat_view, read, write};
+use crate::support::tree::{Children, any_tree, flat, flat_view, read, read_with_ghosts, write};
 use crate::support::{TestStore, again, assert_consistent};
 
 /// An overlay as ptest mounts one; gone when dropped.
@@ -190,7 +190,18 @@ fn a_view_is_what_the_kernel_shows() {
         let stack = Stack::new(ids);
         let overlay = Overlay::mount(&test.store, &stack, &test.outside("mount"));
         let view = test.store.resolve(&stack).unwrap();
-        assert_eq!(flat_view(&view), flat(&read(&overlay.place)));
+        let (seen, ghosts) = read_with_ghosts(&overlay.place);
+        assert_eq!(flat_view(&view), flat(&seen));
+        let expected: Vec<PathBuf> = view
+            .ghosts()
+            .map(|(path, _)| path.as_path().to_owned())
+            .collect();
+        assert_eq!(ghosts, expected);
+        drop(overlay);
+
+        let clean = test.store.without_ghosts(&stack).unwrap();
+        let overlay = Overlay::mount(&test.store, &clean, &test.outside("clean"));
+        assert_eq!(read_with_ghosts(&overlay.place), (seen, Vec::new()));
     });
 }
 
@@ -215,6 +226,10 @@ fn what_is_left_in_an_upper_becomes_a_layer_that_shows_the_same() {
         }
         let seen = read(&overlay.place);
         let upper = overlay.upper.clone();
+        let (copy, _) = test
+            .store
+            .stage_copy(&upper, ptest_store::Specials::Refuse)
+            .unwrap();
         drop(overlay);
         let staging = test.store.stage_existing(&upper).unwrap();
         let options = ptest_store::CommitOptions {
@@ -222,6 +237,8 @@ fn what_is_left_in_an_upper_becomes_a_layer_that_shows_the_same() {
             ..Default::default()
         };
         let layer = test.store.commit(staging, options).unwrap().layer;
+        let copied = test.store.commit(copy, options).unwrap().layer;
+        assert_eq!(copied.id, layer.id);
         let stack = stack.with_top(layer.id);
 
         let view = flat_view(&test.store.resolve(&stack).unwrap());

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ptest_store::{Depth, Error, ErrorKind, Layer, Stack, Store, Verdict};
+use ptest_store::{Depth, Error, ErrorKind, Layer, Recovered, Stack, Store, Verdict};
 
 use crate::support::{TestStore, assert_consistent, tree};
 
@@ -29,7 +29,10 @@ fn assert_corrupt(store: &Store, layer: &Layer, depth: Depth, about: &str) {
 #[test]
 fn every_sort_of_damage_is_seen_and_named() {
     type Damage = (&'static str, fn(&Path));
-    let damages: [Damage; 7] = [
+    let damages: [Damage; 8] = [
+        ("a was added", |root| {
+            fs::write(root.join("a"), "").unwrap();
+        }),
         ("d/a is missing", |root| {
             fs::remove_file(root.join("d/a")).unwrap();
         }),
@@ -252,7 +255,7 @@ fn recovery_settles_what_was_left_in_between() {
     drop(living);
     fs::remove_file(home.join("layers/notes.txt")).unwrap();
     assert_consistent(&test.store);
-    assert_eq!(test.store.recover().unwrap(), Default::default());
+    assert_eq!(test.store.recover().unwrap(), Recovered::default());
 }
 
 #[test]

@@ -200,10 +200,10 @@ mod tests {
             let mut index = 0;
             while index < reached.len() {
                 for transition in TRANSITIONS {
-                    if let Ok(next) = reached[index].next(transition) {
-                        if !reached.contains(&next) {
-                            reached.push(next);
-                        }
+                    if let Ok(next) = reached[index].next(transition)
+                        && !reached.contains(&next)
+                    {
+                        reached.push(next);
                     }
                 }
                 index += 1;

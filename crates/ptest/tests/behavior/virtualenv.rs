@@ -58,7 +58,7 @@ impl Subject for VirtualenvSubject {
             cache: "suite".to_owned(),
             settings: settings(self.project.path()),
             interpreter: Vec::new(),
-            process_owned: number % 2 == 0,
+            process_owned: number.is_multiple_of(2),
         }
     }
 

@@ -54,6 +54,9 @@ pub(crate) fn as_nobody(filters: &[&str]) -> Output {
         .current_dir("/")
         .env("TMPDIR", temporary)
         .env_remove(ARGUMENT)
+        // What is skipped there has run here.
+        .env_remove("PTEST_TEST_SKIPS")
+        .env_remove("PTEST_TEST_REQUIRE")
         .output()
         .unwrap()
 }

@@ -5,6 +5,7 @@ pub(crate) mod again;
 pub(crate) mod tree;
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use ptest_store::{CommitOptions, Layer, LayerId, Source, Store};
@@ -97,15 +98,23 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Says that a test cannot run here; fails instead when the machine must be able to.
+/// Says that a test cannot run here, on stderr and in the file that the test run counts; fails
+/// instead when the machine must be able to.
 pub(crate) fn skip(requirement: &str, reason: &str) {
     let required = std::env::var("PTEST_TEST_REQUIRE").unwrap_or_default();
     assert!(
         !required.split(',').any(|name| name == requirement),
         "{requirement} is required here: {reason}"
     );
-    eprintln!(
-        "SKIP {}: {reason}",
-        std::thread::current().name().unwrap_or("a test")
-    );
+    let thread = std::thread::current();
+    let line = format!("SKIP {}: {reason}\n", thread.name().unwrap_or("a test"));
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    if let Some(list) = std::env::var_os("PTEST_TEST_SKIPS") {
+        let mut list = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(list)
+            .unwrap();
+        list.write_all(line.as_bytes()).unwrap();
+    }
 }

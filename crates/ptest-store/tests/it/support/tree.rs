@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileTimes};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
@@ -90,15 +90,33 @@ pub(crate) fn write(directory: &Path, children: &Children, backwards: bool) {
 
 /// Reads what is in a directory, as any program would.
 pub(crate) fn read(directory: &Path) -> Children {
+    let (children, ghosts) = read_with_ghosts(directory);
+    assert_eq!(ghosts, Vec::<PathBuf>::new());
+    children
+}
+
+/// The same, and the paths that are listed and not there, sorted.
+pub(crate) fn read_with_ghosts(directory: &Path) -> (Children, Vec<PathBuf>) {
+    let mut ghosts = Vec::new();
+    let children = read_into(directory, Path::new(""), &mut ghosts);
+    ghosts.sort_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    (children, ghosts)
+}
+
+fn read_into(root: &Path, relative: &Path, ghosts: &mut Vec<PathBuf>) -> Children {
     let mut children = Children::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let entry = entry.unwrap();
-        let path = entry.path();
-        let metadata = fs::symlink_metadata(&path).unwrap();
+    for entry in fs::read_dir(root.join(relative)).unwrap() {
+        let name = entry.unwrap().file_name();
+        let relative = relative.join(&name);
+        let path = root.join(&relative);
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            ghosts.push(relative);
+            continue;
+        };
         let mode = metadata.permissions().mode() & 0o7777;
         let seconds = metadata.mtime();
         let node = if metadata.is_dir() {
-            let children = opened(&path, mode, 0o700, || read(&path));
+            let children = opened(&path, mode, 0o700, || read_into(root, &relative, ghosts));
             Node::Directory { mode, children }
         } else if metadata.is_symlink() {
             let target = fs::read_link(&path).unwrap().into_os_string();
@@ -112,7 +130,7 @@ pub(crate) fn read(directory: &Path) -> Children {
                 seconds,
             }
         };
-        children.insert(entry.file_name(), node);
+        children.insert(name, node);
     }
     children
 }

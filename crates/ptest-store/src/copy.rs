@@ -1,0 +1,243 @@
+//! Copies the entries of layers, or of an upper, to another place.
+//!
+//! Contents are shared where the file system can clone files, else copied; never hard-linked,
+//! since whoever writes to such a file writes into the layer. What is copied where is the business
+//! of `materialize` and `rebase`.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, fchmod, futimens, ioctl_ficlone, symlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+use crate::access::{Need, with_access};
+use crate::error::{Context as _, Error, Result};
+use crate::id::LayerId;
+use crate::manifest::{Kind, Mtime, TreePath};
+use crate::overlay_marks;
+use crate::parallel;
+use crate::rewrite::Prefix;
+use crate::scan::timestamps;
+
+/// How the text of a tree is moved from the prefix that it was made for.
+#[derive(Clone, Copy)]
+pub struct Rewrite<'a> {
+    /// The prefix that the tree was made for, such as `/ptest/env`.
+    pub from: &'a [u8],
+    /// The prefix that it gets: the path under which it will be used.
+    pub to: &'a [u8],
+    /// Names text files, beside scripts, that mention the prefix, such as `bin/activate`. They are
+    /// read into memory whole.
+    pub select: &'a (dyn Fn(&TreePath) -> bool + Sync),
+}
+
+/// What [`Store::clone_tree`](crate::Store::clone_tree) made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cloned {
+    /// How many paths the tree has.
+    pub entries: u64,
+    /// The sizes of its files together.
+    pub bytes: u64,
+    /// How many files share their contents with a layer.
+    pub shared: u64,
+}
+
+/// One entry to copy.
+#[derive(Clone, Copy)]
+pub(crate) struct Piece<'a> {
+    pub(crate) path: &'a TreePath,
+    pub(crate) kind: &'a Kind,
+    /// The tree that it is in.
+    pub(crate) tree: &'a Path,
+    /// The layer of which that is the tree.
+    pub(crate) layer: Option<LayerId>,
+}
+
+/// Copies `pieces`, each directory before what is in it, into the empty directory `root`.
+pub(crate) fn copy(
+    pieces: &[Piece<'_>],
+    root: &Path,
+    rewrite: Option<Rewrite<'_>>,
+) -> Result<Cloned> {
+    let copying = Copying {
+        root,
+        rewrite,
+        can_share: AtomicBool::new(true),
+        shared: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+    };
+    copying.run(pieces)?;
+    Ok(Cloned {
+        entries: pieces.len() as u64,
+        bytes: copying.bytes.into_inner(),
+        shared: copying.shared.into_inner(),
+    })
+}
+
+struct Copying<'a> {
+    root: &'a Path,
+    rewrite: Option<Rewrite<'a>>,
+    can_share: AtomicBool,
+    shared: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Copying<'_> {
+    fn run(&self, pieces: &[Piece<'_>]) -> Result<()> {
+        let (directories, others): (Vec<&Piece<'_>>, Vec<_>) =
+            pieces.iter().partition(|piece| piece.kind.is_directory());
+        // A directory comes before what is in it.
+        for piece in &directories {
+            let place = self.root.join(piece.path);
+            DirBuilder::new()
+                .mode(0o700)
+                .create(&place)
+                .at("create the directory", &place)?;
+            if let Kind::Opaque { .. } = piece.kind {
+                overlay_marks::set_opaque(&place).at("change the attributes of", place)?;
+            }
+        }
+        parallel::map(&others, || (), |(), piece| self.leaf(piece))?;
+        for piece in directories.iter().rev() {
+            if let Kind::Directory { mode } | Kind::Opaque { mode } = piece.kind {
+                let place = self.root.join(piece.path);
+                rustix::fs::chmod(&place, Mode::from_raw_mode(*mode))
+                    .at("change the mode of", place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn leaf(&self, piece: &Piece<'_>) -> Result<()> {
+        match piece.kind {
+            Kind::File {
+                mode, size, mtime, ..
+            } => self.file(piece, *mode, *size, *mtime),
+            Kind::Symlink { mtime, target } => self.link(piece.path, target, *mtime),
+            Kind::Whiteout => {
+                let place = self.root.join(piece.path);
+                overlay_marks::make_whiteout(CWD, &place).at("make the whiteout", place)
+            }
+            // Made before.
+            Kind::Directory { .. } | Kind::Opaque { .. } => Ok(()),
+        }
+    }
+
+    fn link(&self, path: &TreePath, target: &[u8], mtime: Mtime) -> Result<()> {
+        let place = self.root.join(path);
+        let moved = self.prefix().and_then(|prefix| prefix.target(target));
+        symlinkat(moved.as_deref().unwrap_or(target), CWD, &place).at("create the link", &place)?;
+        utimensat(CWD, &place, &timestamps(mtime), AtFlags::SYMLINK_NOFOLLOW)
+            .at("set the time of", place)
+    }
+
+    fn file(&self, piece: &Piece<'_>, mode: u32, size: u64, mtime: Mtime) -> Result<()> {
+        let Piece {
+            path, tree, layer, ..
+        } = *piece;
+        let (from, to) = (tree.join(path), self.root.join(path));
+        let mut source = with_access(tree, path.as_path(), Need::Entry, || {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::open(&from, flags, Mode::empty())
+        })
+        .map(File::from)
+        .at("open", &from)?;
+        let found = source.metadata().at("examine", &from)?;
+        if !found.is_file() || found.len() != size {
+            return Err(match layer {
+                Some(id) => Error::LayerCorrupt {
+                    id,
+                    detail: format!("{path} has another size"),
+                },
+                None => Error::Refused {
+                    path: path.as_path().to_owned(),
+                    what: "a file that changes meanwhile",
+                },
+            });
+        }
+        let mut copy = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&to)
+            .at("create", &to)?;
+        let written = match self.rewritten(path, &mut source, size).at("read", &from)? {
+            Some(contents) => {
+                copy.write_all(&contents).at("write", &to)?;
+                contents.len() as u64
+            }
+            None => self
+                .contents(&mut source, &mut copy, size)
+                .at("copy", &to)?,
+        };
+        self.bytes.fetch_add(written, Ordering::Relaxed);
+        fchmod(&copy, Mode::from_raw_mode(mode)).at("change the mode of", &to)?;
+        futimens(&copy, &timestamps(mtime)).at("set the time of", to)
+    }
+
+    /// The new contents of a file that mentions the prefix; else `None`, and `source` is at its
+    /// beginning.
+    fn rewritten(
+        &self,
+        path: &TreePath,
+        source: &mut File,
+        size: u64,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let (Some(prefix), Some(rewrite)) = (self.prefix(), self.rewrite) else {
+            return Ok(None);
+        };
+        let mut start = [0; 2];
+        let is_script =
+            size > 2 && rustix::io::pread(&*source, &mut start, 0)? == 2 && start == *b"#!";
+        if !is_script && !(rewrite.select)(path) {
+            return Ok(None);
+        }
+        let mut contents = Vec::with_capacity(size as usize);
+        source.read_to_end(&mut contents)?;
+        let new = if is_script {
+            prefix.script(&contents)
+        } else {
+            prefix.text(&contents)
+        };
+        Ok(Some(new.unwrap_or(contents)))
+    }
+
+    fn contents(&self, source: &mut File, copy: &mut File, size: u64) -> io::Result<u64> {
+        if size == 0 {
+            return Ok(0);
+        }
+        if self.can_share.load(Ordering::Relaxed) {
+            match ioctl_ficlone(&*copy, &*source) {
+                Ok(()) => {
+                    self.shared.fetch_add(1, Ordering::Relaxed);
+                    return Ok(size);
+                }
+                Err(
+                    Errno::OPNOTSUPP
+                    | Errno::XDEV
+                    | Errno::INVAL
+                    | Errno::NOTTY
+                    | Errno::NOSYS
+                    | Errno::PERM
+                    | Errno::ACCESS,
+                ) => self.can_share.store(false, Ordering::Relaxed),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        let copied = io::copy(source, copy)?;
+        if copied != size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(copied)
+    }
+
+    fn prefix(&self) -> Option<Prefix<'_>> {
+        self.rewrite
+            .map(|Rewrite { from, to, .. }| Prefix { from, to })
+    }
+}

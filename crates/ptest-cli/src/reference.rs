@@ -165,7 +165,8 @@ fn configuration() -> String {
         Relative paths start from the file's directory, in variables from the working directory; `~` is the home \
         directory. Durations are written `1500ms`, `90s`, `5m`, `1h30m`, `2d`, a bare number is seconds. Variables \
         write lists with commas, lists of paths with colons, tables as `NAME=VALUE`, one a line; an empty variable \
-        counts as not set.\n\n\
+        counts as not set. Besides these, `PTEST_UV` names the uv to use, and the variables of pip and uv that name \
+        indexes and proxies count as they do for pip and uv.\n\n\
         | setting | variable | takes | default | meaning |\n|---|---|---|---|---|\n"
         .to_owned();
     let defaults = Config::default();

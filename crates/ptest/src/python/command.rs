@@ -26,17 +26,34 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Tells running tools to stop. Clones share one state.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    own: Arc<AtomicBool>,
+    parents: Vec<Arc<AtomicBool>>,
+}
 
 impl Cancel {
-    /// Stops every tool that was given this value, now and later.
+    /// Stops every tool that was given this value or a child of it, now and later.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.own.store(true, Ordering::Relaxed);
     }
 
-    /// Whether [`Cancel::cancel`] was called.
+    /// Whether [`Cancel::cancel`] was called, on this value or on one it is a child of.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        [&self.own]
+            .into_iter()
+            .chain(&self.parents)
+            .any(|flag| flag.load(Ordering::Relaxed))
+    }
+
+    /// A value that is cancelled with this one, and can be cancelled alone.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        let mut parents = self.parents.clone();
+        parents.push(Arc::clone(&self.own));
+        Self {
+            own: Arc::default(),
+            parents,
+        }
     }
 }
 

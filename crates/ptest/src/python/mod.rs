@@ -10,6 +10,7 @@
 
 pub mod command;
 pub mod discover;
+pub mod fetch;
 pub mod host;
 pub mod index;
 pub mod installer;
@@ -17,6 +18,7 @@ pub mod interpreter;
 pub mod name;
 pub mod pip;
 pub mod project;
+pub mod provenance;
 pub mod redact;
 pub mod reqfile;
 pub mod request;
@@ -26,12 +28,16 @@ pub mod skeleton;
 pub mod stage;
 pub mod tools;
 pub mod uv;
+pub mod wheel;
 
 mod archive;
+mod editable;
+mod entry_points;
 mod environment;
 mod ini;
 mod pyenv;
 mod pylock;
+mod record;
 mod report;
 mod resolve;
 

@@ -1,0 +1,363 @@
+//! Gets a wheel for every pin: downloads it, or builds it from source.
+//!
+//! pip does the work, whichever installer resolved: it knows every kind of index, credential,
+//! repository and build back-end. Several run at once. What they bring is checked here.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::editable;
+use super::installer::{Context, InstallerError, Pinned, Source, Step, stopped};
+use super::name::{WheelName, file_url, hex, normalize, url_file_name};
+use super::pip::{self, Failure, NAME};
+use super::record::Hasher;
+use super::redact::{user_part, without_user};
+use super::requirement::Requirement;
+use super::requirements::Requirements;
+use super::wheel::local_wheel;
+
+/// Runs of pip at the same time. Each is a Python that waits for the network most of its time.
+const AT_ONCE: usize = 4;
+/// Downloads that are worth a run of their own.
+const BATCH: usize = 6;
+
+/// A request to fetch.
+#[derive(Clone, Copy)]
+pub struct FetchRequest<'a> {
+    /// The surroundings. Wheels are left in the working directory.
+    pub context: Context<'a>,
+    /// What is to be fetched, each name once.
+    pub pins: &'a [Pinned],
+    /// What was asked for: credentials in its URLs are used again.
+    pub requirements: &'a Requirements,
+    /// Called when a pin's wheel is there, from any thread.
+    pub on_wheel: &'a (dyn Fn(&Pinned) + Sync),
+}
+
+/// A wheel for a pin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The pin.
+    pub pin: Pinned,
+    /// The wheel: below the working directory, or the user's own file.
+    pub wheel: PathBuf,
+    /// Its SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+/// Fetches everything, in the order of the pins. The first failure stops the rest.
+///
+/// Building an editable project writes into the project; nothing else does.
+pub fn fetch(request: &FetchRequest<'_>) -> Result<Vec<Fetched>, InstallerError> {
+    let mut fetched: Vec<Option<Fetched>> = vec![None; request.pins.len()];
+    let (mut downloads, mut builds) = (Vec::new(), Vec::new());
+    for (index, pin) in request.pins.iter().enumerate() {
+        if let Some(wheel) = local_wheel(&pin.source) {
+            fetched[index] = Some(checked(pin, wheel)?);
+            (request.on_wheel)(pin);
+        } else if is_built(&pin.source) {
+            builds.push(index);
+        } else {
+            downloads.push(index);
+        }
+    }
+    let runs = downloads.len().div_ceil(BATCH).clamp(1, AT_ONCE);
+    let size = downloads.len().div_ceil(runs).max(1);
+    // Builds take longest, so they begin first.
+    let batches: VecDeque<Vec<usize>> = builds
+        .into_iter()
+        .map(|index| vec![index])
+        .chain(downloads.chunks(size).map(<[usize]>::to_vec))
+        .collect();
+    let threads = batches.len().min(AT_ONCE);
+    let queue = Mutex::new(batches.into_iter().enumerate().collect::<VecDeque<_>>());
+    let results = Mutex::new((fetched, None));
+    let mut supervision = request.context.supervision.clone();
+    supervision.cancel = supervision.cancel.child();
+    let inner = FetchRequest {
+        context: Context {
+            supervision: &supervision,
+            ..request.context
+        },
+        ..*request
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                // Not `while let`: that would hold the lock for the whole of a run.
+                loop {
+                    let next = lock(&queue).pop_front();
+                    let Some((number, batch)) = next else { break };
+                    match run(&inner, number, &batch) {
+                        Ok(wheels) => {
+                            let mut results = lock(&results);
+                            for (index, wheel) in wheels {
+                                results.0[index] = Some(wheel);
+                            }
+                        }
+                        Err(error) => {
+                            lock(&results).1.get_or_insert(error);
+                            supervision.cancel.cancel();
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let (fetched, error) = results
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    match error {
+        Some(error) => Err(error),
+        // Every index was in one batch, and every batch gives all of its own or an error.
+        None => Ok(fetched.into_iter().flatten().collect()),
+    }
+}
+
+/// One run of pip for the pins at these indexes.
+fn run(
+    request: &FetchRequest<'_>,
+    number: usize,
+    batch: &[usize],
+) -> Result<Vec<(usize, Fetched)>, InstallerError> {
+    let directory = request.context.work_dir.join(format!("fetch-{number}"));
+    let answer = |reason: String| InstallerError::Answer {
+        installer: NAME,
+        reason,
+    };
+    fs::create_dir_all(&directory).map_err(|source| InstallerError::Run {
+        installer: NAME,
+        source,
+    })?;
+    let pins: Vec<&Pinned> = batch.iter().map(|index| &request.pins[*index]).collect();
+    if let [
+        Pinned {
+            source:
+                Source::Project {
+                    path,
+                    editable: true,
+                    ..
+                },
+            ..
+        },
+    ] = pins[..]
+    {
+        editable::build(&request.context, path, &directory, pins[0])?;
+    } else {
+        download(request, &pins, &directory)?;
+    }
+    let mut found = Vec::new();
+    for index in batch {
+        let pin = &request.pins[*index];
+        let wheel = wheel_of(&directory, &pin.name)
+            .ok_or_else(|| answer(format!("there is no wheel of {}", pin.name)))?;
+        found.push((*index, checked(pin, wheel)?));
+        (request.on_wheel)(pin);
+    }
+    Ok(found)
+}
+
+fn download(
+    request: &FetchRequest<'_>,
+    pins: &[&Pinned],
+    directory: &Path,
+) -> Result<(), InstallerError> {
+    let mut text = String::new();
+    for pin in pins {
+        text.push_str(&line(pin, request));
+        text.push('\n');
+    }
+    let file = directory.join("pins.txt");
+    fs::write(&file, text).map_err(|source| InstallerError::Run {
+        installer: NAME,
+        source,
+    })?;
+    let mut tool = pip::command(&request.context, [])?.args([
+        "wheel",
+        "--no-deps",
+        "--wheel-dir",
+        ".",
+        "-r",
+        "pins.txt",
+    ]);
+    directory.clone_into(&mut tool.cwd);
+    let output = tool
+        .run(request.context.supervision)
+        .map_err(|error| stopped(error, NAME, Step::Fetch))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(pip::failure(
+        &output.stdout.text(),
+        &output.stderr.text(),
+        Failure {
+            step: Step::Fetch,
+            subject: match pins {
+                [only] => Some(only.name.clone()),
+                _ => None,
+            },
+            exit: output.status.code(),
+            names: &names(pins),
+        },
+    ))
+}
+
+/// What a copy is called, and what the user calls it.
+fn names(pins: &[&Pinned]) -> Vec<(String, String)> {
+    pins.iter()
+        .filter_map(|pin| match &pin.source {
+            Source::Project { path, copy, .. } => Some((file_url(copy), path)),
+            _ => None,
+        })
+        .flat_map(|(url, path)| {
+            let shown = path.display().to_string();
+            let plain = url.trim_start_matches("file://").to_owned();
+            [(url, shown.clone()), (plain, shown)]
+        })
+        .collect()
+}
+
+/// The line that means exactly this pin to pip.
+fn line(pin: &Pinned, request: &FetchRequest<'_>) -> String {
+    let (url, fragment) = match &pin.source {
+        Source::Wheel { url, sha256, .. } | Source::Sdist { url, sha256 } => {
+            (with_user(url, request), hash_fragment(sha256.as_deref()))
+        }
+        Source::Archive {
+            url,
+            sha256,
+            subdirectory,
+        } => {
+            let mut fragment = hash_fragment(sha256.as_deref());
+            fragment.extend(subdirectory_fragment(subdirectory.as_deref()));
+            (with_user(url, request), fragment)
+        }
+        Source::Repository {
+            system,
+            url,
+            commit,
+            subdirectory,
+            ..
+        } => (
+            format!("{system}+{}@{commit}", with_user(url, request)),
+            subdirectory_fragment(subdirectory.as_deref()),
+        ),
+        Source::File { path, sha256 } => (file_url(path), hash_fragment(sha256.as_deref())),
+        Source::Project { copy, .. } => (file_url(copy), Vec::new()),
+    };
+    let fragment = if fragment.is_empty() {
+        String::new()
+    } else {
+        format!("#{}", fragment.join("&"))
+    };
+    format!("{} @ {url}{fragment}", pin.name)
+}
+
+fn hash_fragment(sha256: Option<&str>) -> Vec<String> {
+    sha256
+        .map(|hash| format!("sha256={hash}"))
+        .into_iter()
+        .collect()
+}
+
+fn subdirectory_fragment(subdirectory: Option<&str>) -> Vec<String> {
+    subdirectory
+        .map(|directory| format!("subdirectory={directory}"))
+        .into_iter()
+        .collect()
+}
+
+/// A pin's URL has no credentials; they come from the requirement or the index it came by.
+fn with_user(url: &str, request: &FetchRequest<'_>) -> String {
+    let asked = request
+        .requirements
+        .items
+        .iter()
+        .filter_map(|item| match item {
+            Requirement::Url(asked) => Some(asked.url.as_str()),
+            _ => None,
+        })
+        .find(|asked| without_user(asked).contains(url))
+        .and_then(user_part)
+        .map(str::to_owned);
+    let indexes = request.requirements.index_urls();
+    let user = asked.or_else(|| request.context.index.user_for(url, &indexes));
+    match user {
+        Some(user) => url.replacen("://", &format!("://{user}"), 1),
+        None => url.to_owned(),
+    }
+}
+
+fn is_built(source: &Source) -> bool {
+    match source {
+        Source::Wheel { .. } => false,
+        Source::Archive { url, .. } => {
+            url_file_name(url).is_none_or(|name| WheelName::parse(&name).is_none())
+        }
+        Source::Sdist { .. }
+        | Source::Repository { .. }
+        | Source::File { .. }
+        | Source::Project { .. } => true,
+    }
+}
+
+/// The wheel of the distribution `name` in `directory`.
+fn wheel_of(directory: &Path, name: &str) -> Option<PathBuf> {
+    fs::read_dir(directory)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| {
+            path.file_name()
+                .and_then(|file| file.to_str())
+                .and_then(WheelName::parse)
+                .is_some_and(|wheel| normalize(&wheel.name) == name)
+        })
+}
+
+/// Hashes a wheel and compares it with what is expected, if the pin is that of a wheel.
+fn checked(pin: &Pinned, wheel: PathBuf) -> Result<Fetched, InstallerError> {
+    let sha256 = sha256_of(&wheel).map_err(|source| InstallerError::Run {
+        installer: NAME,
+        source,
+    })?;
+    let expected = if is_built(&pin.source) && local_wheel(&pin.source).is_none() {
+        None
+    } else {
+        pin.source.sha256()
+    };
+    match expected {
+        Some(expected) if expected != sha256 => Err(InstallerError::Hash {
+            name: pin.name.clone(),
+            expected: expected.to_owned(),
+            found: sha256,
+        }),
+        _ => Ok(Fetched {
+            pin: pin.clone(),
+            wheel,
+            sha256,
+        }),
+    }
+}
+
+/// The SHA-256 of a file in hexadecimal.
+pub fn sha256_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Hasher::Sha256(sha2::Digest::new());
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match io::Read::read(&mut file, &mut buffer)? {
+            0 => return Ok(hex(&hasher.finish().sha256)),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

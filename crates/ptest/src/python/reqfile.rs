@@ -24,7 +24,6 @@ pub struct RequirementsFile {
 /// A logical line: what it means and how it was written.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
-    pub(crate) number: usize,
     /// As written, without the last line break.
     pub(crate) raw: String,
     pub(crate) content: Content,
@@ -125,11 +124,7 @@ fn read(
                     problem: Box::new(problem),
                 },
             })?;
-        lines.push(Line {
-            number,
-            raw,
-            content,
-        });
+        lines.push(Line { raw, content });
     }
     parents.pop();
     Ok(RequirementsFile {

@@ -1,6 +1,5 @@
 //! uv as an installer.
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use super::host::HostEnv;
 use super::installer::{
     FailureKind, Installer, InstallerError, Resolution, ResolveRequest, Step, presentable, stopped,
 };
-use super::pylock::{self, Choice};
+use super::pylock::{self, Choice, LockError};
 use super::resolve;
 use super::stage::Stage;
 
@@ -179,7 +178,18 @@ impl Installer for Uv {
                 hashes: &hashes,
             },
         )
-        .map_err(answer)?;
+        .map_err(|error| match error {
+            LockError::Unusable(reason) => answer(reason),
+            LockError::Hash {
+                name,
+                expected,
+                found,
+            } => InstallerError::Hash {
+                name,
+                expected,
+                found,
+            },
+        })?;
         resolve::complete(pins, request, &markers, NAME)
     }
 }
@@ -226,6 +236,7 @@ fn is_program(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
 
     #[test]
     fn failures_are_told_apart() {

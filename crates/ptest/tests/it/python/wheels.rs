@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+/// The mode of a file that is to be a symbolic link.
+const LINK: u32 = 0o120_777;
+
 /// Builds a wheel, right unless told otherwise.
 pub(crate) struct Builder {
     name: String,
@@ -86,12 +89,17 @@ impl Builder {
         let mut zip = ZipWriter::new(File::create(&path).unwrap());
         let mut record = String::new();
         for (name, content, mode) in &self.files {
-            zip.start_file(name, SimpleFileOptions::default().unix_permissions(*mode))
-                .unwrap();
-            zip.write_all(content).unwrap();
+            let options = SimpleFileOptions::default().unix_permissions(*mode);
+            if *mode == LINK {
+                let target = String::from_utf8(content.clone()).unwrap();
+                zip.add_symlink(name, target, options).unwrap();
+            } else {
+                zip.start_file(name, options).unwrap();
+                zip.write_all(content).unwrap();
+            }
             if !self.unlisted.contains(name) {
                 record.push_str(&format!(
-                    "{name},sha256={},{}\n",
+                    "\"{name}\",sha256={},{}\n",
                     base64(&Sha256::digest(content)),
                     content.len()
                 ));
@@ -205,7 +213,6 @@ fn every_part_goes_to_its_place_and_the_list_says_so() {
     assert_eq!(
         paths,
         [
-            "\"thing/odd,name.txt\"",
             "../../../bin/run.py",
             "../../../bin/run.sh",
             "../../../bin/thing",
@@ -219,6 +226,7 @@ fn every_part_goes_to_its_place_and_the_list_says_so() {
             "thing-1.0.dist-info/WHEEL",
             "thing-1.0.dist-info/entry_points.txt",
             "thing/__init__.py",
+            "\"thing/odd,name.txt\"",
             "thing/tool",
         ]
     );
@@ -243,7 +251,7 @@ fn paths_that_leave_the_prefix_are_refused() {
             "{name}: {found:?}"
         );
     }
-    let link = Builder::new("thing", "1.0").mode("link", "/etc/passwd", 0o120_777);
+    let link = Builder::new("thing", "1.0").mode("link", "/etc/passwd", LINK);
     let found = problem(link);
     assert!(
         matches!(found, WheelProblem::Archive(ArchiveError::Link { .. })),

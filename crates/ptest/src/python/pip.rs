@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io::Read;
+use std::path::Path;
 
 use super::command::Tool;
 use super::environment::tool_environment;
@@ -17,6 +19,11 @@ use super::tools::CARRIED_PIP;
 
 pub(crate) const NAME: &str = "pip";
 const REPORT: &str = "report.json";
+/// pip's own log, in the directory that it runs in. Only there it says that an index did not
+/// answer; what the user sees is that nothing was found.
+const LOG: &str = "pip.log";
+/// The largest part of the log that is looked at.
+const LARGEST_LOG: u64 = 16 << 20;
 
 /// The pip that fits the interpreter, run by the interpreter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,10 +72,11 @@ impl Installer for Pip {
             return Err(failure(
                 &output.stdout.text(),
                 &output.stderr.text(),
-                Failure {
+                &Failure {
                     step: Step::Resolve,
                     subject: None,
                     exit: output.status.code(),
+                    directory: &stage.directory,
                     names: &stage.names(),
                 },
             ));
@@ -104,6 +112,7 @@ pub(crate) fn command<'a>(
     Ok(Tool::new(&context.interpreter.executable, context.work_dir)
         .args(["-I", "-S"])
         .arg(directory.join("pip"))
+        .args(["--log", LOG])
         .envs(env)
         .envs(context.index.pip_environment())
         .deadline(context.deadline))
@@ -114,11 +123,13 @@ pub(crate) struct Failure<'a> {
     pub(crate) step: Step,
     pub(crate) subject: Option<String>,
     pub(crate) exit: Option<i32>,
+    /// The directory that it ran in.
+    pub(crate) directory: &'a Path,
     pub(crate) names: &'a [(String, String)],
 }
 
 /// Makes an error of a failed run's output.
-pub(crate) fn failure(stdout: &str, stderr: &str, failure: Failure<'_>) -> InstallerError {
+pub(crate) fn failure(stdout: &str, stderr: &str, failure: &Failure<'_>) -> InstallerError {
     let mut words = stderr.trim().to_owned();
     // What excludes what is said on the other stream.
     if let Some(start) = stdout.find("The conflict is caused by:") {
@@ -126,13 +137,17 @@ pub(crate) fn failure(stdout: &str, stderr: &str, failure: Failure<'_>) -> Insta
         let end = cause.find("\n\nTo fix this").unwrap_or(cause.len());
         words = format!("{}\n{words}", cause[..end].trim());
     }
+    for line in unanswered(failure.directory) {
+        words.push('\n');
+        words.push_str(&line);
+    }
     if words.is_empty() {
         stdout.trim().clone_into(&mut words);
     }
     InstallerError::Failed {
         installer: NAME,
         step: failure.step,
-        subject: failure.subject,
+        subject: failure.subject.clone(),
         exit: failure.exit,
         kind: kind(&words),
         words: presentable(
@@ -140,6 +155,26 @@ pub(crate) fn failure(stdout: &str, stderr: &str, failure: Failure<'_>) -> Insta
             failure.names,
         ),
     }
+}
+
+/// What the log says of indexes that did not answer, each once. That an index does not know a
+/// name (404) is an answer.
+fn unanswered(directory: &Path) -> Vec<String> {
+    let mut log = Vec::new();
+    let read = fs::File::open(directory.join(LOG))
+        .and_then(|file| file.take(LARGEST_LOG).read_to_end(&mut log));
+    let mut lines: Vec<String> = Vec::new();
+    if read.is_ok() {
+        for line in String::from_utf8_lossy(&log).lines() {
+            if let Some(start) = line.find("Could not fetch URL")
+                && !line.contains("404")
+                && !lines.iter().any(|known| known == &line[start..])
+            {
+                lines.push(line[start..].to_owned());
+            }
+        }
+    }
+    lines
 }
 
 /// What pip's words say of the failure. The network is asked first: what cannot be reached is

@@ -11,7 +11,7 @@ use super::host::HostEnv;
 use super::installer::{
     FailureKind, Installer, InstallerError, Resolution, ResolveRequest, Step, presentable, stopped,
 };
-use super::pylock::{self, Choice};
+use super::pylock::{self, Choice, LockError};
 use super::resolve;
 use super::stage::Stage;
 
@@ -178,7 +178,18 @@ impl Installer for Uv {
                 hashes: &hashes,
             },
         )
-        .map_err(answer)?;
+        .map_err(|error| match error {
+            LockError::Unusable(reason) => answer(reason),
+            LockError::Hash {
+                name,
+                expected,
+                found,
+            } => InstallerError::Hash {
+                name,
+                expected,
+                found,
+            },
+        })?;
         resolve::complete(pins, request, &markers, NAME)
     }
 }
@@ -224,9 +235,9 @@ fn is_program(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
 
     use super::*;
+    use std::ffi::OsString;
 
     #[test]
     fn failures_are_told_apart() {

@@ -1,4 +1,9 @@
 //! Interpreters, installers and wheels against the real things.
 
+mod installed;
+mod installers;
+mod installing;
 mod interpreters;
+mod server;
 mod support;
+mod wheels;

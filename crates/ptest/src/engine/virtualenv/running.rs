@@ -2,11 +2,10 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ptest_sandbox::{Client, Leftovers, Run, Status, profile, terminal};
+use ptest_sandbox::{Client, Leftovers, Run, Status, terminal};
 
 use super::root::Inside;
 use crate::engine::{Command, Exit, ExitStatus, Instance, Process, Stdio};

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use super::command::Tool;
 use super::environment::tool_environment;
@@ -17,6 +19,11 @@ use super::tools::CARRIED_PIP;
 
 pub(crate) const NAME: &str = "pip";
 const REPORT: &str = "report.json";
+const LOG: &str = "pip.log";
+/// Addresses without an answer that a message names.
+const MOST_UNANSWERED: usize = 3;
+/// As pip's log says that an address gave no answer.
+const UNANSWERED: &str = "Could not fetch URL ";
 
 /// The pip that fits the interpreter, run by the interpreter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,13 +65,24 @@ impl Installer for Pip {
         for file in &stage.files {
             tool = tool.arg("-r").arg(file);
         }
-        let output = tool
-            .run(context.supervision)
-            .map_err(|error| stopped(error, NAME, Step::Resolve))?;
+        let run = |tool: &Tool| {
+            tool.run(context.supervision)
+                .map_err(|error| stopped(error, NAME, Step::Resolve))
+        };
+        let mut output = run(&tool)?;
+        let mut unreachable = String::new();
+        if !output.status.success() && kind(&output.stderr.text()) == FailureKind::NoSuchRequirement
+        {
+            // pip says the same of a name that is nobody's and of an index that does not answer;
+            // the difference is only in its log. It is not kept from the start because pip then
+            // leaves out of its words what a failed build said.
+            output = run(&tool.arg("--log").arg(LOG))?;
+            unreachable = unanswered(&stage.directory.join(LOG));
+        }
         if !output.status.success() {
             return Err(failure(
                 &output.stdout.text(),
-                &output.stderr.text(),
+                &format!("{unreachable}{}", output.stderr.text()),
                 Failure {
                     step: Step::Resolve,
                     subject: None,
@@ -140,6 +158,28 @@ pub(crate) fn failure(stdout: &str, stderr: &str, failure: Failure<'_>) -> Insta
             failure.names,
         ),
     }
+}
+
+/// The lines of pip's log that say that an index did not answer, or refused. That it has no
+/// such name is an answer.
+fn unanswered(log: &Path) -> String {
+    let Ok(file) = File::open(log) else {
+        return String::new();
+    };
+    let mut lines: Vec<String> = Vec::new();
+    for line in BufReader::new(file).lines().map_while(Result::ok) {
+        let Some((_, said)) = line.split_once(UNANSWERED) else {
+            continue;
+        };
+        let said = format!("{UNANSWERED}{}", said.trim_end_matches(" - skipping"));
+        if !said.contains(": 404 Client Error") && !lines.contains(&said) {
+            lines.push(said);
+        }
+        if lines.len() == MOST_UNANSWERED {
+            break;
+        }
+    }
+    lines.into_iter().map(|line| line + "\n").collect()
 }
 
 /// What pip's words say of the failure. The network is asked first: what cannot be reached is

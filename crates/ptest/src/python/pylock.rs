@@ -24,9 +24,26 @@ pub(crate) struct Choice<'a> {
     pub(crate) hashes: &'a BTreeMap<String, BTreeSet<String>>,
 }
 
+/// Why a lock file leads to no distributions.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// It cannot be understood, or a package has no file for this interpreter.
+    Answer(String),
+    /// Files of a package fit, but the requirements allow none of their hashes.
+    Hash {
+        /// The package.
+        name: String,
+        /// The hashes that are allowed.
+        expected: String,
+        /// The hashes that there are.
+        found: String,
+    },
+}
+
 /// Chooses one distribution for each package of the lock file `text` that counts here.
-pub(crate) fn choose(text: &str, choice: &Choice<'_>) -> Result<Vec<Pinned>, String> {
-    let lock: Lock = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+pub(crate) fn choose(text: &str, choice: &Choice<'_>) -> Result<Vec<Pinned>, Unusable> {
+    let lock: Lock =
+        toml::from_str(text).map_err(|error| Unusable::Answer(error.message().to_owned()))?;
     let ranks: HashMap<&str, usize> = choice.interpreter.tags().zip(0..).collect();
     let mut pins = Vec::new();
     for package in lock.packages {
@@ -35,7 +52,7 @@ pub(crate) fn choose(text: &str, choice: &Choice<'_>) -> Result<Vec<Pinned>, Str
             .as_deref()
             .map(MarkerTree::from_str)
             .transpose()
-            .map_err(|error: Pep508Error<VerbatimUrl>| error.message.to_string())?
+            .map_err(|error: Pep508Error<VerbatimUrl>| Unusable::Answer(error.message.to_string()))?
             .is_none_or(|marker| marker.evaluate(choice.markers, &[]));
         if counts {
             pins.push(package.pin(choice, &ranks)?);
@@ -96,7 +113,7 @@ struct Directory {
 }
 
 impl Package {
-    fn pin(self, choice: &Choice<'_>, ranks: &HashMap<&str, usize>) -> Result<Pinned, String> {
+    fn pin(self, choice: &Choice<'_>, ranks: &HashMap<&str, usize>) -> Result<Pinned, Unusable> {
         let name = normalize(&self.name);
         let source = if let Some(archive) = self.archive {
             archive.source(choice)
@@ -110,7 +127,7 @@ impl Package {
                 editable: staged.editable,
             })
         } else {
-            choose_file(&name, &self.wheels, self.sdist.as_ref(), choice, ranks)
+            self.choose_file(&name, choice, ranks)?
         };
         match source {
             Some(source) => Ok(Pinned {
@@ -119,7 +136,73 @@ impl Package {
                 source,
                 requested: false,
             }),
-            None => Err(format!("{name} has no file that fits this Python")),
+            None => Err(Unusable::Answer(format!(
+                "{name} has no file that fits this Python"
+            ))),
+        }
+    }
+
+    /// The wheel with the best tag, of two the one with the higher build number; else the
+    /// source. uv locks all files of a version and leaves the choice by hash to whoever installs.
+    fn choose_file(
+        &self,
+        name: &str,
+        choice: &Choice<'_>,
+        ranks: &HashMap<&str, usize>,
+    ) -> Result<Option<Source>, Unusable> {
+        let mut fitting: Vec<_> = self
+            .wheels
+            .iter()
+            .filter_map(|file| {
+                let file_name = file.name()?;
+                let wheel = WheelName::parse(&file_name)?;
+                let rank = *wheel
+                    .tags
+                    .iter()
+                    .filter_map(|tag| ranks.get(tag.as_str()))
+                    .min()?;
+                Some((rank, wheel, file_name, file))
+            })
+            .collect();
+        fitting.sort_by(|(one_rank, one, ..), (two_rank, two, ..)| {
+            one_rank
+                .cmp(two_rank)
+                .then_with(|| two.build_order().cmp(&one.build_order()))
+        });
+        if let Some((_, _, file_name, file)) = fitting
+            .iter()
+            .find(|(.., file)| file.is_allowed(name, choice))
+        {
+            return Ok(file.url(choice).map(|url| Source::Wheel {
+                url,
+                file_name: file_name.clone(),
+                sha256: file.sha256(),
+            }));
+        }
+        if let Some(file) = self
+            .sdist
+            .as_ref()
+            .filter(|file| file.is_allowed(name, choice))
+        {
+            return Ok(file.url(choice).map(|url| Source::Sdist {
+                url,
+                sha256: file.sha256(),
+            }));
+        }
+        let found: Vec<String> = fitting
+            .iter()
+            .map(|(.., file)| *file)
+            .chain(&self.sdist)
+            .flat_map(|file| &file.hashes)
+            .map(|(kind, hash)| format!("{kind}:{hash}"))
+            .collect();
+        match choice.hashes.get(name) {
+            Some(allowed) if !found.is_empty() => Err(Unusable::Hash {
+                name: name.to_owned(),
+                expected: allowed.iter().cloned().collect::<Vec<_>>().join(" or "),
+                found: found.join(" and "),
+            }),
+            _ => Ok(None),
         }
     }
 }
@@ -191,44 +274,4 @@ impl Vcs {
             subdirectory: self.subdirectory,
         }
     }
-}
-
-/// The wheel with the best tag, of two the one with the higher build number; else the source.
-fn choose_file(
-    name: &str,
-    wheels: &[File],
-    sdist: Option<&File>,
-    choice: &Choice<'_>,
-    ranks: &HashMap<&str, usize>,
-) -> Option<Source> {
-    let best = wheels
-        .iter()
-        .filter(|file| file.is_allowed(name, choice))
-        .filter_map(|file| {
-            let file_name = file.name()?;
-            let wheel = WheelName::parse(&file_name)?;
-            let rank = *wheel
-                .tags
-                .iter()
-                .filter_map(|tag| ranks.get(tag.as_str()))
-                .min()?;
-            Some((rank, wheel, file_name, file))
-        })
-        .min_by(|(one_rank, one, ..), (two_rank, two, ..)| {
-            one_rank
-                .cmp(two_rank)
-                .then_with(|| two.build_order().cmp(&one.build_order()))
-        });
-    if let Some((_, _, file_name, file)) = best {
-        return Some(Source::Wheel {
-            url: file.url(choice)?,
-            file_name,
-            sha256: file.sha256(),
-        });
-    }
-    let file = sdist.filter(|file| file.is_allowed(name, choice))?;
-    Some(Source::Sdist {
-        url: file.url(choice)?,
-        sha256: file.sha256(),
-    })
 }

@@ -11,7 +11,7 @@ use super::host::HostEnv;
 use super::installer::{
     FailureKind, Installer, InstallerError, Resolution, ResolveRequest, Step, presentable, stopped,
 };
-use super::pylock::{self, Choice};
+use super::pylock::{self, Choice, Unusable};
 use super::resolve;
 use super::stage::Stage;
 
@@ -178,7 +178,18 @@ impl Installer for Uv {
                 hashes: &hashes,
             },
         )
-        .map_err(answer)?;
+        .map_err(|error| match error {
+            Unusable::Answer(reason) => answer(reason),
+            Unusable::Hash {
+                name,
+                expected,
+                found,
+            } => InstallerError::Hash {
+                name,
+                expected,
+                found,
+            },
+        })?;
         resolve::complete(pins, request, &markers, NAME)
     }
 }

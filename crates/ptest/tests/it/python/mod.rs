@@ -1,4 +1,8 @@
 //! Interpreters, installers and wheels against the real things.
 
+mod installers;
+mod installing;
 mod interpreters;
+mod server;
 mod support;
+mod wheels;

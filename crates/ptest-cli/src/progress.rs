@@ -37,7 +37,7 @@ struct Counted {
 impl Shown {
     pub(crate) fn new(ui: &Ui) -> Self {
         Self {
-            ui: *ui,
+            ui: ui.clone(),
             began: Instant::now(),
             counted: Mutex::default(),
             line: ui.draws_progress().then(Line::new),

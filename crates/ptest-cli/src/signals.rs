@@ -129,7 +129,9 @@ fn arrived(state: &Mutex<State>, signal: i32) {
             state.waiting.push(signal);
         }
         Target::Making(_) if signal == SIGTSTP => stand_still(),
-        Target::Making(_) | Target::Nobody => {}
+        // The command may run already, a moment before it is our target.
+        Target::Making(_) => state.waiting.push(signal),
+        Target::Nobody => {}
         Target::Command(send) => {
             for passed in passed_on(signal, before) {
                 send(*passed);
@@ -194,6 +196,6 @@ mod tests {
         assert!(!cancel.is_cancelled());
         arrived(&state, SIGTERM);
         assert!(cancel.is_cancelled());
-        assert_eq!(lock(&state).waiting, [SIGTERM]);
+        assert_eq!(lock(&state).waiting, [SIGUSR1, SIGTERM]);
     }
 }

@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
 use ptest::{
     EnvironmentName, EnvironmentSpec, Lifetime, Requirements,
     config::{Config, UserHome},
+    git,
     project::Project,
+    python::Requirement,
     settings::{Home, Limits, Settings},
 };
 
@@ -37,25 +39,47 @@ pub(crate) fn environment(
         python: options.python.as_ref().or(config.python.as_ref()).cloned(),
         requirements: Requirements {
             pip: *config.pip && !options.no_pip,
-            ..requirements(host, &options.with, &options.files)
+            ..requirements(host, &options.with, &options.files)?
         },
         settings: settings(host, config, options, project)?,
     })
 }
 
-/// What is to be installed, besides pip.
+/// What is to be installed, besides pip. It is kept with the environment, so that every path in it is made absolute: a
+/// later `ptest install` may be called from elsewhere.
 pub(crate) fn requirements(
     host: &Host,
     specifiers: &[String],
     files: &FileOptions,
-) -> Requirements {
+) -> Result<Requirements, CliError> {
+    let library = host.library();
     let absolute = |paths: &[PathBuf]| paths.iter().map(|path| host.absolute(path)).collect();
-    Requirements {
-        specifiers: specifiers.to_vec(),
-        editables: files.editables.clone(),
+    let specifiers = specifiers
+        .iter()
+        .map(|text| Ok(lasting(text, Requirement::parse(text, &library)?)));
+    let editables = files
+        .editables
+        .iter()
+        .map(|text| Ok(lasting(text, Requirement::editable(text, &library)?)));
+    Ok(Requirements {
+        specifiers: specifiers.collect::<Result<_, ptest::Error>>()?,
+        editables: editables.collect::<Result<_, ptest::Error>>()?,
         files: absolute(&files.files),
         constraints: absolute(&files.constraints),
         pip: true,
+    })
+}
+
+/// The requirement in words that mean the same from everywhere.
+fn lasting(text: &str, requirement: Requirement) -> String {
+    let (Requirement::Local(local) | Requirement::Editable(local)) = requirement else {
+        return text.to_owned();
+    };
+    // A URL is absolute as it is, and what is not UTF-8 has no other words than those given.
+    match local.path.to_str() {
+        Some(path) if !text.contains("://") && local.extras.is_empty() => path.to_owned(),
+        Some(path) if !text.contains("://") => format!("{path}[{}]", local.extras.join(",")),
+        _ => text.to_owned(),
     }
 }
 
@@ -83,7 +107,7 @@ fn settings(
             pids: options.pids.or(*config.pids).map(NonZeroU32::get),
         },
         project,
-        git_identity: None,
+        git_identity: git::identity(&host.library()),
     })
 }
 
@@ -119,4 +143,75 @@ fn project(
         ));
     }
     Ok(project)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs};
+
+    use super::*;
+    use crate::host::Terminals;
+
+    #[test]
+    fn paths_are_kept_so_that_they_mean_the_same_from_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        fs::create_dir(root.join("my project")).unwrap();
+        fs::write(root.join("my project/pyproject.toml"), "").unwrap();
+        let host = Host {
+            variables: BTreeMap::new(),
+            working_directory: Some(root.clone()),
+            program: None,
+            user: 0,
+            terminals: Terminals::default(),
+        };
+        let specifiers = [
+            "requests==2.28.1",
+            "./my project",
+            "./my project[test,docs]",
+        ]
+        .map(str::to_owned);
+        let files = FileOptions {
+            editables: vec!["my project".to_owned()],
+            ..FileOptions::default()
+        };
+        let kept = requirements(&host, &specifiers, &files).unwrap();
+        let project = root.join("my project").to_str().unwrap().to_owned();
+        assert_eq!(
+            kept.specifiers,
+            [
+                "requests==2.28.1".to_owned(),
+                project.clone(),
+                format!("{project}[test,docs]")
+            ]
+        );
+        assert_eq!(kept.editables, [project]);
+        let elsewhere = Host {
+            working_directory: Some("/".into()),
+            ..host
+        };
+        assert_eq!(
+            requirements(&elsewhere, &kept.specifiers, &FileOptions::default())
+                .unwrap()
+                .specifiers,
+            kept.specifiers
+        );
+    }
+
+    #[test]
+    fn what_could_be_an_option_is_no_requirement() {
+        let host = Host {
+            variables: BTreeMap::new(),
+            working_directory: Some("/".into()),
+            program: None,
+            user: 0,
+            terminals: Terminals::default(),
+        };
+        for text in ["--help", "-r", "", "a\nb"] {
+            assert!(
+                requirements(&host, &[text.to_owned()], &FileOptions::default()).is_err(),
+                "{text:?}"
+            );
+        }
+    }
 }

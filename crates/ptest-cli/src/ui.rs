@@ -25,7 +25,7 @@ const HINT: Style = AnsiColor::Cyan.on_default();
 const DONE: Style = AnsiColor::Green.on_default();
 
 /// Writes to the caller.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ui {
     verbosity: Verbosity,
     color: ColorChoice,
@@ -80,7 +80,7 @@ impl Ui {
     }
 
     /// With what the configuration says, where no option did.
-    pub(crate) fn configured(self, color: ColorChoice, progress: ProgressChoice) -> Self {
+    pub(crate) fn configured(&self, color: ColorChoice, progress: ProgressChoice) -> Self {
         Self {
             color: if self.color_is_fixed {
                 self.color
@@ -88,7 +88,7 @@ impl Ui {
                 color
             },
             progress: self.progress && progress == ProgressChoice::Auto,
-            ..self
+            ..self.clone()
         }
     }
 

@@ -13,7 +13,9 @@ pub fn identity(host: &HostEnv) -> Option<GitIdentity> {
     let mut identity = GitIdentity::default();
     for file in files(host) {
         // A file that is not there or cannot be read says nothing: git would go on without it too.
-        let Ok(text) = fs::read_to_string(file) else { continue };
+        let Ok(text) = fs::read_to_string(file) else {
+            continue;
+        };
         for (key, value) in user_section(&text) {
             match key.as_str() {
                 "name" => identity.name = Some(value),
@@ -31,8 +33,17 @@ fn files(host: &HostEnv) -> Vec<PathBuf> {
         return vec![global.into()];
     }
     let home = host.home();
-    let xdg = host.var("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".config")));
-    [xdg.map(|xdg| xdg.join("git/config")), home.map(|home| home.join(".gitconfig"))].into_iter().flatten().collect()
+    let xdg = host
+        .var("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(home.as_ref()?.join(".config")));
+    [
+        xdg.map(|xdg| xdg.join("git/config")),
+        home.map(|home| home.join(".gitconfig")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The keys, in lower case, and values of `[user]`, in order.
@@ -41,7 +52,10 @@ fn user_section(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for line in text.lines().map(str::trim) {
         if let Some(section) = line.strip_prefix('[') {
-            within = section.split(']').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("user"));
+            within = section
+                .split(']')
+                .next()
+                .is_some_and(|name| name.trim().eq_ignore_ascii_case("user"));
         } else if within && let Some((key, value)) = line.split_once('=') {
             found.push((key.trim().to_ascii_lowercase(), unquoted(value.trim())));
         }
@@ -62,7 +76,11 @@ fn unquoted(value: &str) -> String {
             other => text.push(other),
         }
     }
-    if quoted { text } else { text.trim_end().to_owned() }
+    if quoted {
+        text
+    } else {
+        text.trim_end().to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -76,29 +94,44 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        identity(&HostEnv::new([("HOME".into(), directory.path().into())], "/"))
+        identity(&HostEnv::new(
+            [("HOME".into(), directory.path().into())],
+            "/",
+        ))
     }
 
     fn named(name: &str, email: &str) -> Option<GitIdentity> {
-        Some(GitIdentity { name: Some(name.to_owned()), email: Some(email.to_owned()) })
+        Some(GitIdentity {
+            name: Some(name.to_owned()),
+            email: Some(email.to_owned()),
+        })
     }
 
     #[test]
     fn name_and_address_are_read_as_git_reads_them() {
         let text = "[core]\n\tname = no\n[User]\n\tName = \"Zoë # \\\"Z\\\"\" ; comment\n\temail=z@example.org # home\n[user \"x\"]\nname = no\n";
-        assert_eq!(identity_of(&[(".gitconfig", text)]), named("Zoë # \"Z\"", "z@example.org"));
+        assert_eq!(
+            identity_of(&[(".gitconfig", text)]),
+            named("Zoë # \"Z\"", "z@example.org")
+        );
     }
 
     #[test]
     fn the_file_in_the_home_directory_is_stronger() {
         let xdg = "[user]\nname = a\nemail = a@example.org\n";
         let home = "[user]\nname = b\n";
-        assert_eq!(identity_of(&[(".config/git/config", xdg), (".gitconfig", home)]), named("b", "a@example.org"));
+        assert_eq!(
+            identity_of(&[(".config/git/config", xdg), (".gitconfig", home)]),
+            named("b", "a@example.org")
+        );
     }
 
     #[test]
     fn without_a_configuration_there_is_none() {
         assert_eq!(identity_of(&[]), None);
-        assert_eq!(identity_of(&[(".gitconfig", "[core]\nbare = false\n")]), None);
+        assert_eq!(
+            identity_of(&[(".gitconfig", "[core]\nbare = false\n")]),
+            None
+        );
     }
 }

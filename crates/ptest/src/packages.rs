@@ -262,7 +262,7 @@ impl Environment {
 }
 
 /// The distributions whose metadata directory was written or deleted: `name`, version.
-fn dist_infos(changes: &[Change], kind: ChangeKind) -> Vec<(String, String)> {
+pub(crate) fn dist_infos(changes: &[Change], kind: ChangeKind) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = changes
         .iter()
         .filter(|change| change.kind == kind)

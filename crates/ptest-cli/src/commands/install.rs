@@ -49,7 +49,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     let signals = context.stop_making_on_signals()?;
     let store = context.open(&config, arguments.refresh)?;
     let environment = context.find(&store, &arguments.name)?;
-    let requirements = spec::requirements(context.host(), &arguments.specifiers, &arguments.files);
+    let requirements = spec::requirements(context.host(), &arguments.specifiers, &arguments.files)?;
     let changed = {
         let progress = Shown::new(&ui);
         signals.outcome(environment.install(&requirements, &progress))?

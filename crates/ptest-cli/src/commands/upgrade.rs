@@ -48,7 +48,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         context.host(),
         &arguments.specifiers,
         &FileOptions::default(),
-    );
+    )?;
     let changed = {
         let progress = Shown::new(&ui);
         signals.outcome(environment.upgrade(&requirements, &progress))?

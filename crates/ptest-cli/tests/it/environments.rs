@@ -49,7 +49,6 @@ fn an_environment_lives_from_create_to_remove() {
 }
 
 #[test]
-#[ignore = "known to fail: it shows a defect that is still open"]
 fn every_report_conforms_to_its_schema() {
     require!(requirement::userns());
     let context = TestContext::new();
@@ -195,7 +194,6 @@ fn a_slip_in_a_name_is_hinted_at() {
 }
 
 #[test]
-#[ignore = "known to fail: it shows a defect that is still open"]
 fn remove_reports_each_and_one_that_fails_does_not_keep_the_others() {
     require!(requirement::userns());
     let context = TestContext::new();

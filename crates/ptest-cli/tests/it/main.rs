@@ -3,8 +3,10 @@
 
 mod config;
 mod context;
+mod doctor;
 mod edges;
 mod environments;
 mod packages;
 mod reference;
 mod run;
+mod wheel;

@@ -1,1 +1,355 @@
-//! x
+//! `install uninstall upgrade packages verify`, and `run --with`, on wheels made on the spot.
+
+use std::fs;
+
+use ptest_testkit::{require, requirement};
+use serde_json::{Value, json};
+
+use crate::{context::TestContext, reference::assert_conforms, wheel};
+
+/// A user whose only index is a directory with `alpha` 1.0 and 2.0, which need `beta`, and `beta` 1.0.
+fn with_index() -> TestContext {
+    let mut context = TestContext::new();
+    let index = context.path("index");
+    fs::create_dir(&index).unwrap();
+    wheel::make(&index, "alpha", "1.0", "beta");
+    wheel::make(&index, "alpha", "2.0", "beta");
+    wheel::make(&index, "beta", "1.0", "");
+    context.set("PIP_NO_INDEX", "1");
+    // pip takes a space for the end of a place.
+    let place: String = index
+        .to_str()
+        .unwrap()
+        .bytes()
+        .map(|byte| match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect();
+    context.set("PIP_FIND_LINKS", format!("file://{place}"));
+    context
+}
+
+#[test]
+fn run_with_a_requirement_has_it_and_its_command() {
+    require!(requirement::userns());
+    let context = with_index();
+    let code = "import alpha, beta; print(alpha.version, beta.version)";
+    let outcome = context
+        .run(["run", "--with", "alpha==1.0", "--", "python", "-c", code])
+        .success();
+    assert_eq!(outcome.stdout(), "1.0 1.0\n");
+    assert_eq!(
+        context
+            .run(["run", "--with", "alpha==1.0", "alpha"])
+            .success()
+            .stdout(),
+        "alpha 1.0\n"
+    );
+    // Newest first, and nothing of one run in another.
+    assert_eq!(
+        context
+            .run(["run", "--with", "alpha", "alpha"])
+            .success()
+            .stdout(),
+        "alpha 2.0\n"
+    );
+    assert_eq!(
+        context.run(["run", "python", "-c", "import alpha"]).code(),
+        Some(1)
+    );
+    context.assert_nothing_is_left();
+}
+
+#[test]
+fn requirements_files_and_wheels_are_found_from_the_working_directory() {
+    require!(requirement::userns());
+    let context = with_index();
+    context.write("project/requirements.txt", "beta\n");
+    context.write("project/constraints.txt", "alpha<2\n");
+    wheel::make(context.project(), "gamma", "3.0", "alpha");
+    let code = "import alpha, beta, gamma; print(alpha.version, beta.version, gamma.version)";
+    let options = [
+        "run",
+        "-r",
+        "requirements.txt",
+        "-c",
+        "constraints.txt",
+        "--with",
+        "./gamma-3.0-py3-none-any.whl",
+    ];
+    let outcome = context
+        .run(options.iter().chain(&["--", "python", "-c", code]))
+        .success();
+    assert_eq!(outcome.stdout(), "1.0 1.0 3.0\n");
+}
+
+#[test]
+fn pip_is_there_unless_it_is_left_out() {
+    require!(requirement::userns());
+    let context = TestContext::new();
+    context
+        .run(["run", "python", "-m", "pip", "--version"])
+        .success();
+    assert_eq!(
+        context
+            .run(["run", "--no-pip", "python", "-c", "import pip"])
+            .code(),
+        Some(1)
+    );
+}
+
+#[test]
+fn what_cannot_be_had_is_an_error_in_the_installers_words_and_nothing_is_made() {
+    require!(requirement::userns());
+    let context = with_index();
+    let outcome = context.run(["run", "--with", "nonexistent-thing", "true"]);
+    assert_eq!(outcome.code(), Some(125), "{outcome}");
+    assert!(outcome.stderr().contains("nonexistent-thing"), "{outcome}");
+    assert!(outcome.stderr().contains("  | "), "{outcome}");
+    let report = context.run(["create", "web", "--with", "alpha==9", "--format", "json"]);
+    assert_eq!(report.code(), Some(125));
+    assert_conforms("ptest.error", &report.json());
+    assert_eq!(report.json()["error"]["kind"], json!("resolution"));
+    context.assert_nothing_is_left();
+}
+
+#[test]
+fn what_looks_like_an_option_is_no_requirement() {
+    let context = TestContext::new();
+    for requirement in ["--help", "-r", ""] {
+        let outcome = context.run([
+            "run".to_owned(),
+            format!("--with={requirement}"),
+            "true".to_owned(),
+        ]);
+        assert_eq!(outcome.code(), Some(125), "{requirement:?}\n{outcome}");
+        let install = context.run(["install", "web", "--", requirement]);
+        assert_eq!(install.code(), Some(125), "{requirement:?}\n{install}");
+    }
+}
+
+#[test]
+fn packages_come_change_and_go() {
+    require!(requirement::userns());
+    let context = with_index();
+    context.run(["create", "web"]).success();
+    assert_eq!(
+        context
+            .run(["install", "web", "alpha==1.0"])
+            .success()
+            .stdout(),
+        "+ alpha 1.0\n+ beta 1.0\n"
+    );
+    let again = context.run(["install", "web", "alpha==1.0"]).success();
+    assert_eq!(
+        (again.stdout(), again.stderr()),
+        (String::new(), "web has all that already\n".to_owned())
+    );
+    assert_eq!(
+        context.run(["exec", "web", "alpha"]).success().stdout(),
+        "alpha 1.0\n"
+    );
+    assert_eq!(
+        context.run(["upgrade", "web", "alpha"]).success().stdout(),
+        "~ alpha 1.0 -> 2.0\n"
+    );
+    assert_eq!(
+        context.run(["exec", "web", "alpha"]).success().stdout(),
+        "alpha 2.0\n"
+    );
+    assert_eq!(
+        context
+            .run(["uninstall", "web", "alpha"])
+            .success()
+            .stdout(),
+        "- alpha 2.0\n"
+    );
+    assert_eq!(
+        context
+            .run(["exec", "web", "python", "-c", "import alpha"])
+            .code(),
+        Some(1)
+    );
+    assert_eq!(installed(&context), ["beta", "pip"]);
+    context.run(["remove", "web"]).success();
+    context.assert_nothing_is_left();
+}
+
+#[test]
+fn every_report_of_packages_conforms_to_its_schema() {
+    require!(requirement::userns());
+    let context = with_index();
+    context.run(["create", "web"]).success();
+    let json = |arguments: &[&str]| {
+        context
+            .run(arguments.iter().chain(&["--format", "json"]))
+            .success()
+            .json()
+    };
+    for (arguments, changes) in [
+        (
+            &["install", "web", "alpha==1.0"][..],
+            json!([
+                {"name": "alpha", "before": null, "after": "1.0"},
+                {"name": "beta", "before": null, "after": "1.0"},
+            ]),
+        ),
+        (
+            &["upgrade", "web", "alpha"],
+            json!([{"name": "alpha", "before": "1.0", "after": "2.0"}]),
+        ),
+        (
+            &["uninstall", "web", "alpha"],
+            json!([{"name": "alpha", "before": "2.0", "after": null}]),
+        ),
+    ] {
+        let report = json(arguments);
+        assert_conforms("ptest.changes", &report);
+        assert_eq!(report["changes"], changes, "{arguments:?}");
+        assert_eq!(report["environment"], json!("web"));
+    }
+    let packages = json(&["packages", "web"]);
+    assert_conforms("ptest.packages", &packages);
+    let verification = json(&["verify", "web"]);
+    assert_conforms("ptest.verification", &verification);
+    assert_eq!(verification["whole"], json!(true));
+    context.run(["remove", "web"]).success();
+}
+
+#[test]
+fn an_operation_that_fails_leaves_the_environment_as_it_was() {
+    require!(requirement::userns());
+    let context = with_index();
+    context
+        .run(["create", "web", "--with", "alpha==1.0"])
+        .success();
+    let before = installed(&context);
+    for arguments in [
+        ["install", "web", "alpha==9"],
+        ["upgrade", "web", "nothing"],
+        ["uninstall", "web", "nothing"],
+    ] {
+        let outcome = context.run(arguments);
+        assert_eq!(outcome.code(), Some(125), "{arguments:?}\n{outcome}");
+        assert_eq!(outcome.stdout(), "", "{arguments:?}");
+        assert_eq!(installed(&context), before, "{arguments:?}");
+    }
+    assert_eq!(
+        context.run(["exec", "web", "alpha"]).success().stdout(),
+        "alpha 1.0\n"
+    );
+    context.run(["remove", "web"]).success();
+}
+
+#[test]
+fn packages_tells_who_installed_what() {
+    require!(requirement::userns());
+    let context = with_index();
+    context
+        .run(["create", "web", "--with", "alpha==1.0"])
+        .success();
+    wheel::make(context.project(), "gamma", "3.0", "");
+    let pip = [
+        "exec",
+        "web",
+        "--",
+        "pip",
+        "install",
+        "--no-index",
+        "./gamma-3.0-py3-none-any.whl",
+    ];
+    context.run(pip).success();
+    let columns = context.run(["packages", "web"]).success().columns();
+    let lines: Vec<&str> = columns.lines().collect();
+    assert_eq!(
+        lines[..3],
+        ["PACKAGE VERSION NOTE", "alpha 1.0 asked for", "beta 1.0"],
+        "{columns}"
+    );
+    assert_eq!(
+        lines[3], "gamma 3.0 installed by a command inside",
+        "{columns}"
+    );
+    assert!(
+        context
+            .run(["install", "web", "beta"])
+            .stderr()
+            .contains("gamma")
+    );
+    context.run(["remove", "web"]).success();
+}
+
+#[test]
+fn verify_names_what_a_command_inside_broke() {
+    require!(requirement::userns());
+    let context = with_index();
+    context
+        .run(["create", "web", "--with", "alpha==1.0"])
+        .success();
+    let whole = context.run(["verify", "web"]).success();
+    assert_eq!(whole.stdout(), "");
+    assert!(
+        whole.stderr().starts_with("Verified web: 3 packages, "),
+        "{whole}"
+    );
+    let script =
+        "cd $VIRTUAL_ENV/lib/python3*/site-packages && echo broken >> alpha.py && rm beta.py";
+    context.run(["exec", "web", "sh", "-c", script]).success();
+    let broken = context.run(["verify", "web"]);
+    assert_eq!(broken.code(), Some(1), "{broken}");
+    let text = broken.stdout();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines.len(), 2, "{broken}");
+    assert!(lines[0].starts_with("alpha: lib/python3"), "{broken}");
+    assert!(
+        lines[0].ends_with("/site-packages/alpha.py was changed by a command inside"),
+        "{broken}"
+    );
+    assert!(
+        lines[1].ends_with("/site-packages/beta.py was deleted by a command inside"),
+        "{broken}"
+    );
+    let report = context.run(["verify", "web", "--format", "json"]);
+    assert_eq!(report.code(), Some(1));
+    assert_conforms("ptest.verification", &report.json());
+    assert_eq!(report.json()["problems"].as_array().map(Vec::len), Some(2));
+    context.run(["remove", "web"]).success();
+}
+
+#[test]
+fn verify_finds_a_layer_that_is_not_what_was_committed() {
+    require!(requirement::userns());
+    let context = with_index();
+    context
+        .run(["create", "web", "--with", "alpha==1.0"])
+        .success();
+    let layers = fs::read_dir(context.path("store/layers")).unwrap();
+    let module = layers
+        .map(|layer| layer.unwrap().path().join("lib"))
+        .flat_map(|lib| fs::read_dir(lib).into_iter().flatten())
+        .map(|python| python.unwrap().path().join("site-packages/alpha.py"))
+        .find(|module| module.exists())
+        .unwrap();
+    fs::write(module, "version = 'planted'\n").unwrap();
+    let outcome = context.run(["verify", "web"]);
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    assert!(outcome.stdout().starts_with("alpha: "), "{outcome}");
+    assert!(outcome.stdout().contains("alpha.py"), "{outcome}");
+}
+
+fn installed(context: &TestContext) -> Vec<String> {
+    let report = context
+        .run(["packages", "web", "--format", "json"])
+        .success()
+        .json();
+    let names = report["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| &package["name"]);
+    names.filter_map(Value::as_str).map(str::to_owned).collect()
+}

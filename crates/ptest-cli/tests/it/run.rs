@@ -2,15 +2,22 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
-    os::unix::process::ExitStatusExt,
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader, Read},
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use insta::assert_snapshot;
 use ptest_testkit::{require, requirement};
 
-use crate::context::{TestContext, wait_until};
+use crate::{
+    context::{TestContext, wait_until},
+    wheel,
+};
 
 #[test]
 fn the_command_runs_in_an_environment_that_is_gone_afterwards() {
@@ -61,7 +68,6 @@ fn a_command_that_cannot_be_started_has_codes_of_its_own() {
 }
 
 #[test]
-#[ignore = "known to fail: it shows a defect that is still open"]
 fn bytes_pass_as_they_are_in_both_directions() {
     require!(requirement::userns());
     let context = TestContext::new();
@@ -262,6 +268,33 @@ fn the_project_is_writable_and_the_rest_of_the_machine_is_not() {
 }
 
 #[test]
+fn a_project_that_holds_the_store_is_seen_but_not_written() {
+    require!(requirement::userns());
+    let mut context = TestContext::new();
+    // Below /tmp, which is private inside.
+    let project = tempfile::tempdir().unwrap();
+    fs::write(project.path().join("pyproject.toml"), "").unwrap();
+    context.set("PTEST_HOME", project.path().join("store"));
+    let mut command = context.command([
+        "run",
+        "sh",
+        "-c",
+        "ls; touch made 2>/dev/null || echo refused",
+    ]);
+    let outcome = context
+        .outcome(command.current_dir(project.path()).output().unwrap())
+        .success();
+    assert!(outcome.stdout().contains("pyproject.toml\n"), "{outcome}");
+    assert!(outcome.stdout().ends_with("refused\n"), "{outcome}");
+    assert!(
+        outcome
+            .stderr()
+            .contains("stays read-only, because it holds ptest's store"),
+        "{outcome}"
+    );
+}
+
+#[test]
 fn a_deleted_working_directory_is_an_error_with_a_hint() {
     let context = TestContext::new();
     let gone = context.path("gone");
@@ -330,34 +363,118 @@ fn a_second_interrupt_kills_what_ignores_the_first() {
 }
 
 #[test]
-#[ignore = "known to fail: it shows a defect that is still open"]
+fn an_interrupt_while_versions_are_chosen_stops_the_installer_and_leaves_nothing() {
+    require!(requirement::userns());
+    let mut context = TestContext::new();
+    let script = format!(
+        "#!/bin/sh\ncase $1 in --version) echo 'uv 0.13.9';; *) echo $$ > '{}'; exec sleep 3600;; esac\n",
+        context.path("installer").display()
+    );
+    context.write("uv", &script);
+    fs::set_permissions(context.path("uv"), fs::Permissions::from_mode(0o755)).unwrap();
+    context.set("PTEST_UV", context.path("uv"));
+    for (signal, code) in [(2, 130), (15, 143)] {
+        let child = context
+            .command(["run", "--with", "alpha", "true"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pid = String::new();
+        wait_until("the installer runs", || {
+            pid = fs::read_to_string(context.path("installer")).unwrap_or_default();
+            pid.ends_with('\n')
+        });
+        send(child.id(), signal);
+        let outcome = context.outcome(child.wait_with_output().unwrap());
+        assert_eq!(outcome.code(), Some(code), "{outcome}");
+        assert_eq!(
+            outcome.stderr(),
+            "error: interrupted; what was begun has been undone\n"
+        );
+        let installer = PathBuf::from("/proc").join(pid.trim());
+        wait_until("the installer is gone", || !installer.exists());
+        fs::remove_file(context.path("installer")).unwrap();
+        context.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn thirty_two_at_once_of_one_recipe_give_thirty_two_right_results() {
+    require!(requirement::userns());
+    let context = TestContext::new();
+    let wheel = wheel::make(context.project(), "alpha", "1.0", "");
+    let wheel = wheel
+        .file_name()
+        .and_then(|name| name.to_str())
+        .map(|name| format!("./{name}"))
+        .unwrap();
+    let started: Vec<Child> = (0..32)
+        .map(|_| {
+            let mut command = context.command(["run", "--with", &wheel, "alpha"]);
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for child in started {
+        let outcome = context.outcome(child.wait_with_output().unwrap());
+        assert_eq!(
+            (outcome.stdout().as_str(), outcome.code()),
+            ("alpha 1.0\n", Some(0)),
+            "{outcome}"
+        );
+    }
+    context.assert_nothing_is_left();
+}
+
+#[test]
+fn a_command_on_a_terminal_has_one_of_its_own() {
+    require!(requirement::userns());
+    require!(requirement::program("script"));
+    let context = TestContext::new();
+    let inside = "test -t 0 && test -t 1 && test -t 2 && test /dev/tty -ef /dev/tty && echo on a terminal; exit 7";
+    let mut script = Command::new("script");
+    let run = format!("'{}' run sh -c '{inside}'", crate::context::PTEST);
+    script
+        .args(["-qec", &run, "/dev/null"])
+        .current_dir(context.project())
+        .env_clear();
+    let command = context.command::<&str>([]);
+    script.envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    let outcome = context.outcome(script.stdin(Stdio::null()).output().unwrap());
+    assert_eq!(outcome.code(), Some(7), "{outcome}");
+    assert!(outcome.stdout().contains("on a terminal"), "{outcome}");
+    context.assert_nothing_is_left();
+}
+
+#[test]
 fn what_a_killed_ptest_leaves_the_next_one_cleans_up() {
     require!(requirement::userns());
     let context = TestContext::new();
-    let marker = context.project().join("alive");
-    let script = "echo ready; while :; do touch alive; sleep 0.02; done";
+    let script = "setsid sleep 3600 & echo ready; exec sleep 3600";
     let mut child = Started::new(&context, &["run", "sh", "-c", script]);
     child.wait_for("ready");
     child.signal(9);
-    assert_eq!(child.end().signal(), Some(9));
-    // The kernel ends what ran in the environment as soon as ptest is dead.
-    wait_until("the command is dead", || {
-        let before = fs::metadata(&marker)
-            .and_then(|marker| marker.modified())
-            .unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        fs::metadata(&marker)
-            .and_then(|marker| marker.modified())
-            .unwrap()
-            == before
-    });
+    // The kernel ends what ran in the environment as soon as ptest is dead: then nobody holds the pipe any more.
+    let (mut stdout, status) = child.into_parts();
+    assert_eq!(status.signal(), Some(9));
+    let (ended, end) = mpsc::channel();
+    thread::spawn(move || ended.send(stdout.read_to_end(&mut Vec::new()).is_ok()));
+    assert_eq!(end.recv_timeout(Duration::from_secs(30)), Ok(true));
     context.assert_nothing_is_left();
 }
 
 /// A `ptest` that goes on while the test does something.
 struct Started {
     child: Child,
-    stdout: BufReader<std::process::ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Started {
@@ -386,15 +503,24 @@ impl Started {
     }
 
     fn signal(&self, number: i32) {
-        let status = Command::new("kill")
-            .args([format!("-{number}"), self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        send(self.child.id(), number);
     }
 
-    fn end(mut self) -> std::process::ExitStatus {
-        let _ = std::io::stdout().flush();
-        self.child.wait().unwrap()
+    fn end(self) -> ExitStatus {
+        self.into_parts().1
     }
+
+    /// The output that is still to come, and how ptest ended.
+    fn into_parts(mut self) -> (BufReader<ChildStdout>, ExitStatus) {
+        let status = self.child.wait().unwrap();
+        (self.stdout, status)
+    }
+}
+
+fn send(process: u32, signal: i32) {
+    let status = Command::new("kill")
+        .args([format!("-{signal}"), process.to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
 }

@@ -106,7 +106,12 @@ impl From<InstallerError> for Error {
             FailureKind::BuildFailed => ErrorKind::Build,
             FailureKind::Other => ErrorKind::Unexpected,
         };
-        below(kind, source.hint(), source)
+        let words = source.words().map(str::to_owned);
+        let error = below(kind, source.hint(), source);
+        match words {
+            Some(words) => error.with_output(words),
+            None => error,
+        }
     }
 }
 

@@ -169,7 +169,7 @@ impl Source {
 #[derive(Debug, thiserror::Error)]
 pub enum InstallerError {
     /// The installer ran and refused or failed.
-    #[error("{installer} failed to {step}{about}: {words}", about = about(.subject.as_deref()))]
+    #[error("{installer} failed to {step}{about}", about = about(.subject.as_deref()))]
     Failed {
         /// `uv` or `pip`.
         installer: &'static str,
@@ -193,7 +193,7 @@ pub enum InstallerError {
         source: std::io::Error,
     },
     /// The installer took too long.
-    #[error("{installer} did not {step} within {seconds} s: {words}")]
+    #[error("{installer} did not {step} within {seconds} s")]
     Deadline {
         /// `uv` or `pip`.
         installer: &'static str,
@@ -240,6 +240,16 @@ impl InstallerError {
             Self::Failed { kind, .. } => *kind,
             Self::Hash { .. } => FailureKind::HashMismatch,
             _ => FailureKind::Other,
+        }
+    }
+
+    /// What the installer said, without credentials.
+    pub fn words(&self) -> Option<&str> {
+        match self {
+            Self::Failed { words, .. } | Self::Deadline { words, .. } if !words.is_empty() => {
+                Some(words)
+            }
+            _ => None,
         }
     }
 

@@ -8,6 +8,7 @@ use ptest_store::Store;
 use super::directory::Directory;
 use crate::engine::Instance;
 use crate::error::Result;
+use crate::project::Guard;
 use crate::settings::{Home, Profile};
 
 /// A plan, and the profile that it is of.
@@ -21,9 +22,17 @@ pub(super) fn plan(store: &Store, directory: &Directory, instance: &Instance) ->
     let settings = &instance.settings;
     let project = &settings.project;
     let mut write = settings.write.clone();
-    if project.guarded.is_none() {
-        write.push(project.root.clone());
-        write.extend(project.git_common_dir.clone());
+    let mut read = instance.interpreter.clone();
+    read.extend(settings.read.iter().cloned());
+    match project.guarded {
+        None => {
+            write.push(project.root.clone());
+            write.extend(project.git_common_dir.clone());
+        }
+        // Commands start there, so it is seen even where it lies below a private place.
+        Some(Guard::Home | Guard::Store) => read.push(project.root.clone()),
+        // What commands see there is their own.
+        Some(Guard::FileSystemRoot | Guard::Temporary) => {}
     }
     let home = match &settings.home {
         Home::Private => profile::Home::Directory(directory.home()),
@@ -32,8 +41,6 @@ pub(super) fn plan(store: &Store, directory: &Directory, instance: &Instance) ->
             profile::Home::Host
         }
     };
-    let mut read = instance.interpreter.clone();
-    read.extend(settings.read.iter().cloned());
     let cache = store.dir("caches")?.join(&instance.cache);
     std::fs::create_dir_all(&cache)
         .map_err(|source| crate::error::Error::io(format!("create {}", cache.display()), source))?;

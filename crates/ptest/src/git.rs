@@ -100,11 +100,11 @@ mod tests {
         ))
     }
 
-    fn named(name: &str, email: &str) -> Option<GitIdentity> {
-        Some(GitIdentity {
+    fn named(name: &str, email: &str) -> GitIdentity {
+        GitIdentity {
             name: Some(name.to_owned()),
             email: Some(email.to_owned()),
-        })
+        }
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
         let text = "[core]\n\tname = no\n[User]\n\tName = \"Zoë # \\\"Z\\\"\" ; comment\n\temail=z@example.org # home\n[user \"x\"]\nname = no\n";
         assert_eq!(
             identity_of(&[(".gitconfig", text)]),
-            named("Zoë # \"Z\"", "z@example.org")
+            Some(named("Zoë # \"Z\"", "z@example.org"))
         );
     }
 
@@ -122,7 +122,7 @@ mod tests {
         let home = "[user]\nname = b\n";
         assert_eq!(
             identity_of(&[(".config/git/config", xdg), (".gitconfig", home)]),
-            named("b", "a@example.org")
+            Some(named("b", "a@example.org"))
         );
     }
 

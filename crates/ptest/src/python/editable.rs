@@ -43,10 +43,11 @@ pub(crate) fn build(
         return Err(pip::failure(
             &output.stdout.text(),
             &output.stderr.text(),
-            Failure {
+            &Failure {
                 step: Step::Fetch,
                 subject: Some(pin.name.clone()),
                 exit: output.status.code(),
+                directory,
                 names: &[],
             },
         ));

@@ -193,13 +193,14 @@ fn download(
     Err(pip::failure(
         &output.stdout.text(),
         &output.stderr.text(),
-        Failure {
+        &Failure {
             step: Step::Fetch,
             subject: match pins {
                 [only] => Some(only.name.clone()),
                 _ => None,
             },
             exit: output.status.code(),
+            directory,
             names: &names(pins),
         },
     ))

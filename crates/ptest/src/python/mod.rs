@@ -13,6 +13,7 @@ pub mod discover;
 pub mod fetch;
 pub mod host;
 pub mod index;
+pub mod installed;
 pub mod installer;
 pub mod interpreter;
 pub mod name;
@@ -27,6 +28,7 @@ pub mod requirements;
 pub mod skeleton;
 pub mod stage;
 pub mod tools;
+pub mod tree;
 pub mod uv;
 pub mod wheel;
 

@@ -24,26 +24,10 @@ pub(crate) struct Choice<'a> {
     pub(crate) hashes: &'a BTreeMap<String, BTreeSet<String>>,
 }
 
-/// Why a lock file leads to no distributions.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Unusable {
-    /// It cannot be understood, or a package has no file for this interpreter.
-    Answer(String),
-    /// Files of a package fit, but the requirements allow none of their hashes.
-    Hash {
-        /// The package.
-        name: String,
-        /// The hashes that are allowed.
-        expected: String,
-        /// The hashes that there are.
-        found: String,
-    },
-}
-
 /// Chooses one distribution for each package of the lock file `text` that counts here.
-pub(crate) fn choose(text: &str, choice: &Choice<'_>) -> Result<Vec<Pinned>, Unusable> {
+pub(crate) fn choose(text: &str, choice: &Choice<'_>) -> Result<Vec<Pinned>, LockError> {
     let lock: Lock =
-        toml::from_str(text).map_err(|error| Unusable::Answer(error.message().to_owned()))?;
+        toml::from_str(text).map_err(|error| LockError::Unusable(error.message().to_owned()))?;
     let ranks: HashMap<&str, usize> = choice.interpreter.tags().zip(0..).collect();
     let mut pins = Vec::new();
     for package in lock.packages {
@@ -52,13 +36,28 @@ pub(crate) fn choose(text: &str, choice: &Choice<'_>) -> Result<Vec<Pinned>, Unu
             .as_deref()
             .map(MarkerTree::from_str)
             .transpose()
-            .map_err(|error: Pep508Error<VerbatimUrl>| Unusable::Answer(error.message.to_string()))?
+            .map_err(|error: Pep508Error<VerbatimUrl>| {
+                LockError::Unusable(error.message.to_string())
+            })?
             .is_none_or(|marker| marker.evaluate(choice.markers, &[]));
         if counts {
             pins.push(package.pin(choice, &ranks)?);
         }
     }
     Ok(pins)
+}
+
+/// Why a lock file gives no answer.
+#[derive(Debug)]
+pub(crate) enum LockError {
+    /// It is malformed, or has nothing that fits.
+    Unusable(String),
+    /// What fits has none of the hashes that are allowed.
+    Hash {
+        name: String,
+        expected: String,
+        found: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -113,97 +112,37 @@ struct Directory {
 }
 
 impl Package {
-    fn pin(self, choice: &Choice<'_>, ranks: &HashMap<&str, usize>) -> Result<Pinned, Unusable> {
+    fn pin(self, choice: &Choice<'_>, ranks: &HashMap<&str, usize>) -> Result<Pinned, LockError> {
         let name = normalize(&self.name);
+        let nothing = || LockError::Unusable(format!("{name} has no file that fits this Python"));
         let source = if let Some(archive) = self.archive {
-            archive.source(choice)
+            archive.source(choice).ok_or_else(nothing)?
         } else if let Some(vcs) = self.vcs {
-            Some(vcs.source(choice))
+            vcs.source(choice)
         } else if let Some(directory) = self.directory {
-            let staged = choice.stage.find(&directory.path);
-            staged.map(|staged| Source::Project {
+            let staged = choice.stage.find(&directory.path).ok_or_else(nothing)?;
+            Source::Project {
                 path: staged.path.clone(),
                 copy: choice.stage.directory.join(&staged.name),
                 editable: staged.editable,
-            })
+            }
         } else {
-            self.choose_file(&name, choice, ranks)?
+            let files = Files {
+                wheels: &self.wheels,
+                sdist: self.sdist.as_ref(),
+            };
+            let allowed = choice.hashes.get(&name);
+            match files.choose(allowed, choice, ranks) {
+                Some(source) => source,
+                None => return Err(files.refusal(&name, allowed, choice, ranks)),
+            }
         };
-        match source {
-            Some(source) => Ok(Pinned {
-                name,
-                version: self.version,
-                source,
-                requested: false,
-            }),
-            None => Err(Unusable::Answer(format!(
-                "{name} has no file that fits this Python"
-            ))),
-        }
-    }
-
-    /// The wheel with the best tag, of two the one with the higher build number; else the
-    /// source. uv locks all files of a version and leaves the choice by hash to whoever installs.
-    fn choose_file(
-        &self,
-        name: &str,
-        choice: &Choice<'_>,
-        ranks: &HashMap<&str, usize>,
-    ) -> Result<Option<Source>, Unusable> {
-        let mut fitting: Vec<_> = self
-            .wheels
-            .iter()
-            .filter_map(|file| {
-                let file_name = file.name()?;
-                let wheel = WheelName::parse(&file_name)?;
-                let rank = *wheel
-                    .tags
-                    .iter()
-                    .filter_map(|tag| ranks.get(tag.as_str()))
-                    .min()?;
-                Some((rank, wheel, file_name, file))
-            })
-            .collect();
-        fitting.sort_by(|(one_rank, one, ..), (two_rank, two, ..)| {
-            one_rank
-                .cmp(two_rank)
-                .then_with(|| two.build_order().cmp(&one.build_order()))
-        });
-        if let Some((_, _, file_name, file)) = fitting
-            .iter()
-            .find(|(.., file)| file.is_allowed(name, choice))
-        {
-            return Ok(file.url(choice).map(|url| Source::Wheel {
-                url,
-                file_name: file_name.clone(),
-                sha256: file.sha256(),
-            }));
-        }
-        if let Some(file) = self
-            .sdist
-            .as_ref()
-            .filter(|file| file.is_allowed(name, choice))
-        {
-            return Ok(file.url(choice).map(|url| Source::Sdist {
-                url,
-                sha256: file.sha256(),
-            }));
-        }
-        let found: Vec<String> = fitting
-            .iter()
-            .map(|(.., file)| *file)
-            .chain(&self.sdist)
-            .flat_map(|file| &file.hashes)
-            .map(|(kind, hash)| format!("{kind}:{hash}"))
-            .collect();
-        match choice.hashes.get(name) {
-            Some(allowed) if !found.is_empty() => Err(Unusable::Hash {
-                name: name.to_owned(),
-                expected: allowed.iter().cloned().collect::<Vec<_>>().join(" or "),
-                found: found.join(" and "),
-            }),
-            _ => Ok(None),
-        }
+        Ok(Pinned {
+            name,
+            version: self.version,
+            source,
+            requested: false,
+        })
     }
 }
 
@@ -227,8 +166,8 @@ impl File {
             .or_else(|| self.path.as_deref().and_then(url_file_name))
     }
 
-    fn is_allowed(&self, name: &str, choice: &Choice<'_>) -> bool {
-        choice.hashes.get(name).is_none_or(|allowed| {
+    fn is_allowed(&self, allowed: Option<&BTreeSet<String>>) -> bool {
+        allowed.is_none_or(|allowed| {
             // Without a hash in the lock it is checked once the file is there.
             self.hashes.is_empty()
                 || self.hashes.iter().any(|(kind, hash)| {
@@ -272,6 +211,69 @@ impl Vcs {
             commit: self.commit_id,
             requested_revision: self.requested_revision,
             subdirectory: self.subdirectory,
+        }
+    }
+}
+
+/// The files of one version of a distribution.
+struct Files<'a> {
+    wheels: &'a [File],
+    sdist: Option<&'a File>,
+}
+
+impl Files<'_> {
+    /// The wheel with the best tag, of two the one with the higher build number; else the source.
+    fn choose(
+        &self,
+        allowed: Option<&BTreeSet<String>>,
+        choice: &Choice<'_>,
+        ranks: &HashMap<&str, usize>,
+    ) -> Option<Source> {
+        let best = self
+            .wheels
+            .iter()
+            .filter(|file| file.is_allowed(allowed))
+            .filter_map(|file| {
+                let file_name = file.name()?;
+                let wheel = WheelName::parse(&file_name)?;
+                let ranks = wheel.tags.iter().filter_map(|tag| ranks.get(tag.as_str()));
+                let rank = *ranks.min()?;
+                Some((rank, wheel, file_name, file))
+            })
+            .min_by(|(one_rank, one, ..), (two_rank, two, ..)| {
+                one_rank
+                    .cmp(two_rank)
+                    .then_with(|| two.build_order().cmp(&one.build_order()))
+            });
+        if let Some((_, _, file_name, file)) = best {
+            return Some(Source::Wheel {
+                url: file.url(choice)?,
+                file_name,
+                sha256: file.sha256(),
+            });
+        }
+        let file = self.sdist.filter(|file| file.is_allowed(allowed))?;
+        Some(Source::Sdist {
+            url: file.url(choice)?,
+            sha256: file.sha256(),
+        })
+    }
+
+    /// Why nothing was chosen: nothing fits, or what fits is not allowed.
+    fn refusal(
+        &self,
+        name: &str,
+        allowed: Option<&BTreeSet<String>>,
+        choice: &Choice<'_>,
+        ranks: &HashMap<&str, usize>,
+    ) -> LockError {
+        match (self.choose(None, choice, ranks), allowed) {
+            (Some(source), Some(allowed)) => LockError::Hash {
+                name: name.to_owned(),
+                expected: allowed.iter().cloned().collect::<Vec<_>>().join(" or "),
+                found: format!("sha256:{}", source.sha256().unwrap_or("unknown")),
+            },
+            _ => LockError::Unusable(format!("{name} has no file that fits this Python")),
         }
     }
 }

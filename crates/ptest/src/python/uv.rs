@@ -11,7 +11,7 @@ use super::host::HostEnv;
 use super::installer::{
     FailureKind, Installer, InstallerError, Resolution, ResolveRequest, Step, presentable, stopped,
 };
-use super::pylock::{self, Choice, Unusable};
+use super::pylock::{self, Choice, LockError};
 use super::resolve;
 use super::stage::Stage;
 
@@ -179,8 +179,8 @@ impl Installer for Uv {
             },
         )
         .map_err(|error| match error {
-            Unusable::Answer(reason) => answer(reason),
-            Unusable::Hash {
+            LockError::Unusable(reason) => answer(reason),
+            LockError::Hash {
                 name,
                 expected,
                 found,
@@ -235,9 +235,9 @@ fn is_program(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
 
     use super::*;
+    use std::ffi::OsString;
 
     #[test]
     fn failures_are_told_apart() {

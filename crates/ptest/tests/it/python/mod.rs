@@ -1,5 +1,6 @@
 //! Interpreters, installers and wheels against the real things.
 
+mod installed;
 mod installers;
 mod installing;
 mod interpreters;

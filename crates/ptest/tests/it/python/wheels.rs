@@ -12,12 +12,14 @@ use sha2::{Digest, Sha256};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+/// The mode of a file that is to be a symbolic link.
+const LINK: u32 = 0o120_777;
+
 /// Builds a wheel, right unless told otherwise.
 pub(crate) struct Builder {
     name: String,
     version: String,
     files: Vec<(String, Vec<u8>, u32)>,
-    links: Vec<String>,
     unlisted: Vec<String>,
     record: Option<String>,
 }
@@ -43,7 +45,6 @@ impl Builder {
             ],
             name,
             version: version.to_owned(),
-            links: Vec::new(),
             unlisted: Vec::new(),
             record: None,
         }
@@ -56,11 +57,6 @@ impl Builder {
     fn mode(mut self, name: &str, text: &str, mode: u32) -> Self {
         self.files.push((name.to_owned(), text.into(), mode));
         self
-    }
-
-    fn link(mut self, name: &str, target: &str) -> Self {
-        self.links.push(name.to_owned());
-        self.file(name, target)
     }
 
     fn info(self, name: &str, text: &str) -> Self {
@@ -94,8 +90,8 @@ impl Builder {
         let mut record = String::new();
         for (name, content, mode) in &self.files {
             let options = SimpleFileOptions::default().unix_permissions(*mode);
-            if self.links.contains(name) {
-                let target = std::str::from_utf8(content).unwrap();
+            if *mode == LINK {
+                let target = String::from_utf8(content.clone()).unwrap();
                 zip.add_symlink(name, target, options).unwrap();
             } else {
                 zip.start_file(name, options).unwrap();
@@ -255,7 +251,8 @@ fn paths_that_leave_the_prefix_are_refused() {
             "{name}: {found:?}"
         );
     }
-    let found = problem(Builder::new("thing", "1.0").link("link", "/etc/passwd"));
+    let link = Builder::new("thing", "1.0").mode("link", "/etc/passwd", LINK);
+    let found = problem(link);
     assert!(
         matches!(found, WheelProblem::Archive(ArchiveError::Link { .. })),
         "{found:?}"

@@ -33,8 +33,11 @@ pub(crate) fn all(bench: &Bench) -> Vec<Work<'_>> {
             exec(bench, set),
             remove(bench, set),
             remove_active(bench, set),
+            status(bench, set),
         ]);
     }
+    works.push(list(bench));
+    works.extend(storms(bench));
     works
 }
 
@@ -280,6 +283,66 @@ fn remove_active<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
         rounds: bench.rounds(20),
         contenders,
     }
+}
+
+fn status<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
+    let mut contenders = Vec::new();
+    if let Some(Ptest { program, library }) = &bench.ptest {
+        let mut name = None;
+        contenders.push(Contender::new("ptest status, active", move |_| {
+            let name = match &name {
+                Some(name) => name,
+                None => name.insert(program.active(set)?),
+            };
+            clock::time(&mut [program.command(&["status", name])])
+        }));
+        contenders.push(Contender::new("ptest library, active", move |_| {
+            library.time(&format!("status-active {}", set.name))
+        }));
+        contenders.push(Contender::new("ptest library, inactive", move |_| {
+            library.time(&format!("status {}", set.name))
+        }));
+    }
+    Work {
+        key: "status",
+        title: String::from("Status"),
+        rounds: bench.rounds(40),
+        contenders,
+    }
+}
+
+fn list(bench: &Bench) -> Work<'_> {
+    let count = if bench.quick { 100 } else { 10_000 };
+    let mut contenders = Vec::new();
+    if let Some(Ptest { library, .. }) = &bench.ptest {
+        contenders.push(Contender::new("ptest library", move |_| {
+            library.time(&format!("list {count}"))
+        }));
+    }
+    Work {
+        key: "list",
+        title: format!("List {count} environments"),
+        rounds: bench.rounds(20),
+        contenders,
+    }
+}
+
+/// Many environments at once: how much one operation holds up another.
+fn storms(bench: &Bench) -> Vec<Work<'_>> {
+    let Some(Ptest { library, .. }) = &bench.ptest else {
+        return Vec::new();
+    };
+    [("storm", "remove"), ("storm-active", "activate and remove")]
+        .into_iter()
+        .map(|(key, and)| Work {
+            key,
+            title: format!("Create, {and} 1000 environments, 32 at once: empty"),
+            rounds: bench.rounds(5),
+            contenders: vec![Contender::new("ptest library", move |_| {
+                library.time(&format!("{key} empty"))
+            })],
+        })
+        .collect()
 }
 
 /// A contender whose whole work is one command.

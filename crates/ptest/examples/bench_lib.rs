@@ -1,0 +1,302 @@
+//! The library's side of `cargo xtask bench`: the calls alone, without the start of a process.
+//!
+//! `bench_lib HOME PYTHON UV (NAME LOCK)…` reads one work a line, does it once, and answers with nanoseconds or with
+//! `error` and the words. A work leaves nothing to the next; what it needs is made and taken away outside the clock.
+//! Which works there are is in [`work`]. Not an example of how to use the library.
+
+#![expect(clippy::print_stdout, reason = "answers go to standard output")]
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufRead as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ptest::config::InstallerChoice;
+use ptest::engine::{Command, ExitStatus, Stdio};
+use ptest::progress::Silent;
+use ptest::project::Project;
+use ptest::python::{HostEnv, Supervision};
+use ptest::settings::{Home, Limits, Network, Profile, Settings};
+use ptest::{Environment, EnvironmentSpec, Lifetime, OpenOptions, Provision, Ptest, Requirements};
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+/// How many environments a storm makes and removes, and how many threads do so at once.
+const STORM: usize = 1000;
+const THREADS: usize = 32;
+
+fn main() -> Result<()> {
+    let mut bench = Bench::open(std::env::args_os().skip(1))?;
+    for line in io::stdin().lock().lines() {
+        match work(&mut bench, line?.trim()) {
+            Ok(time) => println!("{}", time.as_nanos()),
+            Err(error) => println!("error {}", chain(&*error)),
+        }
+        io::stdout().flush()?;
+    }
+    bench.end()
+}
+
+/// Does one work and gives its time.
+fn work(bench: &mut Bench, line: &str) -> Result<Duration> {
+    let (work, set) = line.split_once(' ').ok_or("WORK SET is expected")?;
+    match work {
+        "create" => {
+            let begin = Instant::now();
+            let environment = bench.create(set)?;
+            let time = begin.elapsed();
+            environment.remove()?;
+            Ok(time)
+        }
+        "activate" => {
+            let environment = bench.create(set)?;
+            let begin = Instant::now();
+            environment.activate()?;
+            let time = begin.elapsed();
+            environment.remove()?;
+            Ok(time)
+        }
+        "exec" => {
+            let environment = bench.active(set)?;
+            let begin = Instant::now();
+            execute(environment)?;
+            Ok(begin.elapsed())
+        }
+        "remove" => {
+            let environment = bench.create(set)?;
+            let begin = Instant::now();
+            environment.remove()?;
+            Ok(begin.elapsed())
+        }
+        "remove-active" => {
+            let environment = bench.create(set)?;
+            environment.activate()?;
+            let begin = Instant::now();
+            environment.remove()?;
+            Ok(begin.elapsed())
+        }
+        "status" => {
+            let environment = bench.create(set)?;
+            let begin = Instant::now();
+            environment.status()?;
+            let time = begin.elapsed();
+            environment.remove()?;
+            Ok(time)
+        }
+        "status-active" => {
+            let environment = bench.active(set)?;
+            let begin = Instant::now();
+            environment.status()?;
+            Ok(begin.elapsed())
+        }
+        "list" => bench.list(set.parse()?),
+        "storm" => bench.storm(set, false),
+        "storm-active" => bench.storm(set, true),
+        _ => Err(format!("there is no work `{work}`").into()),
+    }
+}
+
+/// An open store, and what the works are made of.
+struct Bench {
+    ptest: Ptest,
+    options: OpenOptions,
+    python: String,
+    locks: BTreeMap<String, Option<PathBuf>>,
+    /// Environments that stay active from one round to the next, by set.
+    active: BTreeMap<String, Environment>,
+    /// A store with nothing but this many environments.
+    crowd: Option<(usize, Ptest)>,
+}
+
+impl Bench {
+    fn open(arguments: impl Iterator<Item = OsString>) -> Result<Self> {
+        let mut arguments = arguments;
+        let mut next = |what: &str| arguments.next().ok_or(format!("{what} is missing"));
+        let home = PathBuf::from(next("HOME")?);
+        let python = next("PYTHON")?.into_string().map_err(|_| "not UTF-8")?;
+        let uv = next("UV")?;
+        let mut locks = BTreeMap::new();
+        while let (Some(name), Some(lock)) = (arguments.next(), arguments.next()) {
+            let name = name.into_string().map_err(|_| "not UTF-8")?;
+            locks.insert(name, (!lock.is_empty()).then(|| PathBuf::from(lock)));
+        }
+        let variables = std::env::vars_os().chain([("PTEST_UV".into(), uv)]);
+        let options = OpenOptions {
+            home,
+            host: HostEnv::new(variables, std::env::current_dir()?),
+            provision: Provision {
+                installer: InstallerChoice::Auto,
+                program_directory: None,
+                resolve_lifetime: Duration::from_hours(24),
+                refresh: false,
+                supervision: Supervision::default(),
+            },
+        };
+        let bench = Self {
+            ptest: Ptest::open(options.clone())?,
+            options,
+            python,
+            locks,
+            active: BTreeMap::new(),
+            crowd: None,
+        };
+        for set in bench.locks.keys() {
+            bench.create(set)?.remove()?;
+        }
+        Ok(bench)
+    }
+
+    fn create(&self, set: &str) -> Result<Environment> {
+        let lock = self
+            .locks
+            .get(set)
+            .ok_or_else(|| format!("there is no set `{set}`"))?;
+        Ok(self
+            .ptest
+            .create(&self.spec(&self.options.home, lock.as_deref()), &Silent)?)
+    }
+
+    /// The environment of a set that stays active.
+    fn active(&mut self, set: &str) -> Result<&Environment> {
+        if !self.active.contains_key(set) {
+            let environment = self.create(set)?;
+            environment.activate()?;
+            self.active.insert(set.to_owned(), environment);
+        }
+        self.active
+            .get(set)
+            .ok_or_else(|| "it has just been made".into())
+    }
+
+    fn list(&mut self, count: usize) -> Result<Duration> {
+        if self.crowd.as_ref().is_none_or(|(found, _)| *found != count) {
+            let home = self.options.home.with_file_name(format!("crowd-{count}"));
+            let ptest = Ptest::open(OpenOptions {
+                home: home.clone(),
+                ..self.options.clone()
+            })?;
+            let spec = self.spec(&home, None);
+            for _ in ptest.records()?.len()..count {
+                ptest.create(&spec, &Silent)?;
+            }
+            self.crowd = Some((count, ptest));
+        }
+        let Some((_, ptest)) = &self.crowd else {
+            return Err("it has just been made".into());
+        };
+        let begin = Instant::now();
+        let found = ptest.records()?.len();
+        let time = begin.elapsed();
+        if found == count {
+            Ok(time)
+        } else {
+            Err(format!("{found} instead of {count}").into())
+        }
+    }
+
+    fn storm(&self, set: &str, activate: bool) -> Result<Duration> {
+        let left = AtomicUsize::new(STORM);
+        let one = || -> Result<(), String> {
+            let words = |error: &dyn std::error::Error| chain(error);
+            let environment = self.create(set).map_err(|error| words(&*error))?;
+            if activate {
+                environment.activate().map_err(|error| words(&error))?;
+            }
+            environment.remove().map_err(|error| words(&error))
+        };
+        let take = || {
+            left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
+        };
+        let begin = Instant::now();
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|_| {
+                    scope.spawn(|| -> Result<(), String> {
+                        while take().is_ok() {
+                            one()?;
+                        }
+                        Ok(())
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)
+        })?;
+        Ok(begin.elapsed())
+    }
+
+    fn spec(&self, home: &Path, lock: Option<&Path>) -> EnvironmentSpec {
+        EnvironmentSpec {
+            name: None,
+            lifetime: Lifetime::Detached,
+            engine: "virtualenv".to_owned(),
+            python: Some(self.python.clone()),
+            requirements: Requirements {
+                files: lock.map(Path::to_owned).into_iter().collect(),
+                pip: true,
+                ..Requirements::default()
+            },
+            settings: Settings {
+                profile: Some(Profile::Standard),
+                network: Network::Host,
+                home: Home::Private,
+                write: Vec::new(),
+                read: Vec::new(),
+                pass: Vec::new(),
+                variables: BTreeMap::new(),
+                limits: Limits::default(),
+                project: Project::find(&self.options.host.cwd, None, home),
+                git_identity: None,
+            },
+        }
+    }
+
+    fn end(self) -> Result<()> {
+        for environment in self.active.into_values() {
+            environment.remove()?;
+        }
+        Ok(())
+    }
+}
+
+fn execute(environment: &Environment) -> Result<()> {
+    let null = || -> io::Result<OwnedFd> {
+        let file = File::options().read(true).write(true).open("/dev/null")?;
+        Ok(file.into())
+    };
+    let process = environment.spawn(Command {
+        arguments: vec!["true".into()],
+        working_directory: None,
+        caller: BTreeMap::new(),
+        variables: BTreeMap::new(),
+        stdio: Stdio::Descriptors {
+            stdin: null()?,
+            stdout: null()?,
+            stderr: null()?,
+        },
+        timeout: None,
+        grace: Duration::from_secs(1),
+    })?;
+    match environment.wait(&*process)?.status {
+        ExitStatus::Code(0) => Ok(()),
+        status => Err(format!("true ended with {status:?}").into()),
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text.replace('\n', " ")
+}

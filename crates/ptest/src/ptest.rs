@@ -13,6 +13,7 @@ use crate::engine::{Engine, Instance};
 use crate::environment::table::{self, Change, Record};
 use crate::environment::{Environment, EnvironmentId, Owner, ProcessIdentity, State, Transition};
 use crate::error::{Error, ErrorKind, Result};
+use crate::init_program;
 use crate::lock::FileLock;
 use crate::progress::{Progress, Step};
 use crate::provision::{Provision, Provisioner};
@@ -75,9 +76,13 @@ impl Ptest {
     pub fn with_engines(
         store: Store,
         host: HostEnv,
-        provision: Provision,
+        mut provision: Provision,
         engines: Vec<Arc<dyn Engine>>,
     ) -> Result<Self> {
+        if provision.supervision.attendant.is_none() {
+            let program = init_program::install(&store.dir("bin")?)?;
+            provision.supervision.attendant = Some(program);
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .map_err(|source| Error::io("start the runtime", source))?;

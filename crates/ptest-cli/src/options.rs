@@ -108,10 +108,10 @@ pub(crate) struct FileOptions {
     pub(crate) constraints: Vec<PathBuf>,
 }
 
-/// How one command runs: the options of `run`, `exec` and `shell`.
+/// What commands get: the options of `run`, `create`, `exec` and `shell`.
 #[derive(Args, Debug, Default)]
 pub(crate) struct CommandOptions {
-    /// Set a variable for the command.
+    /// Set a variable.
     #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(|text| pair(&text)))]
     pub(crate) env: Vec<(OsString, OsString)>,
 }

@@ -127,10 +127,12 @@ fn row(argument: &Arg) -> String {
         .or_else(|| argument.get_help())
         .map(ToString::to_string)
         .unwrap_or_default();
-    let mut right = help
-        .replace("\n\n", " ")
-        .replace('\n', " ")
-        .replace('|', "\\|");
+    let mut sentences = vec![
+        help.split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .replace('|', "\\|"),
+    ];
     let words: Vec<String> = argument
         .get_possible_values()
         .iter()
@@ -138,11 +140,17 @@ fn row(argument: &Arg) -> String {
         .map(|value| format!("`{}`", value.get_name()))
         .collect();
     if takes_value && !words.is_empty() {
-        let _ = write!(right, " One of {}.", words.join(", "));
+        sentences.push(format!("One of {}", words.join(", ")));
     }
-    if matches!(argument.get_action(), ArgAction::Append) {
-        right += " Can be given several times.";
+    // Every positional list can; to say so of `COMMAND...` would be odd.
+    if matches!(argument.get_action(), ArgAction::Append) && !argument.is_positional() {
+        sentences.push("Can be given several times".to_owned());
     }
+    let right: String = sentences
+        .iter()
+        .map(|sentence| format!(" {}.", sentence.trim_end_matches('.')))
+        .collect();
+    let right = right.trim_start();
     format!("| {left} | {right} |\n")
 }
 
@@ -157,7 +165,8 @@ fn configuration() -> String {
         Relative paths start from the file's directory, in variables from the working directory; `~` is the home \
         directory. Durations are written `1500ms`, `90s`, `5m`, `1h30m`, `2d`, a bare number is seconds. Variables \
         write lists with commas, lists of paths with colons, tables as `NAME=VALUE`, one a line; an empty variable \
-        counts as not set.\n\n\
+        counts as not set. Besides these, `PTEST_UV` names the uv to use, and the variables of pip and uv that name \
+        indexes and proxies count as they do for pip and uv.\n\n\
         | setting | variable | takes | default | meaning |\n|---|---|---|---|---|\n"
         .to_owned();
     let defaults = Config::default();

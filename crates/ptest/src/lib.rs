@@ -18,6 +18,7 @@ mod init_program;
 mod json;
 mod lock;
 mod packages;
+mod parallel;
 pub mod progress;
 pub mod project;
 mod provision;

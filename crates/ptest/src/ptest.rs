@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use ptest_store::Store;
 
-use crate::engine::{Engine, Instance};
+use crate::engine::{Engine, Instance, Usage};
 use crate::environment::table::{self, Change, Record};
-use crate::environment::{Environment, EnvironmentId, Owner, ProcessIdentity, State, Transition};
+use crate::environment::{
+    Environment, EnvironmentId, Owner, ProcessIdentity, State, Status, Transition,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::FileLock;
 use crate::progress::{Progress, Step};
@@ -160,6 +162,15 @@ impl Ptest {
         table::all(self.store().database())
     }
 
+    /// What every environment is doing now, oldest first.
+    pub fn statuses(&self) -> Result<Vec<Status>> {
+        let records = table::all(self.store().database())?;
+        records
+            .into_iter()
+            .map(|record| self.status_of(record))
+            .collect()
+    }
+
     /// The environment of a name or id.
     pub fn find(&self, label: &str) -> Result<Environment> {
         let record = table::by_label(self.store().database(), label)?
@@ -254,6 +265,23 @@ impl Ptest {
     /// What the engine is told of a record.
     pub(crate) fn instance(&self, record: &Record) -> Result<Instance> {
         Ok(instance_on(record, self.store().stack(&record.stack)?))
+    }
+
+    /// The record brought to the truth, and what the environment uses.
+    pub(crate) fn status_of(&self, mut record: Record) -> Result<Status> {
+        // The record may lag behind an init that was killed; who next works on
+        // the environment will settle it.
+        if record.state == State::Active && !self.is_active(&record)? {
+            record.state = record.state.next(Transition::Deactivated)?;
+        }
+        let usage = match record.state {
+            State::Active => {
+                let engine = self.engine(&record.engine)?;
+                self.block_on(engine.usage(&record.id))?
+            }
+            _ => Usage::default(),
+        };
+        Ok(Status { record, usage })
     }
 
     pub(crate) fn is_active(&self, record: &Record) -> Result<bool> {

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use ptest_store::{Depth, Kind, Verdict, View};
-use rayon::prelude::*;
 
 use crate::engine::{Change, ChangeKind};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::packages::dist_infos;
+use crate::parallel;
 use crate::recipe::{self, Pin};
 
 /// What a look at everything found.
@@ -59,13 +59,11 @@ impl Environment {
                 ),
             });
         }
-        let verdicts: Vec<_> = stack
-            .layers()
-            .par_iter()
-            .map(|layer| (layer, store.verify(layer, Depth::Full)))
-            .collect();
-        for (layer, verdict) in verdicts {
-            if let Verdict::Corrupt { detail } = verdict? {
+        let verdicts = parallel::try_map(stack.layers(), parallel::processors(), |layer| {
+            store.verify(layer, Depth::Full)
+        })?;
+        for (layer, verdict) in stack.layers().iter().zip(verdicts) {
+            if let Verdict::Corrupt { detail } = verdict {
                 problems.push(Problem {
                     package: owners.get(&layer.to_string()).cloned(),
                     path: None,

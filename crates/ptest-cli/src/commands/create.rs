@@ -10,7 +10,7 @@ use crate::{
     error::CliError,
     exit_code::Exit,
     json::EnvironmentReport,
-    options::{EnvironmentOptions, Format, ReportOptions},
+    options::{CommandOptions, EnvironmentOptions, Format, ReportOptions},
     progress::Shown,
     spec,
     ui::Ui,
@@ -24,6 +24,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     environment: EnvironmentOptions,
+
+    #[command(flatten)]
+    command_options: CommandOptions,
 
     #[command(flatten)]
     report: ReportOptions,
@@ -41,7 +44,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     let (config, ui) = context.config(ui)?;
     let signals = context.stop_making_on_signals()?;
     let store = context.open(&config, arguments.environment.refresh)?;
-    let spec = spec::environment(
+    let mut spec = spec::environment(
         &ui,
         context.host(),
         &config,
@@ -49,6 +52,9 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         Lifetime::Detached,
         &arguments.environment,
     )?;
+    spec.settings
+        .variables
+        .extend(kept(&arguments.command_options)?);
     let environment = {
         let progress = Shown::new(&ui);
         signals.outcome(store.create(&spec, &progress))?
@@ -69,4 +75,22 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         );
     }
     Ok(Exit::Success)
+}
+
+/// What is kept with an environment is text.
+fn kept(options: &CommandOptions) -> Result<Vec<(String, String)>, CliError> {
+    let text = |value: &OsString| {
+        value
+            .to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| CliError::Usage {
+                message: format!("`{}` is not UTF-8", value.display()),
+                hint: Some("`exec --env` takes any bytes"),
+            })
+    };
+    options
+        .env
+        .iter()
+        .map(|(name, value)| Ok((text(name)?, text(value)?)))
+        .collect()
 }

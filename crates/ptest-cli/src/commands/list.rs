@@ -1,6 +1,7 @@
 //! `ptest list`: which environments there are.
 
 use clap::Args;
+use ptest::environment::Status;
 
 use crate::{
     context::Context,
@@ -28,23 +29,18 @@ impl Arguments {
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;
+    let statuses = store.statuses()?;
     if arguments.report.format == Format::Json {
-        let statuses = store
-            .environments()?
-            .iter()
-            .map(ptest::Environment::status)
-            .collect::<Result<_, _>>()?;
         ui.json(&EnvironmentsReport::new(statuses))?;
         return Ok(Exit::Success);
     }
-    let records = store.records()?;
-    if records.is_empty() {
+    if statuses.is_empty() {
         ui.note("there is no environment");
         return Ok(Exit::Success);
     }
-    let rows: Vec<Vec<String>> = records
+    let rows: Vec<Vec<String>> = statuses
         .iter()
-        .map(|record| {
+        .map(|Status { record, .. }| {
             vec![
                 record.label().to_owned(),
                 record.state.to_string(),

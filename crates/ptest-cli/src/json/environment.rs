@@ -55,6 +55,10 @@ struct EnvironmentDto {
 struct UsageDto {
     cpu_seconds: f64,
     memory_bytes: u64,
+    /// Null where nothing records it.
+    memory_peak_bytes: Option<u64>,
+    /// What was written in it; null where nothing records it.
+    disk_bytes: Option<u64>,
     processes: u32,
 }
 
@@ -111,6 +115,8 @@ impl From<Status> for EnvironmentDto {
             usage: UsageDto {
                 cpu_seconds: usage.cpu.as_secs_f64(),
                 memory_bytes: usage.memory,
+                memory_peak_bytes: None,
+                disk_bytes: None,
                 processes: usage.processes,
             },
             degraded: achieved
@@ -141,6 +147,8 @@ impl EnvironmentDto {
             usage: UsageDto {
                 cpu_seconds: 0.5,
                 memory_bytes: 1,
+                memory_peak_bytes: None,
+                disk_bytes: None,
                 processes: 1,
             },
             degraded: vec!["there is no overlay".to_owned()],
@@ -153,6 +161,11 @@ impl EnvironmentDto {
             activated_at: time(),
             deactivated_at: time(),
             error: Some("its directory is gone".to_owned()),
+            usage: UsageDto {
+                memory_peak_bytes: Some(1),
+                disk_bytes: Some(1),
+                ..bare().usage
+            },
             ..bare()
         };
         vec![bare(), full]

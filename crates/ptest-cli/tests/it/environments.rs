@@ -287,6 +287,29 @@ fn exec_passes_code_streams_and_timeouts() {
 }
 
 #[test]
+fn variables_of_create_are_there_for_every_command() {
+    require!(requirement::userns());
+    let context = TestContext::new();
+    context
+        .run(["create", "web", "--env", "A=kept", "--env", "B=kept"])
+        .success();
+    let outcome = context
+        .run([
+            "exec",
+            "web",
+            "--env",
+            "B=own",
+            "--",
+            "sh",
+            "-c",
+            "echo $A $B",
+        ])
+        .success();
+    assert_eq!(outcome.stdout(), "kept own\n");
+    context.run(["remove", "web"]).success();
+}
+
+#[test]
 fn shell_runs_the_users_shell() {
     require!(requirement::userns());
     let mut context = TestContext::new();

@@ -9,4 +9,5 @@ mod environments;
 mod packages;
 mod reference;
 mod run;
+mod signals;
 mod wheel;

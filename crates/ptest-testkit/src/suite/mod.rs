@@ -19,6 +19,9 @@ pub use self::running::{Output, output_of};
 
 /// An engine under test.
 pub trait Subject: Send + Sync {
+    /// What its cases are called after.
+    fn name(&self) -> String;
+
     /// The engine.
     fn engine(&self) -> &dyn Engine;
 
@@ -59,7 +62,7 @@ type Case = fn(&dyn Subject);
 /// One trial for each behaviour, named `ENGINE::behaviour`.
 pub fn trials(subject: &Arc<dyn Subject>) -> Vec<Trial> {
     let capability = subject.engine().capability();
-    let name = subject.engine().name();
+    let name = subject.name();
     cases::all()
         .into_iter()
         .map(|(behaviour, required, case)| {

@@ -56,20 +56,7 @@ impl Environment {
 
     /// What it is doing now.
     pub fn status(&self) -> Result<Status> {
-        let mut record = self.record()?;
-        // The record may lag behind an init that was killed; who next works on
-        // the environment will settle it.
-        if record.state == State::Active && !self.ptest.is_active(&record)? {
-            record.state = record.state.next(Transition::Deactivated)?;
-        }
-        let usage = match record.state {
-            State::Active => {
-                let engine = self.ptest.engine(&record.engine)?;
-                self.ptest.block_on(engine.usage(&self.id))?
-            }
-            _ => Usage::default(),
-        };
-        Ok(Status { record, usage })
+        self.ptest.status_of(self.record()?)
     }
 
     /// Starts its init; `false` when it was active already.

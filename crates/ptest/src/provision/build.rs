@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ptest_store::{CommitOptions, LayerId, Modes, Mtimes, Stack, Staging, Store};
-use rayon::prelude::*;
 
 use super::Provision;
 use super::ask::Asked;
 use crate::config::InstallerChoice;
 use crate::error::{Error, ErrorKind, Result};
+use crate::parallel;
 use crate::progress::{Progress, Step};
 use crate::python::fetch::{self, FetchRequest, Fetched};
 use crate::python::installer::{
@@ -184,19 +184,15 @@ impl Build<'_> {
                 });
             },
         })?;
-        let made: Vec<Pin> = fetched
-            .into_par_iter()
-            .map(|fetched| {
-                let (layer, content) = self.layer(&fetched)?;
-                Ok(named(
-                    &fetched.pin,
-                    &layer,
-                    content,
-                    provenance::direct_url(&fetched.pin),
-                ))
-            })
-            .collect::<Result<_>>()?;
-        pins.extend(made);
+        pins.extend(parallel::try_map(
+            &fetched,
+            parallel::processors(),
+            |fetched| -> Result<Pin> {
+                let (layer, content) = self.layer(fetched)?;
+                let direct_url = provenance::direct_url(&fetched.pin);
+                Ok(named(&fetched.pin, &layer, content, direct_url))
+            },
+        )?);
         Ok(pins)
     }
 

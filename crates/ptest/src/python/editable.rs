@@ -43,11 +43,10 @@ pub(crate) fn build(
         return Err(pip::failure(
             &output.stdout.text(),
             &output.stderr.text(),
-            &Failure {
+            Failure {
                 step: Step::Fetch,
                 subject: Some(pin.name.clone()),
                 exit: output.status.code(),
-                directory,
                 names: &[],
             },
         ));

@@ -3,11 +3,12 @@
 //! pip does the work, whichever installer resolved: it knows every kind of index, credential,
 //! repository and build back-end. Several run at once. What they bring is checked here.
 
-use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+
+use crate::parallel;
 
 use super::editable;
 use super::installer::{Context, InstallerError, Pinned, Source, Step, stopped};
@@ -67,14 +68,12 @@ pub fn fetch(request: &FetchRequest<'_>) -> Result<Vec<Fetched>, InstallerError>
     let runs = downloads.len().div_ceil(BATCH).clamp(1, AT_ONCE);
     let size = downloads.len().div_ceil(runs).max(1);
     // Builds take longest, so they begin first.
-    let batches: VecDeque<Vec<usize>> = builds
+    let batches: Vec<(usize, Vec<usize>)> = builds
         .into_iter()
         .map(|index| vec![index])
         .chain(downloads.chunks(size).map(<[usize]>::to_vec))
+        .enumerate()
         .collect();
-    let threads = batches.len().min(AT_ONCE);
-    let queue = Mutex::new(batches.into_iter().enumerate().collect::<VecDeque<_>>());
-    let results = Mutex::new((fetched, None));
     let mut supervision = request.context.supervision.clone();
     supervision.cancel = supervision.cancel.child();
     let inner = FetchRequest {
@@ -84,36 +83,23 @@ pub fn fetch(request: &FetchRequest<'_>) -> Result<Vec<Fetched>, InstallerError>
         },
         ..*request
     };
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                // Not `while let`: that would hold the lock for the whole of a run.
-                loop {
-                    let next = lock(&queue).pop_front();
-                    let Some((number, batch)) = next else { break };
-                    match run(&inner, number, &batch) {
-                        Ok(wheels) => {
-                            let mut results = lock(&results);
-                            for (index, wheel) in wheels {
-                                results.0[index] = Some(wheel);
-                            }
-                        }
-                        Err(error) => {
-                            lock(&results).1.get_or_insert(error);
-                            supervision.cancel.cancel();
-                        }
-                    }
-                }
-            });
-        }
+    let failure = Mutex::new(None);
+    let runs = parallel::try_map(&batches, AT_ONCE, |(number, batch)| {
+        run(&inner, *number, batch).map_err(|error| {
+            // The first failure is the cause; those of runs that it stopped are not.
+            lock(&failure).get_or_insert(error);
+            supervision.cancel.cancel();
+        })
     });
-    let (fetched, error) = results
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    match error {
-        Some(error) => Err(error),
-        // Every index was in one batch, and every batch gives all of its own or an error.
-        None => Ok(fetched.into_iter().flatten().collect()),
+    match runs {
+        Ok(runs) => {
+            for (index, wheel) in runs.into_iter().flatten() {
+                fetched[index] = Some(wheel);
+            }
+            // Every index was in one batch, and every batch gives all of its own or an error.
+            Ok(fetched.into_iter().flatten().collect())
+        }
+        Err(()) => Err(lock(&failure).take().unwrap_or(InstallerError::Cancelled)),
     }
 }
 
@@ -193,14 +179,13 @@ fn download(
     Err(pip::failure(
         &output.stdout.text(),
         &output.stderr.text(),
-        &Failure {
+        Failure {
             step: Step::Fetch,
             subject: match pins {
                 [only] => Some(only.name.clone()),
                 _ => None,
             },
             exit: output.status.code(),
-            directory,
             names: &names(pins),
         },
     ))

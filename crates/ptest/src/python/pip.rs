@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::command::Tool;
@@ -19,11 +19,11 @@ use super::tools::CARRIED_PIP;
 
 pub(crate) const NAME: &str = "pip";
 const REPORT: &str = "report.json";
-/// pip's own log, in the directory that it runs in. Only there it says that an index did not
-/// answer; what the user sees is that nothing was found.
 const LOG: &str = "pip.log";
-/// The largest part of the log that is looked at.
-const LARGEST_LOG: u64 = 16 << 20;
+/// Addresses without an answer that a message names.
+const MOST_UNANSWERED: usize = 3;
+/// As pip's log says that an address gave no answer.
+const UNANSWERED: &str = "Could not fetch URL ";
 
 /// The pip that fits the interpreter, run by the interpreter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,18 +65,28 @@ impl Installer for Pip {
         for file in &stage.files {
             tool = tool.arg("-r").arg(file);
         }
-        let output = tool
-            .run(context.supervision)
-            .map_err(|error| stopped(error, NAME, Step::Resolve))?;
+        let run = |tool: &Tool| {
+            tool.run(context.supervision)
+                .map_err(|error| stopped(error, NAME, Step::Resolve))
+        };
+        let mut output = run(&tool)?;
+        let mut unreachable = String::new();
+        if !output.status.success() && kind(&output.stderr.text()) == FailureKind::NoSuchRequirement
+        {
+            // pip says the same of a name that is nobody's and of an index that does not answer;
+            // the difference is only in its log. It is not kept from the start because pip then
+            // leaves out of its words what a failed build said.
+            output = run(&tool.arg("--log").arg(LOG))?;
+            unreachable = unanswered(&stage.directory.join(LOG));
+        }
         if !output.status.success() {
             return Err(failure(
                 &output.stdout.text(),
-                &output.stderr.text(),
-                &Failure {
+                &format!("{unreachable}{}", output.stderr.text()),
+                Failure {
                     step: Step::Resolve,
                     subject: None,
                     exit: output.status.code(),
-                    directory: &stage.directory,
                     names: &stage.names(),
                 },
             ));
@@ -112,7 +122,6 @@ pub(crate) fn command<'a>(
     Ok(Tool::new(&context.interpreter.executable, context.work_dir)
         .args(["-I", "-S"])
         .arg(directory.join("pip"))
-        .args(["--log", LOG])
         .envs(env)
         .envs(context.index.pip_environment())
         .deadline(context.deadline))
@@ -123,13 +132,11 @@ pub(crate) struct Failure<'a> {
     pub(crate) step: Step,
     pub(crate) subject: Option<String>,
     pub(crate) exit: Option<i32>,
-    /// The directory that it ran in.
-    pub(crate) directory: &'a Path,
     pub(crate) names: &'a [(String, String)],
 }
 
 /// Makes an error of a failed run's output.
-pub(crate) fn failure(stdout: &str, stderr: &str, failure: &Failure<'_>) -> InstallerError {
+pub(crate) fn failure(stdout: &str, stderr: &str, failure: Failure<'_>) -> InstallerError {
     let mut words = stderr.trim().to_owned();
     // What excludes what is said on the other stream.
     if let Some(start) = stdout.find("The conflict is caused by:") {
@@ -137,17 +144,13 @@ pub(crate) fn failure(stdout: &str, stderr: &str, failure: &Failure<'_>) -> Inst
         let end = cause.find("\n\nTo fix this").unwrap_or(cause.len());
         words = format!("{}\n{words}", cause[..end].trim());
     }
-    for line in unanswered(failure.directory) {
-        words.push('\n');
-        words.push_str(&line);
-    }
     if words.is_empty() {
         stdout.trim().clone_into(&mut words);
     }
     InstallerError::Failed {
         installer: NAME,
         step: failure.step,
-        subject: failure.subject.clone(),
+        subject: failure.subject,
         exit: failure.exit,
         kind: kind(&words),
         words: presentable(
@@ -157,24 +160,26 @@ pub(crate) fn failure(stdout: &str, stderr: &str, failure: &Failure<'_>) -> Inst
     }
 }
 
-/// What the log says of indexes that did not answer, each once. That an index does not know a
-/// name (404) is an answer.
-fn unanswered(directory: &Path) -> Vec<String> {
-    let mut log = Vec::new();
-    let read = fs::File::open(directory.join(LOG))
-        .and_then(|file| file.take(LARGEST_LOG).read_to_end(&mut log));
+/// The lines of pip's log that say that an index did not answer, or refused. That it has no
+/// such name is an answer.
+fn unanswered(log: &Path) -> String {
+    let Ok(file) = File::open(log) else {
+        return String::new();
+    };
     let mut lines: Vec<String> = Vec::new();
-    if read.is_ok() {
-        for line in String::from_utf8_lossy(&log).lines() {
-            if let Some(start) = line.find("Could not fetch URL")
-                && !line.contains("404")
-                && !lines.iter().any(|known| known == &line[start..])
-            {
-                lines.push(line[start..].to_owned());
-            }
+    for line in BufReader::new(file).lines().map_while(Result::ok) {
+        let Some((_, said)) = line.split_once(UNANSWERED) else {
+            continue;
+        };
+        let said = format!("{UNANSWERED}{}", said.trim_end_matches(" - skipping"));
+        if !said.contains(": 404 Client Error") && !lines.contains(&said) {
+            lines.push(said);
+        }
+        if lines.len() == MOST_UNANSWERED {
+            break;
         }
     }
-    lines
+    lines.into_iter().map(|line| line + "\n").collect()
 }
 
 /// What pip's words say of the failure. The network is asked first: what cannot be reached is

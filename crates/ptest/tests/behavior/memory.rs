@@ -20,6 +20,10 @@ impl MemorySubject {
 }
 
 impl Subject for MemorySubject {
+    fn name(&self) -> String {
+        "memory".to_owned()
+    }
+
     fn engine(&self) -> &dyn Engine {
         &self.0
     }

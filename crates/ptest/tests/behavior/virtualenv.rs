@@ -1,4 +1,4 @@
-//! The virtualenv engine as a subject of the suite.
+//! The virtualenv engine as a subject of the suite, once with each of its drivers.
 
 use std::ffi::OsString;
 use std::fs;
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ptest::engine::virtualenv::Virtualenv;
 use ptest::engine::{Engine, Instance};
+use ptest::settings::{Profile, Settings};
 use ptest_store::{CommitOptions, Stack, Store};
 use ptest_testkit::suite::{Subject, Task};
 use tempfile::TempDir;
@@ -18,10 +19,11 @@ pub(crate) struct VirtualenvSubject {
     project: TempDir,
     _home: TempDir,
     instances: AtomicU64,
+    profile: Profile,
 }
 
 impl VirtualenvSubject {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(profile: Profile) -> Self {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(&home.path().join("a störe")).unwrap();
         let layers = ["lower", "upper"].map(|name| {
@@ -40,11 +42,16 @@ impl VirtualenvSubject {
             project: tempfile::tempdir().unwrap(),
             _home: home,
             instances: AtomicU64::new(0),
+            profile,
         }
     }
 }
 
 impl Subject for VirtualenvSubject {
+    fn name(&self) -> String {
+        format!("virtualenv-{}", self.profile)
+    }
+
     fn engine(&self) -> &dyn Engine {
         &self.engine
     }
@@ -56,7 +63,10 @@ impl Subject for VirtualenvSubject {
             id: fresh_id(),
             stack: self.stack.clone(),
             cache: "suite".to_owned(),
-            settings: settings(self.project.path()),
+            settings: Settings {
+                profile: Some(self.profile),
+                ..settings(self.project.path())
+            },
             interpreter: Vec::new(),
             process_owned: number.is_multiple_of(2),
         }

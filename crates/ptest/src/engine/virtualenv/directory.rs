@@ -1,12 +1,15 @@
 //! The directory of one instance: where its parts are, how it comes and goes.
 
 use std::fs::{self, DirBuilder, File};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use ptest_store::Store;
 
+use super::clone;
+use super::driver::Driver;
 use crate::engine::Instance;
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
@@ -57,7 +60,49 @@ impl Directory {
         self.path.join("home")
     }
 
-    pub(super) fn create(&self, store: &Store, instance: &Instance) -> Result<()> {
+    /// The tree of a clone.
+    pub(super) fn tree(&self) -> PathBuf {
+        self.path.join("tree")
+    }
+
+    /// What the tree of a clone was when it was fresh.
+    pub(super) fn list(&self) -> PathBuf {
+        self.path.join("tree.list")
+    }
+
+    /// The tree that takes the place of a clone's.
+    pub(super) fn next_tree(&self) -> PathBuf {
+        self.path.join("next")
+    }
+
+    /// What the next tree was when it was fresh.
+    pub(super) fn next_list(&self) -> PathBuf {
+        self.path.join("next.list")
+    }
+
+    /// Temporary files of a clone.
+    pub(super) fn temporary(&self) -> PathBuf {
+        self.path.join("tmp")
+    }
+
+    /// The driver that the instance was made with.
+    pub(super) fn driver(&self) -> Result<Driver> {
+        let path = self.instead();
+        match fs::read_to_string(&path) {
+            Ok(instead) => Ok(Driver::Clone {
+                instead: Some(instead).filter(|text| !text.is_empty()),
+            }),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(Driver::Overlay),
+            Err(source) => Err(Error::io(format!("read {}", path.display()), source)),
+        }
+    }
+
+    /// There for a clone only: why it is one, or empty.
+    fn instead(&self) -> PathBuf {
+        self.path.join("clone")
+    }
+
+    pub(super) fn create(&self, store: &Store, instance: &Instance, driver: &Driver) -> Result<()> {
         match make(&self.path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 return Err(Error::new(
@@ -67,7 +112,7 @@ impl Directory {
             }
             made => made?,
         }
-        let filled = self.fill(instance);
+        let filled = self.fill(store, instance, driver);
         if filled.is_err() {
             store.trash(&self.path)?;
         }
@@ -82,9 +127,20 @@ impl Directory {
         make(&self.work())
     }
 
-    fn fill(&self, instance: &Instance) -> Result<()> {
-        make(&self.upper())?;
-        make(&self.work())?;
+    fn fill(&self, store: &Store, instance: &Instance, driver: &Driver) -> Result<()> {
+        match driver {
+            Driver::Overlay => {
+                make(&self.upper())?;
+                make(&self.work())?;
+            }
+            Driver::Clone { instead } => {
+                let path = self.instead();
+                fs::write(&path, instead.as_deref().unwrap_or_default())
+                    .map_err(|source| Error::io(format!("write {}", path.display()), source))?;
+                make(&self.temporary())?;
+                clone::create(store, self, &instance.stack)?;
+            }
+        }
         if instance.settings.home == Home::Private {
             make(&self.home())?;
             let config = self.home().join(".gitconfig");

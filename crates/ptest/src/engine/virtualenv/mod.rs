@@ -1,16 +1,20 @@
-//! Environments on this machine: a stack mounted as an overlay in a sandbox.
+//! Environments on this machine: a stack mounted as an overlay in a sandbox, or
+//! copied where that is not to be had.
 //!
 //! An instance is a directory `envs/<id>` of the store; while it is active, an
 //! init holds the lock on that directory and listens on a socket in it. Nothing
 //! else is remembered: any process of the same user can use an instance.
 
 mod changes;
+mod clone;
 mod directory;
+mod driver;
 mod root;
 mod running;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +23,8 @@ use ptest_sandbox::{Client, LaunchOptions, Launcher, Listen, Owner, Sandbox, cgr
 use ptest_store::Store;
 
 use self::directory::Directory;
+use self::driver::Driver;
+use self::root::Inside;
 use super::{
     Achieved, Capability, Change, Command, Engine, Instance, Process, Strength, Upper, Usage,
 };
@@ -38,6 +44,7 @@ pub struct Virtualenv {
 impl Virtualenv {
     /// The engine of a store.
     pub fn new(store: &Store) -> Result<Self> {
+        store.database().migrate("virtualenv", &[driver::SCHEMA])?;
         let program = init_program::install(&store.dir("bin")?)?;
         Ok(Self {
             store: store.clone(),
@@ -57,6 +64,22 @@ impl Virtualenv {
 
     fn launched(&self) -> MutexGuard<'_, HashMap<EnvironmentId, Sandbox>> {
         self.launched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The directory of an instance that is not active, and the lock that keeps it so.
+    fn at_rest(&self, id: &EnvironmentId) -> Result<(Directory, OwnedFd)> {
+        let directory = self.directory(id)?;
+        if !directory.exists() {
+            return Err(unknown(id));
+        }
+        match lock::take(directory.path()) {
+            Ok(held) => Ok((directory, held)),
+            Err(ptest_sandbox::Error::Locked { .. }) => Err(Error::new(
+                ErrorKind::IllegalState,
+                format!("environment {id} is active"),
+            )),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A connection to the instance's init, if it lives.
@@ -88,30 +111,20 @@ impl Engine for Virtualenv {
             timeout: true,
             usage: true,
             pids_limit: true,
-            standard: true,
+            standard: matches!(driver::mounts_work(&self.store, &self.launcher), Ok(Ok(()))),
         }
     }
 
     async fn create(&self, instance: &Instance) -> Result<()> {
-        self.directory(&instance.id)?.create(&self.store, instance)
+        let driver = Driver::choose(&self.store, &self.launcher, instance.settings.profile)?;
+        self.directory(&instance.id)?
+            .create(&self.store, instance, &driver)
     }
 
     async fn activate(&self, instance: &Instance) -> Result<Achieved> {
-        let directory = self.directory(&instance.id)?;
-        if !directory.exists() {
-            return Err(unknown(&instance.id));
-        }
-        let held = match lock::take(directory.path()) {
-            Ok(held) => held,
-            Err(ptest_sandbox::Error::Locked { .. }) => {
-                return Err(Error::new(
-                    ErrorKind::IllegalState,
-                    format!("environment {} is active", instance.id),
-                ));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let plan = root::plan(&self.store, &directory, instance)?;
+        let (directory, held) = self.at_rest(&instance.id)?;
+        let driver = directory.driver()?;
+        let plan = root::plan(&self.store, &directory, instance, &driver)?;
         let options = LaunchOptions {
             owner: if instance.process_owned {
                 Owner::Process
@@ -135,13 +148,13 @@ impl Engine for Virtualenv {
                 .limits
                 .pids
                 .map(|_| strength(sandbox.process_limit())),
-            degraded: sandbox
-                .left_out()
-                .iter()
-                .map(|left| {
+            degraded: driver
+                .instead()
+                .into_iter()
+                .chain(sandbox.left_out().iter().map(|left| {
                     let why = std::io::Error::from_raw_os_error(left.errno);
                     format!("{} cannot be seen inside: {why}", left.path.display())
-                })
+                }))
                 .collect(),
         };
         self.launched().insert(instance.id.clone(), sandbox);
@@ -179,7 +192,9 @@ impl Engine for Virtualenv {
                 unknown(&instance.id)
             }
         })?;
-        running::spawn(&client, instance, command)
+        let directory = self.directory(&instance.id)?;
+        let inside = Inside::of(&self.store, &directory, instance, &directory.driver()?)?;
+        running::spawn(&client, instance, &inside, command)
     }
 
     async fn usage(&self, id: &EnvironmentId) -> Result<Usage> {
@@ -199,28 +214,21 @@ impl Engine for Virtualenv {
         if !directory.exists() {
             return Err(unknown(&instance.id));
         }
-        changes::of_upper(&directory.upper())
+        match directory.driver()? {
+            Driver::Overlay => changes::of_upper(&directory.upper()),
+            Driver::Clone { .. } => clone::changes(&directory),
+        }
     }
 
     async fn restack(&self, instance: &Instance, upper: Upper) -> Result<()> {
-        let directory = self.directory(&instance.id)?;
-        if !directory.exists() {
-            return Err(unknown(&instance.id));
-        }
         // Held until the swap is done, so that nobody mounts meanwhile.
-        let _held = match lock::take(directory.path()) {
-            Ok(held) => held,
-            Err(ptest_sandbox::Error::Locked { .. }) => {
-                return Err(Error::new(
-                    ErrorKind::IllegalState,
-                    format!("environment {} is active", instance.id),
-                ));
+        let (directory, _held) = self.at_rest(&instance.id)?;
+        match (directory.driver()?, upper) {
+            (Driver::Overlay, Upper::Keep) => Ok(()),
+            (Driver::Overlay, Upper::Drop) => directory.drop_upper(&self.store),
+            (Driver::Clone { .. }, upper) => {
+                clone::restack(&self.store, &directory, &instance.stack, upper)
             }
-            Err(error) => return Err(error.into()),
-        };
-        match upper {
-            Upper::Keep => Ok(()),
-            Upper::Drop => directory.drop_upper(&self.store),
         }
     }
 

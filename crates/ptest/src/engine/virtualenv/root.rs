@@ -1,4 +1,7 @@
-//! What an instance shows of the host: its settings as a plan for the sandbox.
+//! What an instance shows of the host: its settings as a plan for the sandbox,
+//! and where things are for a command in it.
+
+use std::path::PathBuf;
 
 use ptest_sandbox::plan::Upper;
 use ptest_sandbox::profile::{self, Stack};
@@ -6,8 +9,9 @@ use ptest_sandbox::{Plan, Standard};
 use ptest_store::Store;
 
 use super::directory::Directory;
+use super::driver::Driver;
 use crate::engine::Instance;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::project::Guard;
 use crate::settings::{Home, Profile};
 
@@ -17,8 +21,74 @@ pub(super) struct Root {
     pub(super) profile: Profile,
 }
 
+/// Where things are for a command in an instance.
+#[derive(Clone, Debug)]
+pub(super) struct Inside {
+    pub(super) prefix: PathBuf,
+    pub(super) home: PathBuf,
+    pub(super) cache: PathBuf,
+    pub(super) temporary: PathBuf,
+    pub(super) runtime: Option<PathBuf>,
+}
+
+impl Inside {
+    /// The places of an instance, by its driver.
+    pub(super) fn of(
+        store: &Store,
+        directory: &Directory,
+        instance: &Instance,
+        driver: &Driver,
+    ) -> Result<Self> {
+        let (private_home, inside) = match driver {
+            Driver::Overlay => (
+                PathBuf::from(profile::HOME),
+                Self {
+                    prefix: profile::ENVIRONMENT.into(),
+                    home: PathBuf::new(),
+                    cache: profile::CACHE.into(),
+                    temporary: "/tmp".into(),
+                    runtime: Some(runtime_directory()),
+                },
+            ),
+            Driver::Clone { .. } => (
+                directory.home(),
+                Self {
+                    prefix: directory.tree(),
+                    home: PathBuf::new(),
+                    cache: cache(store, instance)?,
+                    temporary: directory.temporary(),
+                    runtime: None,
+                },
+            ),
+        };
+        let home = match &instance.settings.home {
+            Home::Private => private_home,
+            Home::Path(path) => path.clone(),
+        };
+        Ok(Self { home, ..inside })
+    }
+}
+
 /// The plan of an instance.
-pub(super) fn plan(store: &Store, directory: &Directory, instance: &Instance) -> Result<Root> {
+pub(super) fn plan(
+    store: &Store,
+    directory: &Directory,
+    instance: &Instance,
+    driver: &Driver,
+) -> Result<Root> {
+    match driver {
+        Driver::Overlay => standard(store, directory, instance),
+        Driver::Clone { .. } => {
+            cache(store, instance)?;
+            Ok(Root {
+                plan: Plan::bare(),
+                profile: Profile::None,
+            })
+        }
+    }
+}
+
+fn standard(store: &Store, directory: &Directory, instance: &Instance) -> Result<Root> {
     let settings = &instance.settings;
     let project = &settings.project;
     let mut write = settings.write.clone();
@@ -41,16 +111,13 @@ pub(super) fn plan(store: &Store, directory: &Directory, instance: &Instance) ->
             profile::Home::Host
         }
     };
-    let cache = store.dir("caches")?.join(&instance.cache);
-    std::fs::create_dir_all(&cache)
-        .map_err(|source| crate::error::Error::io(format!("create {}", cache.display()), source))?;
     let standard = Standard {
         hostname: Some(hostname(instance)),
         read,
         write,
         hide: vec![store.home().to_owned()],
         home,
-        cache: Some(cache),
+        cache: Some(cache(store, instance)?),
         environment: Some(Stack {
             lowers: store.stack_paths(&instance.stack)?,
             upper: Some(Upper {
@@ -58,7 +125,7 @@ pub(super) fn plan(store: &Store, directory: &Directory, instance: &Instance) ->
                 work: directory.work(),
             }),
         }),
-        runtime_directory: Some(super::running::runtime_directory()),
+        runtime_directory: Some(runtime_directory()),
         ..Standard::default()
     };
     Ok(Root {
@@ -70,4 +137,17 @@ pub(super) fn plan(store: &Store, directory: &Directory, instance: &Instance) ->
 /// Linux ends host names at 64 bytes; an id is half of that.
 fn hostname(instance: &Instance) -> String {
     format!("ptest-{}", &instance.id.as_str()[1..9])
+}
+
+/// The user's runtime directory inside.
+fn runtime_directory() -> PathBuf {
+    PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw()))
+}
+
+/// The directory of caches that instances of one recipe share, made on first use.
+fn cache(store: &Store, instance: &Instance) -> Result<PathBuf> {
+    let cache = store.dir("caches")?.join(&instance.cache);
+    std::fs::create_dir_all(&cache)
+        .map_err(|source| Error::io(format!("create {}", cache.display()), source))?;
+    Ok(cache)
 }

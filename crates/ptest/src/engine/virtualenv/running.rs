@@ -2,21 +2,21 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ptest_sandbox::{Client, Leftovers, Run, Status, profile, terminal};
+use ptest_sandbox::{Client, Leftovers, Run, Status, terminal};
 
+use super::root::Inside;
 use crate::engine::{Command, Exit, ExitStatus, Instance, Process, Stdio};
 use crate::error::Result;
-use crate::settings::Home;
 use crate::variables::{self, Places, Variables};
 
 /// Starts a command by an instance's init.
 pub(super) fn spawn(
     client: &Client,
     instance: &Instance,
+    inside: &Inside,
     command: Command,
 ) -> Result<Box<dyn Process>> {
     let Command {
@@ -29,7 +29,7 @@ pub(super) fn spawn(
         grace,
     } = command;
     let request = ptest_sandbox::Command {
-        environment: environment(instance, &caller, &variables),
+        environment: environment(instance, inside, &caller, &variables),
         arguments,
         directory: working_directory.unwrap_or_else(|| instance.settings.project.root.clone()),
         timeout,
@@ -54,11 +54,6 @@ pub(super) fn spawn(
         }
     }?;
     Ok(Box::new(Running { run: Arc::new(run) }))
-}
-
-/// The user's runtime directory inside.
-pub(super) fn runtime_directory() -> PathBuf {
-    PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw()))
 }
 
 struct Running {
@@ -92,21 +87,17 @@ fn exit(exit: ptest_sandbox::Exit) -> Exit {
 
 fn environment(
     instance: &Instance,
+    inside: &Inside,
     caller: &Variables,
     variables: &Variables,
 ) -> Vec<(OsString, OsString)> {
     let settings = &instance.settings;
-    let home = match &settings.home {
-        Home::Private => Path::new(profile::HOME),
-        Home::Path(path) => path,
-    };
-    let runtime = runtime_directory();
     let places = Places {
-        prefix: Path::new(profile::ENVIRONMENT),
-        home,
-        cache: Path::new(profile::CACHE),
-        temporary: Path::new("/tmp"),
-        runtime: Some(&runtime),
+        prefix: &inside.prefix,
+        home: &inside.home,
+        cache: &inside.cache,
+        temporary: &inside.temporary,
+        runtime: inside.runtime.as_deref(),
     };
     let mut set: Variables = settings
         .variables

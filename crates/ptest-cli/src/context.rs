@@ -2,8 +2,10 @@
 //! so that `ptest config path` works where the configuration is broken, and help where there is no store.
 
 use std::{
+    cell::OnceCell,
     ffi::OsStr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ptest::{
@@ -19,6 +21,8 @@ pub(crate) struct Context {
     home: Option<PathBuf>,
     /// Stops the tools that making something runs.
     cancel: Cancel,
+    /// The store, once it was opened.
+    opened: OnceCell<Ptest>,
 }
 
 impl Context {
@@ -31,6 +35,7 @@ impl Context {
             host,
             home,
             cancel: Cancel::default(),
+            opened: OnceCell::new(),
         }
     }
 
@@ -63,7 +68,7 @@ impl Context {
     /// Opens the store. With `refresh` versions are chosen anew, whatever is known.
     pub(crate) fn open(&self, config: &Config, refresh: bool) -> Result<Ptest, CliError> {
         let home = config.home.as_ref().cloned().ok_or(CliError::NoStore)?;
-        Ok(Ptest::open(OpenOptions {
+        let store = Ptest::open(OpenOptions {
             home,
             host: self.host.library(),
             provision: Provision {
@@ -81,7 +86,19 @@ impl Context {
                     ..Supervision::default()
                 },
             },
-        })?)
+        })?;
+        Ok(self.opened.get_or_init(|| store).clone())
+    }
+
+    /// Deletes what was thrown away, when the command has said all it has to say. What takes longer than a person
+    /// notices is left to the next time.
+    pub(crate) fn tidy(&self, ui: &Ui) {
+        const PATIENCE: Duration = Duration::from_millis(50);
+        if let Some(store) = self.opened.get()
+            && let Err(error) = store.tidy(PATIENCE)
+        {
+            ui.explain(&error.into());
+        }
     }
 
     /// The environment of a name or id of the command line.

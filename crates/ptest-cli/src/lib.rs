@@ -44,6 +44,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: Host) -> ExitCode {
         Ok(exit) => exit,
         Err(error) => ui.failure(&error, format),
     };
+    context.tidy(&ui);
     exit.code()
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Each finding is made by doing the thing, never by a version. Not for repairing.
 
+use std::error::Error as _;
 use std::path::Path;
+use std::time::Duration;
 
-use ptest_sandbox::probe;
+use ptest_sandbox::{LaunchOptions, Launcher, Plan, probe};
 
 use crate::engine::virtualenv::Virtualenv;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ptest::Ptest;
 use crate::python::uv::Uv;
 
@@ -48,66 +50,110 @@ impl Health {
 
 /// Looks at everything.
 pub fn examine(ptest: &Ptest, program_directory: Option<&Path>) -> Result<Vec<Finding>> {
-    let store = ptest.store();
-    let engine = Virtualenv::new(store)?;
-    let mut findings = vec![
-        found(
-            "store",
-            Health::Missing,
-            Ok(store.home().display().to_string()),
-        ),
+    let engine = Virtualenv::new(ptest.store())?;
+    let launcher = engine.launcher();
+    Ok(vec![
+        found("store", Health::Degraded, store(ptest)),
+        found("python", Health::Missing, python(ptest)),
+        found("uv", Health::Degraded, uv(ptest, program_directory)),
         found(
             "user namespaces",
-            Health::Missing,
-            probe::user_namespaces(engine.launcher())
+            Health::Degraded,
+            probe::user_namespaces(launcher)
                 .map(|()| "a sandbox was made".to_owned())
                 .map_err(refused),
         ),
         found(
             "overlay",
-            Health::Missing,
-            probe::overlay(engine.launcher(), store.home())
+            Health::Degraded,
+            probe::overlay(launcher, ptest.store().home())
                 .map(|()| "a stack was mounted, changed and mounted again".to_owned())
                 .map_err(refused),
         ),
-        found(
-            "python",
-            Health::Missing,
-            ptest
-                .provisioner()
-                .interpreter(store, None, &crate::progress::Silent)
-                .map(|python| format!("{} {}", python.executable.display(), python.version))
-                .map_err(|error| (error.to_string(), error.hint().map(str::to_owned))),
-        ),
-    ];
-    let uv = Uv::find(
+        found("pids limit", Health::Degraded, pids_limit(launcher)),
+    ])
+}
+
+type Looked = Result<String, (String, Option<String>)>;
+
+/// Whether everything in the store is what it should be, after what dead processes left was put right.
+fn store(ptest: &Ptest) -> Looked {
+    let home = ptest.store().home().display();
+    let recovered = ptest
+        .store()
+        .recover()
+        .map_err(|error| (error.to_string(), error.hint()))?;
+    let layers = ptest
+        .store()
+        .layers()
+        .map_err(|error| (error.to_string(), error.hint()))?
+        .len();
+    let environments = ptest.records().map_err(|error| said(&error))?.len();
+    let detail = format!("{home}: {layers} layers, {environments} environments");
+    if recovered.lost.is_empty() && recovered.foreign.is_empty() {
+        return Ok(detail);
+    }
+    let (lost, foreign) = (recovered.lost.len(), recovered.foreign.len());
+    Err((
+        format!("{detail}; {lost} layers were damaged and taken out of service, {foreign} files are not ptest's"),
+        Some("damaged layers are made again when they are next needed; move files that are not ptest's away".to_owned()),
+    ))
+}
+
+fn python(ptest: &Ptest) -> Looked {
+    ptest
+        .provisioner()
+        .interpreter(ptest.store(), None, &crate::progress::Silent)
+        .map(|python| format!("{} {}", python.executable.display(), python.version))
+        .map_err(|error| said(&error))
+}
+
+fn uv(ptest: &Ptest, program_directory: Option<&Path>) -> Looked {
+    Uv::find(
         ptest.host(),
         program_directory,
         ptest.provisioner().supervision(),
-    );
-    findings.push(found(
-        "uv",
-        Health::Degraded,
-        uv.map(|uv| uv.program.display().to_string())
-            .ok_or_else(|| {
-                let hint =
-                    "install uv: it chooses versions several times faster than pip".to_owned();
-                ("not found; pip is used".to_owned(), Some(hint))
-            }),
-    ));
-    Ok(findings)
+    )
+    .map(|uv| uv.program.display().to_string())
+    .ok_or_else(|| {
+        let hint = "install uv: it chooses versions several times faster than pip".to_owned();
+        ("not found; pip is used".to_owned(), Some(hint))
+    })
+}
+
+/// Whether the number of processes can be limited, seen by a sandbox that has such a limit.
+fn pids_limit(launcher: &Launcher) -> Looked {
+    const LIMIT: u64 = 64;
+    let options = LaunchOptions {
+        id: format!("doctor-{}", std::process::id()),
+        process_limit: Some(LIMIT),
+        ..LaunchOptions::default()
+    };
+    let refused = |error: ptest_sandbox::Error| {
+        let error = Error::from(error);
+        let hint = "as root a control group is needed: mount the pids controller writable";
+        (
+            error
+                .source()
+                .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")),
+            Some(hint.to_owned()),
+        )
+    };
+    let sandbox = launcher.launch(&Plan::bare(), options).map_err(refused)?;
+    sandbox.stop(Duration::ZERO).map_err(refused)?;
+    Ok("the kernel enforces it".to_owned())
+}
+
+fn said(error: &Error) -> (String, Option<String>) {
+    (error.to_string(), error.hint().map(str::to_owned))
 }
 
 fn refused(refusal: probe::Refusal) -> (String, Option<String>) {
     (format!("{}: {}", refusal.what, refusal.why), refusal.hint)
 }
 
-fn found(
-    name: &'static str,
-    otherwise: Health,
-    result: Result<String, (String, Option<String>)>,
-) -> Finding {
-    match result {
+fn found(name: &'static str, otherwise: Health, looked: Looked) -> Finding {
+    match looked {
         Ok(detail) => Finding {
             name,
             health: Health::Ok,

@@ -29,6 +29,7 @@ mod recipe;
 mod schema;
 pub mod settings;
 pub mod spec;
+mod tidy;
 pub mod timestamp;
 pub mod variables;
 mod verify;

@@ -244,6 +244,10 @@ impl Ptest {
         })
     }
 
+    pub(crate) fn engines(&self) -> impl Iterator<Item = &Arc<dyn Engine>> {
+        self.inner.engines.values()
+    }
+
     /// Engines never wait for the runtime's drivers, only for the kernel or for
     /// each other, so that a runtime of one thread serves any number of callers.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
@@ -258,7 +262,7 @@ impl Ptest {
         )
     }
 
-    fn lock_path(&self, id: &EnvironmentId) -> Result<PathBuf> {
+    pub(crate) fn lock_path(&self, id: &EnvironmentId) -> Result<PathBuf> {
         Ok(self.store().dir("locks")?.join(id.as_str()))
     }
 

@@ -49,6 +49,11 @@ pub(super) fn all() -> Vec<(&'static str, Required, Case)> {
             files_last,
         ),
         (
+            "instances::a_created_instance_is_among_them_until_it_is_removed",
+            any,
+            listed_until_removed,
+        ),
+        (
             "is_active::an_unknown_instance_is_not_active",
             any,
             unknown_is_not_active,
@@ -253,6 +258,17 @@ fn files_last(subject: &dyn Subject) {
     made.deactivate();
     made.activate();
     assert_eq!(made.output(Task::Get("file"), b""), b"\x00\xffcontents");
+}
+
+fn listed_until_removed(subject: &dyn Subject) {
+    let made = Made::created(subject);
+    let listed = || {
+        let instances = block_on(subject.engine().instances()).unwrap();
+        instances.contains(&made.instance.id)
+    };
+    assert!(listed());
+    block_on(subject.engine().remove(&made.instance.id)).unwrap();
+    assert!(!listed());
 }
 
 fn unknown_is_not_active(subject: &dyn Subject) {

@@ -51,7 +51,7 @@ impl Memory {
         Self::default()
     }
 
-    fn instances(&self) -> MutexGuard<'_, HashMap<EnvironmentId, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<EnvironmentId, Entry>> {
         lock(&self.instances)
     }
 }
@@ -74,7 +74,7 @@ impl Engine for Memory {
     }
 
     async fn create(&self, instance: &Instance) -> Result<()> {
-        let mut instances = self.instances();
+        let mut instances = self.entries();
         if instances.contains_key(&instance.id) {
             return Err(Error::new(
                 ErrorKind::AlreadyExists,
@@ -86,7 +86,7 @@ impl Engine for Memory {
     }
 
     async fn activate(&self, instance: &Instance) -> Result<Achieved> {
-        let mut instances = self.instances();
+        let mut instances = self.entries();
         let entry = instances
             .get_mut(&instance.id)
             .ok_or_else(|| unknown(&instance.id))?;
@@ -104,12 +104,16 @@ impl Engine for Memory {
         })
     }
 
+    async fn instances(&self) -> Result<Vec<EnvironmentId>> {
+        Ok(self.entries().keys().cloned().collect())
+    }
+
     async fn is_active(&self, id: &EnvironmentId) -> Result<bool> {
-        Ok(self.instances().get(id).is_some_and(|entry| entry.active))
+        Ok(self.entries().get(id).is_some_and(|entry| entry.active))
     }
 
     async fn deactivate(&self, id: &EnvironmentId, grace: Duration) -> Result<()> {
-        let runs = match self.instances().get_mut(id) {
+        let runs = match self.entries().get_mut(id) {
             Some(entry) => {
                 entry.active = false;
                 std::mem::take(&mut entry.runs)
@@ -127,7 +131,7 @@ impl Engine for Memory {
     }
 
     async fn spawn(&self, instance: &Instance, command: Command) -> Result<Box<dyn Process>> {
-        let mut instances = self.instances();
+        let mut instances = self.entries();
         let entry = instances
             .get_mut(&instance.id)
             .ok_or_else(|| unknown(&instance.id))?;
@@ -172,7 +176,7 @@ impl Engine for Memory {
     }
 
     async fn usage(&self, id: &EnvironmentId) -> Result<Usage> {
-        let processes = self.instances().get(id).map_or(0, |entry| {
+        let processes = self.entries().get(id).map_or(0, |entry| {
             entry
                 .runs
                 .iter()
@@ -186,7 +190,7 @@ impl Engine for Memory {
     }
 
     async fn changes(&self, instance: &Instance) -> Result<Vec<Change>> {
-        let instances = self.instances();
+        let instances = self.entries();
         let entry = instances
             .get(&instance.id)
             .ok_or_else(|| unknown(&instance.id))?;
@@ -201,7 +205,7 @@ impl Engine for Memory {
     }
 
     async fn restack(&self, instance: &Instance, upper: Upper) -> Result<()> {
-        let mut instances = self.instances();
+        let mut instances = self.entries();
         let entry = instances
             .get_mut(&instance.id)
             .ok_or_else(|| unknown(&instance.id))?;
@@ -219,7 +223,7 @@ impl Engine for Memory {
 
     async fn remove(&self, id: &EnvironmentId) -> Result<()> {
         self.deactivate(id, Duration::ZERO).await?;
-        self.instances().remove(id);
+        self.entries().remove(id);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@
 //! |---|---|---|
 //! | [`Engine::create`] | `POST /containers/create`, the stack as read-only volumes or image layers, labelled with the id | the pod's manifest is recorded; nothing runs |
 //! | [`Engine::activate`] | `POST /containers/ID/start`; ptest-init is the entry point and mounts the stack | the pod is created, ready when its init container has unpacked the stack |
+//! | [`Engine::instances`] | `GET /containers/json?all=1` with the label of this store | a list by label |
 //! | [`Engine::is_active`] | `State.Running` of inspect | phase `Running` and the container ready |
 //! | [`Engine::deactivate`] | `POST /containers/ID/stop?t=GRACE` | the pod is deleted with `gracePeriodSeconds`; its volume claim stays |
 //! | [`Engine::spawn`] | exec create and start; the hijacked stream is copied to and from the descriptors, exit code from exec inspect | `pods/exec` over a WebSocket, likewise; exit status from channel 3 |
@@ -154,6 +155,12 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// - Activating an unknown instance is `NotFound`.
     /// - What was written before deactivation is there again.
     async fn activate(&self, instance: &Instance) -> Result<Achieved>;
+
+    /// Every instance that there is, known to anyone or not.
+    ///
+    /// *Behaviour*
+    /// - A created instance is among them until it is removed.
+    async fn instances(&self) -> Result<Vec<EnvironmentId>>;
 
     /// Whether the instance's init runs.
     ///

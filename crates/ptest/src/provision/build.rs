@@ -347,6 +347,10 @@ fn keep(
         resolved_at: Timestamp::now(),
     };
     recipe::keep(store.database(), &recipe, pins)?;
+    // Nobody waits for the disk: layers that are not synced are verified after a crash.
+    let unsynced = store.clone();
+    let syncing = std::thread::Builder::new().name("sync".to_owned());
+    drop(syncing.spawn(move || unsynced.sync()));
     Ok((recipe, stack))
 }
 

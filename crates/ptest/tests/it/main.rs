@@ -3,3 +3,4 @@
 #![expect(clippy::print_stdout, reason = "a skipped test says so")]
 
 mod python;
+mod tidy;

@@ -31,6 +31,22 @@ impl Directory {
         })
     }
 
+    /// Every instance that has a directory.
+    pub(super) fn all(store: &Store) -> Result<Vec<EnvironmentId>> {
+        let directory = store.dir("envs")?;
+        let failed = |source| Error::io(format!("read {}", directory.display()), source);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            // What has another name was not made by this engine.
+            found.extend(
+                name.to_str()
+                    .and_then(|name| name.parse::<EnvironmentId>().ok()),
+            );
+        }
+        Ok(found)
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

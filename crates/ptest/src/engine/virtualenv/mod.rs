@@ -161,6 +161,10 @@ impl Engine for Virtualenv {
         Ok(achieved)
     }
 
+    async fn instances(&self) -> Result<Vec<EnvironmentId>> {
+        Directory::all(&self.store)
+    }
+
     async fn is_active(&self, id: &EnvironmentId) -> Result<bool> {
         Ok(self.client(id)?.is_some())
     }

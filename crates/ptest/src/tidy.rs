@@ -1,0 +1,92 @@
+//! What nobody waits for: deleting what was thrown away, and finding what dead
+//! processes left outside of the database.
+//!
+//! Not for what the next operation depends on: that is [`Ptest::recover`]'s,
+//! which every opening does.
+
+use std::fs;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use crate::environment::{EnvironmentId, table};
+use crate::error::{Error, Result};
+use crate::lock::FileLock;
+use crate::ptest::Ptest;
+
+impl Ptest {
+    /// Deletes what was thrown away and what dead processes left on disk.
+    ///
+    /// Goes on in the background when it takes longer than `patience`; what is
+    /// not done when this process ends, the next tidying does.
+    pub fn tidy(&self, patience: Duration) -> Result<()> {
+        let (done, end) = mpsc::channel();
+        let ptest = self.clone();
+        thread::Builder::new()
+            .name("tidy".to_owned())
+            .spawn(move || done.send(ptest.tidy_now()))
+            .map_err(|source| Error::io("start a thread", source))?;
+        match end.recv_timeout(patience) {
+            Ok(tidied) => tidied,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Ok(()),
+        }
+    }
+
+    fn tidy_now(&self) -> Result<()> {
+        self.remove_unknown_instances()?;
+        self.remove_unused_locks()?;
+        if !is_empty(&self.store().home().join("staging"))? {
+            self.store().recover()?;
+        }
+        if !is_empty(&self.store().home().join("trash"))? {
+            self.store().empty_trash()?;
+        }
+        Ok(())
+    }
+
+    /// An instance without a row was being made or removed by a process that died.
+    fn remove_unknown_instances(&self) -> Result<()> {
+        for engine in self.engines() {
+            for id in self.block_on(engine.instances())? {
+                if table::by_id(self.store().database(), &id)?.is_some() {
+                    continue;
+                }
+                // Whoever makes one holds its lock until the row is there.
+                let Some(lock) = FileLock::try_acquire(&self.lock_path(&id)?)? else {
+                    continue;
+                };
+                if table::by_id(self.store().database(), &id)?.is_none() {
+                    self.block_on(engine.remove(&id))?;
+                    lock.discard()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A lock file is only in use while somebody holds it, or while its environment is there.
+    fn remove_unused_locks(&self) -> Result<()> {
+        let directory = self.store().dir("locks")?;
+        let failed = |source| Error::io(format!("read {}", directory.display()), source);
+        for entry in fs::read_dir(&directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let id = path
+                .file_name()
+                .and_then(|name| name.to_str()?.parse::<EnvironmentId>().ok());
+            let known = match &id {
+                Some(id) => table::by_id(self.store().database(), id)?.is_some(),
+                None => false,
+            };
+            if !known && let Some(lock) = FileLock::try_acquire(&path)? {
+                lock.discard()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_empty(directory: &std::path::Path) -> Result<bool> {
+    let mut entries = fs::read_dir(directory)
+        .map_err(|source| Error::io(format!("read {}", directory.display()), source))?;
+    Ok(entries.next().is_none())
+}

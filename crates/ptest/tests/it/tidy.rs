@@ -1,0 +1,103 @@
+//! What nobody waits for: after it, a store holds nothing that is of no use.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use ptest::config::InstallerChoice;
+use ptest::project::Project;
+use ptest::python::{HostEnv, Supervision};
+use ptest::settings::{Home, Limits, Network, Profile, Settings};
+use ptest::{EnvironmentSpec, Lifetime, OpenOptions, Provision, Ptest, Requirements};
+
+/// Longer than any tidying here takes.
+const LONG: Duration = Duration::from_mins(1);
+
+fn open(home: &Path) -> Ptest {
+    let variables = ["PATH", "HOME"]
+        .into_iter()
+        .filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
+    Ptest::open(OpenOptions {
+        home: home.to_owned(),
+        host: HostEnv::new(variables, "/"),
+        provision: Provision {
+            installer: InstallerChoice::Pip,
+            program_directory: None,
+            resolve_lifetime: Duration::from_hours(24),
+            refresh: false,
+            supervision: Supervision::default(),
+        },
+    })
+    .unwrap()
+}
+
+/// An environment that needs no network, no mounts and no pip.
+fn spec(project: &Path) -> EnvironmentSpec {
+    EnvironmentSpec {
+        name: None,
+        lifetime: Lifetime::Detached,
+        engine: "virtualenv".to_owned(),
+        python: None,
+        requirements: Requirements::default(),
+        settings: Settings {
+            profile: Some(Profile::None),
+            network: Network::Host,
+            home: Home::Private,
+            write: Vec::new(),
+            read: Vec::new(),
+            pass: Vec::new(),
+            variables: std::collections::BTreeMap::new(),
+            limits: Limits::default(),
+            project: Project {
+                root: project.to_owned(),
+                git_common_dir: None,
+                guarded: None,
+            },
+            git_identity: None,
+        },
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[test]
+fn a_removed_environment_leaves_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("store");
+    let ptest = open(&home);
+    let environment = ptest
+        .create(&spec(directory.path()), &ptest::progress::Silent)
+        .unwrap();
+    environment.remove().unwrap();
+    assert!(!names(&home.join("trash")).is_empty());
+    ptest.tidy(LONG).unwrap();
+    for place in ["envs", "locks", "staging", "trash"] {
+        assert_eq!(names(&home.join(place)), Vec::<String>::new(), "{place}");
+    }
+}
+
+#[test]
+fn what_is_in_use_stays_and_what_no_row_knows_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("store");
+    let ptest = open(&home);
+    let kept = ptest
+        .create(&spec(directory.path()), &ptest::progress::Silent)
+        .unwrap();
+    let unknown = format!("e{}", "0".repeat(32));
+    fs::create_dir_all(home.join("envs").join(&unknown).join("upper")).unwrap();
+    fs::write(home.join("locks").join(&unknown), "").unwrap();
+    fs::create_dir(home.join("envs/not-of-an-engine")).unwrap();
+    ptest.tidy(LONG).unwrap();
+    let mut left = names(&home.join("envs"));
+    left.sort();
+    assert_eq!(left, [kept.id().to_string(), "not-of-an-engine".to_owned()]);
+    assert_eq!(names(&home.join("locks")), [kept.id().to_string()]);
+    assert_eq!(names(&home.join("trash")), Vec::<String>::new());
+    kept.remove().unwrap();
+}

@@ -6,7 +6,7 @@ use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
 
-use ptest_sandbox::{LaunchOptions, Launcher, Plan, probe};
+use ptest_sandbox::{LaunchOptions, Launcher, Standard, probe};
 
 use crate::engine::virtualenv::Virtualenv;
 use crate::error::{Error, Result};
@@ -139,7 +139,9 @@ fn pids_limit(launcher: &Launcher) -> Looked {
             Some(hint.to_owned()),
         )
     };
-    let sandbox = launcher.launch(&Plan::bare(), options).map_err(refused)?;
+    // An ordinary user's limit needs a user namespace, which environments have.
+    let plan = Standard::default().plan().map_err(refused)?;
+    let sandbox = launcher.launch(&plan, options).map_err(refused)?;
     sandbox.stop(Duration::ZERO).map_err(refused)?;
     Ok("the kernel enforces it".to_owned())
 }

@@ -1,4 +1,4 @@
-//! Builds `ptest-init`, the static program that the library carries inside itself.
+//! Builds `ptest-init`, the static program that the library carries inside itself, and fingerprints what it carries.
 //!
 //! A program that another package runs cannot be an ordinary dependency
 //! (artifact dependencies are not stable), so cargo is called once more, with a
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const MUSL: &str = "x86_64-unknown-linux-musl";
+/// The wheel in `assets/` that the library carries too.
+const CARRIED_PIP: &str = "pip-26.3-py3-none-any.whl";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let manifest_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
@@ -65,11 +67,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let built = target_dir.join(&target).join("init/ptest-init");
     println!("cargo::rustc-env=PTEST_INIT_PROGRAM={}", built.display());
-    println!(
-        "cargo::rustc-env=PTEST_INIT_HASH={}",
-        &blake3::hash(&fs::read(&built)?).to_hex()[..16]
-    );
+    println!("cargo::rustc-env=PTEST_INIT_HASH={}", fingerprint(&built)?);
+    let pip = manifest_dir.join("assets").join(CARRIED_PIP);
+    println!("cargo::rerun-if-changed={}", pip.display());
+    println!("cargo::rustc-env=PTEST_PIP_HASH={}", fingerprint(&pip)?);
     Ok(())
+}
+
+/// Names a carried file by its content, so that a program need not read megabytes to know it.
+fn fingerprint(path: &Path) -> Result<String, Box<dyn Error>> {
+    Ok(blake3::hash(&fs::read(path)?).to_hex()[..16].to_owned())
 }
 
 /// The musl target where its standard library is installed, else glibc linked

@@ -227,6 +227,19 @@ pub(crate) fn signals_as_descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
+/// The signals that have arrived at a descriptor of [`signals_as_descriptor`], without waiting.
+pub(crate) fn arrived_signals(descriptor: &OwnedFd) -> Vec<i32> {
+    let mut arrived = Vec::new();
+    // One record of signalfd; its first field is the signal's number.
+    let mut record = [0_u8; 128];
+    while rustix::io::read(descriptor, &mut record).is_ok_and(|count| count == record.len()) {
+        arrived.push(i32::from_ne_bytes([
+            record[0], record[1], record[2], record[3],
+        ]));
+    }
+    arrived
+}
+
 /// Gives every signal its default action, also those that libc keeps for itself.
 pub(crate) fn default_signal_actions() {
     // The kernel's own form: handler, flags, restorer and mask. Zeroes mean the default action.

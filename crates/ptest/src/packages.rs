@@ -167,7 +167,8 @@ impl Environment {
             preference,
             progress,
         )?;
-        let changes = difference(&before, &provisioned.pins);
+        let after = recipe::pins(database, &provisioned.stack.id())?;
+        let changes = difference(&before, &after);
         if provisioned.stack.id() != record.stack || requirements != record.requirements {
             self.swap(record, &provisioned, &provisioned.requirements)?;
         }

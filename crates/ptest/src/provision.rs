@@ -54,7 +54,6 @@ pub(crate) struct Provisioned {
     pub(crate) recipe: String,
     pub(crate) python: Python,
     pub(crate) requirements: Requirements,
-    pub(crate) pins: Vec<Pin>,
 }
 
 /// What becomes of versions that are there already.
@@ -119,7 +118,7 @@ impl Provisioner {
                 let stack = store.stack(&record.stack)?;
                 let (recipe, stack) = Build::without(store, &interpreter, &stack, pins)?;
                 let requirements = self.without(requirements, &taken);
-                provisioned(store, &interpreter, &requirements, &recipe, stack)
+                Ok(provisioned(&interpreter, &requirements, &recipe, stack))
             }
         }
     }
@@ -184,7 +183,7 @@ impl Provisioner {
         if !self.options.refresh
             && let Some((recipe, stack)) = self.known(store, &key)?
         {
-            return provisioned(store, interpreter, requirements, &recipe, stack);
+            return Ok(provisioned(interpreter, requirements, &recipe, stack));
         }
         let began = Timestamp::now();
         // Whoever asks for the same meanwhile waits here, and then finds it known.
@@ -208,7 +207,7 @@ impl Provisioner {
         };
         lock.discard()?;
         let (recipe, stack) = found?;
-        provisioned(store, interpreter, requirements, &recipe, stack)
+        Ok(provisioned(interpreter, requirements, &recipe, stack))
     }
 
     /// A recipe that may be used as it is: fresh, and all its layers there.
@@ -250,19 +249,17 @@ impl InterpreterCache for Cache<'_> {
 }
 
 fn provisioned(
-    store: &Store,
     interpreter: &Interpreter,
     requirements: &Requirements,
     recipe: &Recipe,
     stack: Stack,
-) -> Result<Provisioned> {
-    Ok(Provisioned {
+) -> Provisioned {
+    Provisioned {
         recipe: recipe.key.clone(),
         python: python(interpreter),
         requirements: requirements.clone(),
-        pins: recipe::pins(store.database(), &recipe.stack)?,
         stack,
-    })
+    }
 }
 
 /// The copies of pip that ptest itself runs.

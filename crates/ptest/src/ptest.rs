@@ -15,6 +15,7 @@ use crate::environment::{
     Environment, EnvironmentId, Owner, ProcessIdentity, State, Status, Transition,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::init_program;
 use crate::lock::FileLock;
 use crate::progress::{Progress, Step};
 use crate::provision::{Provision, Provisioner};
@@ -77,9 +78,13 @@ impl Ptest {
     pub fn with_engines(
         store: Store,
         host: HostEnv,
-        provision: Provision,
+        mut provision: Provision,
         engines: Vec<Arc<dyn Engine>>,
     ) -> Result<Self> {
+        if provision.supervision.attendant.is_none() {
+            let program = init_program::install(&store.dir("bin")?)?;
+            provision.supervision.attendant = Some(program);
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .map_err(|source| Error::io("start the runtime", source))?;

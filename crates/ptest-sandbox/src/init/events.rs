@@ -27,8 +27,6 @@ use crate::wire::{self, Filled, Inbox, WireError};
 const ENDING_INTERVAL: Duration = Duration::from_millis(2);
 /// How long freezing may take.
 const FREEZE_LIMIT: Duration = Duration::from_secs(2);
-/// How long processes may take to die where init must see to it itself.
-const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Makes the sandbox and serves it until it ends.
 pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
@@ -64,7 +62,8 @@ pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
     };
     while server.turn() {}
     if server.isolation == Isolation::None {
-        kill_everything();
+        // The kernel does not.
+        processes::kill_descendants(getpid());
     }
 }
 
@@ -213,14 +212,9 @@ impl Server {
 
     /// Reaps whatever has ended. Returns false when init itself is told to end.
     fn take_signals(&mut self) -> bool {
-        let mut told_to_end = false;
-        // One record of signalfd; its first field is the signal's number.
-        let mut record = [0_u8; 128];
-        while rustix::io::read(&self.signals, &mut record).is_ok_and(|count| count == record.len())
-        {
-            let signal = i32::from_ne_bytes([record[0], record[1], record[2], record[3]]);
-            told_to_end |= signal != libc::SIGCHLD;
-        }
+        let told_to_end = sys::arrived_signals(&self.signals)
+            .into_iter()
+            .any(|signal| signal != libc::SIGCHLD);
         while matches!(sys::wait_any(false, false), Ok(Some(_))) {}
         !told_to_end
     }
@@ -423,13 +417,4 @@ fn refusal(errno: i32) -> Reply {
 
 fn own_pid() -> i32 {
     getpid().as_raw_nonzero().get()
-}
-
-/// Kills everything that came from here, for sandboxes that the kernel does not end.
-fn kill_everything() {
-    let deadline = Instant::now() + KILL_LIMIT;
-    while processes::signal_descendants(own_pid(), libc::SIGKILL) > 0 && Instant::now() < deadline {
-        while matches!(sys::wait_any(false, false), Ok(Some(_))) {}
-        std::thread::yield_now();
-    }
 }

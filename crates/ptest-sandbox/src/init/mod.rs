@@ -6,9 +6,12 @@
 //! owner is gone. Nothing is executed in between, so init keeps its capabilities inside its user
 //! namespace, and no process of the host's mount namespace stays behind.
 //!
+//! Outside of a sandbox the program also attends single commands (`attend`).
+//!
 //! Each command has a *leader* (`leader`): a copy of init that is the session's leader and the
 //! parent to whom everything the command leaves behind comes back.
 
+mod attend;
 mod events;
 mod execute;
 mod exercise;
@@ -35,15 +38,24 @@ pub(crate) use exercise::{STEPS, fill_lower};
 /// The argument with which the program, inside a sandbox, tries what overlays must be able to do.
 pub(crate) const EXERCISE: &str = "exercise-overlay";
 
+/// The argument with which the program runs one command for the process that the next names.
+pub const ATTEND: &str = "attend";
+
 /// Runs the program with its arguments, its own name not among them.
 ///
-/// Without arguments it expects the client's socket as its standard input. A process that was
-/// started in another way exits with 125.
-pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let done = match (arguments.next(), arguments.next(), arguments.next()) {
-        (None, None, None) => stub::run(),
-        (Some(verb), Some(step), Some(directory)) if verb == EXERCISE => {
-            exercise::run(&step, directory.as_ref())
+/// - Without arguments it expects the client's socket as its standard input.
+/// - `attend PARENT -- COMMAND…` runs the command, outside of any sandbox, and ends as it does.
+///   PARENT is the id of the process that started the program: when it is gone, or when the
+///   command has ended, everything that came from the command is killed.
+///
+/// A process that was started in another way exits with 125.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.collect();
+    let done = match arguments.as_slice() {
+        [] => stub::run(),
+        [verb, step, directory] if verb == EXERCISE => exercise::run(step, directory.as_ref()),
+        [verb, parent, end, command @ ..] if verb == ATTEND && end == "--" => {
+            attend::run(parent, command).map(|never| match never {})
         }
         _ => Err(io::ErrorKind::InvalidInput.into()),
     };

@@ -5,9 +5,14 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
 
 use crate::sys;
+
+/// How long processes may take to die where the kernel does not see to it.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// One line of the process table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +109,16 @@ pub(super) fn signal_descendants(of: i32, signal: i32) -> usize {
         let _gone = sys::kill(process.pid, signal);
     }
     found.len()
+}
+
+/// Kills every descendant of this process, which adopts what loses its parent, until none is left.
+pub(super) fn kill_descendants(own: Pid) {
+    let own = own.as_raw_nonzero().get();
+    let deadline = Instant::now() + KILL_LIMIT;
+    while signal_descendants(own, libc::SIGKILL) > 0 && Instant::now() < deadline {
+        while matches!(sys::wait_any(false, false), Ok(Some(_))) {}
+        std::thread::yield_now();
+    }
 }
 
 /// Whether a line of `/proc/N/syscall` says that the thread is creating a process.

@@ -6,6 +6,7 @@
     reason = "helpers of tests are tests"
 )]
 
+mod attendance;
 mod commands;
 mod endings;
 mod isolation;

@@ -4,11 +4,9 @@
 //! deadline. Its output is drained without end but kept only in part (the head and the tail),
 //! as bytes. What a tool means by its output is its caller's business.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,13 +14,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use ptest_sandbox::init::ATTEND;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
-/// Bytes kept from the beginning of a stream, and as many from its end.
-const KEPT: usize = 128 * 1024;
+use super::capture::{Captured, Stream};
+
 /// How often a running tool's cancellation is looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// How long ending a tool in an orderly way may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Tells running tools to stop. Clones share one state.
 #[derive(Debug, Clone, Default)]
@@ -60,8 +61,9 @@ impl Cancel {
 /// How tools are started and stopped: the same for every tool of one operation.
 #[derive(Debug, Clone, Default)]
 pub struct Supervision {
-    /// Words put before every command, for a launcher that makes the tool die with its parent.
-    pub launcher: Vec<OsString>,
+    /// The program `ptest-init`, which runs every tool and sees to it that nothing of a tool
+    /// outlives this process, however this process ends. Without it a tool's descendants may.
+    pub attendant: Option<PathBuf>,
     /// Stops the running tool, and keeps the next one from starting.
     pub cancel: Cancel,
 }
@@ -112,14 +114,19 @@ impl Tool {
         if supervision.cancel.is_cancelled() {
             return Err(ToolError::Cancelled);
         }
-        let mut words = supervision
-            .launcher
-            .iter()
-            .map(OsString::as_os_str)
-            .chain([self.program.as_os_str()]);
-        let mut command = Command::new(words.next().unwrap_or(self.program.as_os_str()));
+        let mut command = match &supervision.attendant {
+            Some(attendant) => {
+                let mut command = Command::new(attendant);
+                command
+                    .arg(ATTEND)
+                    .arg(std::process::id().to_string())
+                    .arg("--")
+                    .arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         command
-            .args(words)
             .args(&self.args)
             .env_clear()
             .envs(&self.env)
@@ -132,7 +139,11 @@ impl Tool {
             program: self.program.clone(),
             source,
         })?;
-        Running(child)
+        let running = Running {
+            child,
+            attended: supervision.attendant.is_some(),
+        };
+        running
             .finish(self.deadline, &supervision.cancel)
             .map_err(|end| match end {
                 End::Io(source) => ToolError::Watch {
@@ -174,40 +185,11 @@ pub(crate) enum ToolError {
     Cancelled,
 }
 
-/// The head and the tail of a stream.
-#[derive(Debug, Default)]
-pub(crate) struct Captured {
-    head: Vec<u8>,
-    tail: VecDeque<u8>,
-    omitted: u64,
+/// A started tool; ended with all that came from it when dropped.
+struct Running {
+    child: Child,
+    attended: bool,
 }
-
-impl Captured {
-    fn push(&mut self, mut bytes: &[u8]) {
-        let room = KEPT - self.head.len();
-        let (first, rest) = bytes.split_at(room.min(bytes.len()));
-        self.head.extend_from_slice(first);
-        bytes = rest;
-        self.tail.extend(bytes);
-        let excess = self.tail.len().saturating_sub(KEPT);
-        self.tail.drain(..excess);
-        self.omitted += excess as u64;
-    }
-
-    /// Everything that was kept, as text; says how much is missing in between.
-    pub(crate) fn text(&self) -> String {
-        let mut text = String::from_utf8_lossy(&self.head).into_owned();
-        if self.omitted > 0 {
-            text.push_str(&format!("\n[… {} bytes left out …]\n", self.omitted));
-        }
-        let (front, back) = self.tail.as_slices();
-        text.push_str(&String::from_utf8_lossy(&[front, back].concat()));
-        text
-    }
-}
-
-/// A started tool; killed with its process group when dropped.
-struct Running(Child);
 
 enum End {
     Io(io::Error),
@@ -226,8 +208,8 @@ impl Running {
     /// a process it left behind may hold them open for ever.
     fn finish(mut self, deadline: Duration, cancel: &Cancel) -> Result<ToolOutput, End> {
         let started = Instant::now();
-        let mut stdout = Stream::new(self.0.stdout.take())?;
-        let mut stderr = Stream::new(self.0.stderr.take())?;
+        let mut stdout = Stream::new(self.child.stdout.take())?;
+        let mut stderr = Stream::new(self.child.stderr.take())?;
         let pidfd = pidfd_open(self.pid()?, PidfdFlags::empty()).map_err(io::Error::from)?;
         let mut timed_out = false;
         loop {
@@ -242,8 +224,8 @@ impl Running {
             let ended = {
                 let mut watched = vec![PollFd::new(&pidfd, PollFlags::IN)];
                 for stream in [&stdout, &stderr] {
-                    if let Some(pipe) = &stream.pipe {
-                        watched.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
+                    if let Some(pipe) = stream.pipe() {
+                        watched.push(PollFd::from_borrowed_fd(pipe, PollFlags::IN));
                     }
                 }
                 wait(&mut watched, left.min(TICK))?;
@@ -256,9 +238,9 @@ impl Running {
             }
         }
         if timed_out {
-            self.kill_group();
+            self.end();
         }
-        let status = self.0.wait()?;
+        let status = self.child.wait()?;
         let output = ToolOutput {
             status,
             stdout: stdout.kept,
@@ -272,58 +254,32 @@ impl Running {
     }
 
     fn pid(&self) -> io::Result<Pid> {
-        i32::try_from(self.0.id())
+        i32::try_from(self.child.id())
             .ok()
             .and_then(Pid::from_raw)
             .ok_or_else(|| io::Error::other("the process id is out of range"))
     }
 
-    fn kill_group(&self) {
-        if let Ok(pid) = self.pid() {
-            // The group may already be empty, which is what is wanted.
-            let _ = kill_process_group(pid, Signal::KILL);
+    /// Ends everything: in an orderly way where somebody sees to it, in any case the group.
+    fn end(&mut self) {
+        let Ok(pid) = self.pid() else { return };
+        // Errors mean that it has ended, which is what is wanted.
+        if self.attended && matches!(self.child.try_wait(), Ok(None)) {
+            let _gone = kill_process(pid, Signal::TERM);
+            if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
+                let mut watched = [PollFd::new(&pidfd, PollFlags::IN)];
+                let _late = wait(&mut watched, PATIENCE);
+            }
         }
+        let _gone = kill_process_group(pid, Signal::KILL);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Also after a normal end: what the tool left running in its group is of no use to anyone.
-        self.kill_group();
-        let _ = self.0.wait();
-    }
-}
-
-struct Stream {
-    pipe: Option<File>,
-    kept: Captured,
-}
-
-impl Stream {
-    fn new<P: Into<OwnedFd>>(pipe: Option<P>) -> io::Result<Self> {
-        let pipe = pipe.map(|pipe| File::from(pipe.into()));
-        if let Some(pipe) = &pipe {
-            rustix::io::ioctl_fionbio(pipe, true)?;
-        }
-        Ok(Self {
-            pipe,
-            kept: Captured::default(),
-        })
-    }
-
-    /// Takes what is there now, without waiting; at the end of the stream lets go of the pipe.
-    fn drain(&mut self) -> io::Result<()> {
-        let mut buffer = [0; 16 * 1024];
-        while let Some(pipe) = &mut self.pipe {
-            match pipe.read(&mut buffer) {
-                Ok(0) => self.pipe = None,
-                Ok(count) => self.kept.push(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        // Also after a normal end: what the tool left running is of no use to anyone.
+        self.end();
+        let _ended = self.child.wait();
     }
 }
 
@@ -357,15 +313,12 @@ mod tests {
     }
 
     #[test]
-    fn endless_output_is_drained_and_only_its_ends_are_kept() {
+    fn endless_output_is_drained() {
         let output = shell("echo first; head -c 3000000 /dev/zero; echo last")
             .run(&Supervision::default())
             .unwrap();
         let text = output.stdout.text();
-        assert!(text.starts_with("first\n"));
-        assert!(text.ends_with("last\n"));
-        assert!(text.len() < 3 * KEPT);
-        assert!(text.contains("bytes left out"));
+        assert!(text.starts_with("first\n") && text.ends_with("last\n"));
     }
 
     #[test]
@@ -409,13 +362,99 @@ mod tests {
         assert_eq!(output.stdout.text(), "ONE=1\n");
     }
 
-    #[test]
-    fn a_launcher_comes_before_the_program() {
+    /// As `Ptest` supervises; the directory holds the attendant.
+    fn attended() -> (tempfile::TempDir, Supervision) {
+        let directory = tempfile::tempdir().unwrap();
         let supervision = Supervision {
-            launcher: vec!["/usr/bin/env".into(), "LAUNCHED=1".into()],
+            attendant: Some(crate::init_program::install(directory.path()).unwrap()),
             ..Supervision::default()
         };
+        (directory, supervision)
+    }
+
+    /// Leaves processes behind that are in no group, session or family of the tool.
+    fn scatter(marker: &str) -> String {
+        format!("(setsid sh -c 'sleep {marker} & sleep {marker}' &); echo there >&2")
+    }
+
+    fn marker(kind: u32) -> String {
+        format!("{kind}{}", 200_000_000 + std::process::id())
+    }
+
+    fn processes_with(marker: &str) -> usize {
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        entries
+            .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+            .filter(|line| String::from_utf8_lossy(line).contains(marker))
+            .count()
+    }
+
+    fn eventually(what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !condition() {
+            assert!(Instant::now() < deadline, "never happened: {what}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn an_attended_tool_is_as_any_other() {
+        let (_directory, supervision) = attended();
+        let output = shell("echo out; echo err >&2; exit 3")
+            .run(&supervision)
+            .unwrap();
+        assert_eq!(output.stdout.text(), "out\n");
+        assert_eq!(output.stderr.text(), "err\n");
+        assert_eq!(output.status.code(), Some(3));
         let output = Tool::new("/usr/bin/env", "/").run(&supervision).unwrap();
-        assert_eq!(output.stdout.text(), "LAUNCHED=1\n");
+        assert_eq!(output.stdout.text(), "");
+    }
+
+    #[test]
+    fn nothing_of_an_attended_tool_outlives_its_deadline_or_its_end() {
+        let (_directory, supervision) = attended();
+        let late = marker(1);
+        let error = shell(&format!("{}; sleep {late}", scatter(&late)))
+            .deadline(Duration::from_millis(300))
+            .run(&supervision)
+            .unwrap_err();
+        assert!(matches!(error, ToolError::Deadline { words, .. } if words == "there\n"));
+        assert_eq!(processes_with(&late), 0);
+        let left = marker(2);
+        shell(&scatter(&left)).run(&supervision).unwrap();
+        assert_eq!(processes_with(&left), 0);
+    }
+
+    #[test]
+    fn killing_this_process_leaves_nothing_of_an_attended_tool() {
+        let (_directory, supervision) = attended();
+        let marker = marker(3);
+        let mut running = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact"])
+            .arg("python::command::tests::helper_runs_a_tool")
+            .env("PTEST_TEST_MARKER", &marker)
+            .env("PTEST_TEST_INIT", supervision.attendant.unwrap())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually("the tool runs", || processes_with(&marker) >= 4);
+        running.kill().unwrap();
+        running.wait().unwrap();
+        eventually("nothing is left", || processes_with(&marker) == 0);
+    }
+
+    #[test]
+    #[ignore = "run by another test as a process of its own"]
+    fn helper_runs_a_tool() {
+        let Ok(marker) = std::env::var("PTEST_TEST_MARKER") else {
+            return;
+        };
+        let supervision = Supervision {
+            attendant: std::env::var_os("PTEST_TEST_INIT").map(PathBuf::from),
+            ..Supervision::default()
+        };
+        let _ended = shell(&format!("{}; sleep {marker}", scatter(&marker)))
+            .deadline(Duration::from_mins(1))
+            .run(&supervision);
     }
 }

@@ -14,6 +14,8 @@ use super::interpreter::Interpreter;
 
 /// The wheel that ptest carries.
 const CARRIED: &[u8] = include_bytes!("../../assets/pip-26.3-py3-none-any.whl");
+/// Names its content; made by the build script, because hashing it takes a millisecond.
+const CARRIED_HASH: &str = env!("PTEST_PIP_HASH");
 /// Its file name.
 pub const CARRIED_PIP: &str = "pip-26.3-py3-none-any.whl";
 /// The oldest Python that the carried wheel supports.
@@ -37,7 +39,7 @@ impl PipTool {
     pub fn carried(&self) -> Result<PathBuf, PipToolError> {
         let target = self
             .directory
-            .join(format!("{}-{}", stem(CARRIED_PIP), fingerprint(CARRIED)));
+            .join(format!("{}-{}", stem(CARRIED_PIP), CARRIED_HASH));
         if target.is_dir() {
             return Ok(target);
         }
@@ -47,7 +49,7 @@ impl PipTool {
 
     /// The carried wheel as a file, for an environment that is to contain pip.
     pub fn carried_wheel(&self) -> Result<PathBuf, PipToolError> {
-        let directory = self.directory.join(fingerprint(CARRIED));
+        let directory = self.directory.join(CARRIED_HASH);
         let wheel = directory.join(CARRIED_PIP);
         if fs::metadata(&wheel).is_ok_and(|facts| facts.len() == CARRIED.len() as u64) {
             return Ok(wheel);

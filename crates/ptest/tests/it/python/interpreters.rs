@@ -53,7 +53,7 @@ fn a_known_interpreter_is_not_run_again() {
     let first = find(&request, &host, &cache).unwrap();
     assert_eq!(cache.len(), 1);
 
-    // A launcher that cannot be started shows that nothing is started.
+    // An attendant that cannot be started shows that nothing is started.
     let second = ptest::python::discover::find(
         &request,
         &ptest::python::Asking {
@@ -61,7 +61,7 @@ fn a_known_interpreter_is_not_run_again() {
             cache: &cache,
             pip_directory: &super::support::pip_tool().carried().unwrap(),
             supervision: &Supervision {
-                launcher: vec![directory.path().join("absent").into()],
+                attendant: Some(directory.path().join("absent")),
                 ..Supervision::default()
             },
         },

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use ptest::python::fetch::{FetchRequest, Fetched, fetch, sha256_of};
@@ -49,8 +48,8 @@ impl Bench {
 
     /// As [`Bench::new`], and there is an index on the network.
     pub(crate) fn with_network(request: &str) -> Option<Self> {
-        if !network() {
-            skip("network", "pypi.org cannot be reached");
+        if let Err(why) = ptest_testkit::requirement::network().into_result() {
+            skip("network", &why);
             return None;
         }
         Self::new(request)
@@ -229,18 +228,6 @@ pub(crate) fn listing(tree: &Path) -> BTreeMap<String, String> {
         }
     }
     found
-}
-
-/// Whether there is an index on the network.
-pub(crate) fn network() -> bool {
-    static THERE: LazyLock<bool> = LazyLock::new(|| {
-        ("pypi.org", 443)
-            .to_socket_addrs()
-            .into_iter()
-            .flatten()
-            .any(|address| TcpStream::connect_timeout(&address, Duration::from_secs(5)).is_ok())
-    });
-    *THERE
 }
 
 /// A uv, from this machine or from the index; `None` (said visibly) if there is none.

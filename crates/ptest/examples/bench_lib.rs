@@ -20,7 +20,7 @@ use ptest::engine::{Command, ExitStatus, Stdio};
 use ptest::progress::Silent;
 use ptest::project::Project;
 use ptest::python::{HostEnv, Supervision};
-use ptest::settings::{Home, Limits, Network, Profile, Settings};
+use ptest::settings::{Profile, Settings};
 use ptest::{Environment, EnvironmentSpec, Lifetime, OpenOptions, Provision, Ptest, Requirements};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
@@ -245,15 +245,7 @@ impl Bench {
             },
             settings: Settings {
                 profile: Some(Profile::Standard),
-                network: Network::Host,
-                home: Home::Private,
-                write: Vec::new(),
-                read: Vec::new(),
-                pass: Vec::new(),
-                variables: BTreeMap::new(),
-                limits: Limits::default(),
-                project: Project::find(&self.options.host.cwd, None, home),
-                git_identity: None,
+                ..Settings::new(Project::find(&self.options.host.cwd, None, home))
             },
         }
     }

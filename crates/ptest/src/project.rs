@@ -45,6 +45,15 @@ pub enum Guard {
 }
 
 impl Project {
+    /// The project whose root is this directory, whatever lies in it: writable, without a shared git directory.
+    pub fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            git_common_dir: None,
+            guarded: None,
+        }
+    }
+
     /// The project that `working_directory` (absolute) belongs to.
     pub fn find(working_directory: &Path, home: Option<&Path>, store: &Path) -> Self {
         let marked = working_directory.ancestors().find(|dir| {
@@ -114,14 +123,7 @@ mod tests {
         fs::create_dir_all(&inner).unwrap();
         fs::write(dir.path().join("tox.ini"), "").unwrap();
         let project = Project::find(&inner, None, Path::new(STORE));
-        assert_eq!(
-            project,
-            Project {
-                root: dir.path().to_owned(),
-                git_common_dir: None,
-                guarded: None
-            }
-        );
+        assert_eq!(project, Project::at(dir.path()));
     }
 
     #[test]

@@ -84,6 +84,24 @@ pub struct Settings {
     pub git_identity: Option<GitIdentity>,
 }
 
+impl Settings {
+    /// Settings of which nothing is asked but the project.
+    pub fn new(project: Project) -> Self {
+        Self {
+            profile: None,
+            network: Network::default(),
+            home: Home::default(),
+            write: Vec::new(),
+            read: Vec::new(),
+            pass: Vec::new(),
+            variables: BTreeMap::new(),
+            limits: Limits::default(),
+            project,
+            git_identity: None,
+        }
+    }
+}
+
 impl Profile {
     /// Every word that is understood.
     pub const WORDS: &'static [&'static str] = &["none", "standard"];

@@ -7,7 +7,7 @@ use ptest::engine::memory::Memory;
 use ptest::engine::{Engine, Instance};
 use ptest::environment::EnvironmentId;
 use ptest::project::Project;
-use ptest::settings::{Home, Limits, Network, Settings};
+use ptest::settings::Settings;
 use ptest_store::Stack;
 use ptest_testkit::suite::{Subject, Task};
 
@@ -33,7 +33,7 @@ impl Subject for MemorySubject {
             id: fresh_id(),
             stack: Stack::new([]),
             cache: "suite".to_owned(),
-            settings: settings(Path::new("/nowhere")),
+            settings: Settings::new(Project::at(Path::new("/nowhere"))),
             interpreter: Vec::new(),
             process_owned: true,
         }
@@ -64,24 +64,4 @@ pub(crate) fn fresh_id() -> EnvironmentId {
     bytes[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
     bytes[8..12].copy_from_slice(&std::process::id().to_le_bytes());
     EnvironmentId::from_random(bytes)
-}
-
-/// Settings of which nothing is asked.
-pub(crate) fn settings(project: &Path) -> Settings {
-    Settings {
-        profile: None,
-        network: Network::Host,
-        home: Home::Private,
-        write: Vec::new(),
-        read: Vec::new(),
-        pass: Vec::new(),
-        variables: std::collections::BTreeMap::new(),
-        limits: Limits::default(),
-        project: Project {
-            root: project.to_owned(),
-            git_common_dir: None,
-            guarded: None,
-        },
-        git_identity: None,
-    }
 }

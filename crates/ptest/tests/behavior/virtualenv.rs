@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ptest::engine::virtualenv::Virtualenv;
 use ptest::engine::{Engine, Instance};
+use ptest::project::Project;
 use ptest::settings::{Profile, Settings};
 use ptest_store::{CommitOptions, Stack, Store};
 use ptest_testkit::suite::{Subject, Task};
 use tempfile::TempDir;
 
-use super::memory::{fresh_id, settings};
+use super::memory::fresh_id;
 
 pub(crate) struct VirtualenvSubject {
     engine: Virtualenv,
@@ -65,7 +66,7 @@ impl Subject for VirtualenvSubject {
             cache: "suite".to_owned(),
             settings: Settings {
                 profile: Some(self.profile),
-                ..settings(self.project.path())
+                ..Settings::new(Project::at(self.project.path()))
             },
             interpreter: Vec::new(),
             process_owned: number.is_multiple_of(2),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ptest::config::InstallerChoice;
 use ptest::project::Project;
 use ptest::python::{HostEnv, Supervision};
-use ptest::settings::{Home, Limits, Network, Profile, Settings};
+use ptest::settings::{Profile, Settings};
 use ptest::{EnvironmentSpec, Lifetime, OpenOptions, Provision, Ptest, Requirements};
 
 /// Longer than any tidying here takes.
@@ -41,19 +41,7 @@ fn spec(project: &Path) -> EnvironmentSpec {
         requirements: Requirements::default(),
         settings: Settings {
             profile: Some(Profile::None),
-            network: Network::Host,
-            home: Home::Private,
-            write: Vec::new(),
-            read: Vec::new(),
-            pass: Vec::new(),
-            variables: std::collections::BTreeMap::new(),
-            limits: Limits::default(),
-            project: Project {
-                root: project.to_owned(),
-                git_common_dir: None,
-                guarded: None,
-            },
-            git_identity: None,
+            ..Settings::new(Project::at(project))
         },
     }
 }

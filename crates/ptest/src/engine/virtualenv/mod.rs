@@ -171,11 +171,14 @@ impl Engine for Virtualenv {
 
     async fn deactivate(&self, id: &EnvironmentId, grace: Duration) -> Result<()> {
         let launched = self.launched().remove(id);
-        if let Some(sandbox) = launched {
-            return Ok(sandbox.stop(grace)?);
+        if let Some(sandbox) = &launched {
+            sandbox.stop(grace)?;
         }
-        if let Some(client) = self.client(id)? {
-            client.stop(grace)?;
+        // Another process may have ended ours before, and launched the one that runs now.
+        match self.client(id)? {
+            Some(client) => client.stop(grace)?,
+            None if launched.is_some() => return Ok(()),
+            None => {}
         }
         // Its group belongs to whoever launched it, who may be dead.
         cgroup::sweep(&|name| name != id.as_str());

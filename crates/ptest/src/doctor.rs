@@ -9,6 +9,7 @@ use std::time::Duration;
 use ptest_sandbox::{LaunchOptions, Launcher, Standard, probe};
 
 use crate::engine::virtualenv::Virtualenv;
+use crate::environment::{EnvironmentId, Record, State};
 use crate::error::{Error, Result};
 use crate::ptest::Ptest;
 use crate::python::NoCache;
@@ -89,16 +90,74 @@ fn store(ptest: &Ptest) -> Looked {
         .layers()
         .map_err(|error| (error.to_string(), error.hint()))?
         .len();
-    let environments = ptest.records().map_err(|error| said(&error))?.len();
-    let detail = format!("{home}: {layers} layers, {environments} environments");
-    if recovered.lost.is_empty() && recovered.foreign.is_empty() {
+    let environments = environments(ptest).map_err(|error| said(&error))?;
+    let detail = format!("{home}: {layers} layers, {} environments", environments.all);
+    let problems = [
+        (
+            recovered.lost.iter().map(ToString::to_string).collect(),
+            "layers were damaged and taken out of service",
+            "damaged layers are made again when they are next needed",
+        ),
+        (
+            recovered
+                .foreign
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect(),
+            "files are not ptest's",
+            "move files that are not ptest's away",
+        ),
+        (
+            environments.empty,
+            "environments have lost their files",
+            "remove environments that have lost their files",
+        ),
+        (
+            environments.failed,
+            "environments could not be put right",
+            "`ptest status` says why an environment failed; remove it",
+        ),
+    ];
+    let found: Vec<&(Vec<String>, &str, &str)> = problems
+        .iter()
+        .filter(|(which, ..)| !which.is_empty())
+        .collect();
+    if found.is_empty() {
         return Ok(detail);
     }
-    let (lost, foreign) = (recovered.lost.len(), recovered.foreign.len());
-    Err((
-        format!("{detail}; {lost} layers were damaged and taken out of service, {foreign} files are not ptest's"),
-        Some("damaged layers are made again when they are next needed; move files that are not ptest's away".to_owned()),
-    ))
+    let told = found
+        .iter()
+        .map(|(which, what, _)| format!("; {} {what}: {}", which.len(), which.join(", ")));
+    let hints: Vec<&str> = found.iter().map(|(.., hint)| *hint).collect();
+    Err((detail + &told.collect::<String>(), Some(hints.join("; "))))
+}
+
+/// The environments of a store, and those that are not what they should be, each by its label.
+struct Environments {
+    all: usize,
+    empty: Vec<String>,
+    failed: Vec<String>,
+}
+
+fn environments(ptest: &Ptest) -> Result<Environments> {
+    let unrecovered: Vec<EnvironmentId> = ptest
+        .recover()?
+        .failed
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect();
+    let instances = ptest.instances()?;
+    let records = ptest.records()?;
+    let labels = |chosen: &dyn Fn(&Record) -> bool| {
+        let chosen = records.iter().filter(|record| chosen(record));
+        chosen.map(|record| record.label().to_owned()).collect()
+    };
+    Ok(Environments {
+        all: records.len(),
+        // One that is just being made or removed has none for a moment.
+        empty: labels(&|record| !record.state.is_transitional() && !instances.contains(&record.id)),
+        failed: labels(&|record| record.state == State::Failed || unrecovered.contains(&record.id)),
+    })
 }
 
 fn python(ptest: &Ptest) -> Looked {

@@ -205,8 +205,9 @@ impl Provisioner {
             }
             .recipe(&key),
         };
-        lock.discard()?;
+        let discarded = lock.discard();
         let (recipe, stack) = found?;
+        discarded?;
         Ok(provisioned(interpreter, requirements, &recipe, stack))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Not for what is done with one environment: that is [`Environment`]'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,22 +54,22 @@ struct Inner {
 }
 
 /// What recovery did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Recovery {
     /// Environments taken away: their owner had died, or their making was cut off.
     pub removed: Vec<EnvironmentId>,
     /// Environments brought to rest: their init or an operation had died.
     pub settled: Vec<EnvironmentId>,
+    /// Environments that could not be put right, and why. They do not keep the others.
+    pub failed: Vec<(EnvironmentId, Error)>,
 }
 
 impl Ptest {
     /// Opens the store, makes it on first use, and puts right what dead
-    /// processes left.
+    /// processes left. What cannot be put right now is no reason not to open it:
+    /// it stays as it is, and the next opening tries again.
     pub fn open(options: OpenOptions) -> Result<Self> {
         let store = Store::open(&options.home)?;
-        store
-            .database()
-            .migrate("ptest", &crate::schema::MIGRATIONS)?;
         let engines = crate::engine::all(&store)?;
         Self::with_engines(store, options.host, options.provision, engines)
     }
@@ -81,6 +81,9 @@ impl Ptest {
         mut provision: Provision,
         engines: Vec<Arc<dyn Engine>>,
     ) -> Result<Self> {
+        store
+            .database()
+            .migrate("ptest", &crate::schema::MIGRATIONS)?;
         if provision.supervision.attendant.is_none() {
             let program = init_program::install(&store.dir("bin")?)?;
             provision.supervision.attendant = Some(program);
@@ -140,12 +143,14 @@ impl Ptest {
             deactivated_at: None,
         };
         let lock = self.lock(&record)?;
+        // Why it failed is what the caller must know. What cannot be taken back now is recorded, and
+        // is taken away by the next opening or, if it failed for good, by a removal.
         if let Err(error) = table::insert(self.store().database(), &record) {
-            lock.discard()?;
+            let _ = lock.discard();
             return Err(error);
         }
         if let Err(error) = self.block_on(engine.create(&instance_on(&record, provisioned.stack))) {
-            self.take_away(&record, lock)?;
+            let _ = self.take_away(&record, lock);
             return Err(error);
         }
         self.step(&record, Transition::Create, Change::default())?;
@@ -191,32 +196,43 @@ impl Ptest {
     pub fn recover(&self) -> Result<Recovery> {
         let mut recovery = Recovery::default();
         for record in table::unsettled(self.store().database())? {
-            let orphaned = match &record.owner {
-                Owner::Process(owner) => !owner.is_alive(&self.inner.identity.boot_id),
-                Owner::Detached => false,
-            };
-            if !orphaned
-                && !record.state.is_transitional()
-                && self.is_active(&record)? == (record.state == State::Active)
-            {
-                continue;
-            }
-            // Whoever holds the lock is alive and will put it right itself.
-            let Some(lock) = FileLock::try_acquire(&self.lock_path(&record.id)?)? else {
-                continue;
-            };
-            let Some(record) = table::by_id(self.store().database(), &record.id)? else {
-                lock.discard()?;
-                continue;
-            };
-            if orphaned || matches!(record.state, State::Creating | State::Removing) {
-                self.take_away(&record, lock)?;
-                recovery.removed.push(record.id);
-            } else if self.settle(record.clone())?.state != record.state {
-                recovery.settled.push(record.id);
+            let id = record.id.clone();
+            match self.recover_one(record) {
+                Ok(Some(State::Removed)) => recovery.removed.push(id),
+                Ok(Some(_)) => recovery.settled.push(id),
+                Ok(None) => {}
+                Err(error) => recovery.failed.push((id, error)),
             }
         }
         Ok(recovery)
+    }
+
+    /// The state that an environment was brought to, if it had to be.
+    fn recover_one(&self, record: Record) -> Result<Option<State>> {
+        let orphaned = match &record.owner {
+            Owner::Process(owner) => !owner.is_alive(&self.inner.identity.boot_id),
+            Owner::Detached => false,
+        };
+        if !orphaned
+            && !record.state.is_transitional()
+            && self.is_active(&record)? == (record.state == State::Active)
+        {
+            return Ok(None);
+        }
+        // Whoever holds the lock is alive and will put it right itself.
+        let Some(lock) = FileLock::try_acquire(&self.lock_path(&record.id)?)? else {
+            return Ok(None);
+        };
+        let Some(record) = table::by_id(self.store().database(), &record.id)? else {
+            lock.discard()?;
+            return Ok(None);
+        };
+        if orphaned || matches!(record.state, State::Creating | State::Removing) {
+            return self.take_away(&record, lock).map(Some);
+        }
+        let before = record.state;
+        let settled = self.settle(record)?.state;
+        Ok((settled != before).then_some(settled))
     }
 
     /// The store below.
@@ -251,6 +267,15 @@ impl Ptest {
 
     pub(crate) fn engines(&self) -> impl Iterator<Item = &Arc<dyn Engine>> {
         self.inner.engines.values()
+    }
+
+    /// Every instance of every engine, known to the database or not.
+    pub(crate) fn instances(&self) -> Result<BTreeSet<EnvironmentId>> {
+        let mut all = BTreeSet::new();
+        for engine in self.engines() {
+            all.extend(self.block_on(engine.instances())?);
+        }
+        Ok(all)
     }
 
     /// Engines never wait for the runtime's drivers, only for the kernel or for
@@ -351,8 +376,9 @@ impl Ptest {
         self.step(&record, Transition::Deactivated, change)
     }
 
-    /// Removes an environment whose lock is held, whatever its state.
-    pub(crate) fn take_away(&self, record: &Record, lock: FileLock) -> Result<()> {
+    /// Removes an environment whose lock is held, whatever its state, and gives the state that it
+    /// is in then, which no row records.
+    pub(crate) fn take_away(&self, record: &Record, lock: FileLock) -> Result<State> {
         let record = self.settle(record.clone())?;
         let removing = self.step(&record, Transition::Remove, Change::default())?;
         let engine = self.engine(&record.engine)?;
@@ -368,8 +394,10 @@ impl Ptest {
             )?;
             return Err(error);
         }
+        let removed = removing.state.next(Transition::Removed)?;
         table::delete(self.store().database(), &record.id)?;
-        lock.discard()
+        lock.discard()?;
+        Ok(removed)
     }
 
     fn no_environment(&self, label: &str) -> Error {

@@ -164,7 +164,8 @@ impl Environment {
 
     fn remove_now(&self) -> Result<()> {
         let (lock, record) = self.operate()?;
-        self.ptest.take_away(&record, lock)
+        self.ptest.take_away(&record, lock)?;
+        Ok(())
     }
 
     fn removed(&self) -> Error {

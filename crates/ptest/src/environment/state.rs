@@ -25,7 +25,7 @@ pub enum State {
     Inactive,
     /// Being taken away.
     Removing,
-    /// Gone: only ever seen by those who still hold a handle.
+    /// Gone: only ever seen by who took it away.
     Removed,
     /// An operation failed for good; only removal is left.
     Failed,

@@ -130,7 +130,8 @@ impl Directory {
         }
         let filled = self.fill(store, instance, driver);
         if filled.is_err() {
-            store.trash(&self.path)?;
+            // Why it cannot be filled is what the caller must know; what is left of it has no row.
+            let _ = store.trash(&self.path);
         }
         filled
     }

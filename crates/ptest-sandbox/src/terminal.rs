@@ -41,8 +41,8 @@ pub fn size(terminal: BorrowedFd<'_>) -> TerminalSize {
 /// Relays until the command has ended and its output is through.
 ///
 /// `input` is the caller's terminal. Only one relay can run in a process at a time, since it
-/// takes over the signals of the terminal. SIGINT, SIGTERM, SIGHUP and SIGQUIT that reach this
-/// process are passed on to the command.
+/// takes over the signals of the terminal. SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGTSTP that reach
+/// this process are passed on to the command.
 pub fn relay(run: &Run, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<Exit> {
     let controller = run.terminal().ok_or(Error::Invalid {
         what: "command without a terminal",
@@ -57,6 +57,8 @@ pub fn relay(run: &Run, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result
         libc::SIGTERM,
         libc::SIGHUP,
         libc::SIGQUIT,
+        // It stops the command, and this process only with that, when the terminal is given back.
+        libc::SIGTSTP,
     ];
     let signals =
         SignalPipe::open(&handled).map_err(|source| system("take over signals", source))?;
@@ -191,8 +193,8 @@ impl Relay<'_> {
     fn stop_together(&mut self) -> Result<()> {
         while self.pass_pending()? {}
         drop(self.raw.take());
-        // The whole job, as the terminal would have done: others may share the pipeline.
-        crate::sys::kill(0, libc::SIGTSTP).map_err(|source| system("stop this process", source))?;
+        // The whole job: others may share the pipeline.
+        crate::sys::stop_job().map_err(|source| system("stop this process", source))?;
         self.raw = Some(Raw::enter(self.input)?);
         self.resize();
         self.run.signal_group(libc::SIGCONT)

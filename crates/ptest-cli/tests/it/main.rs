@@ -10,4 +10,5 @@ mod packages;
 mod reference;
 mod run;
 mod signals;
+mod terminal;
 mod wheel;

@@ -320,5 +320,5 @@ fn a_mount_that_fails_is_named_and_leaves_nothing() {
     let error = crate::support::launcher()
         .launch(&plan, options)
         .unwrap_err();
-    assert_eq!(error.to_string(), "open /nonexistent");
+    assert_eq!(error.to_string(), "failed to open /nonexistent");
 }

@@ -42,6 +42,25 @@ fn a_stopped_command_goes_on_in_the_foreground_with_every_key_its_own() {
     context.assert_nothing_is_left();
 }
 
+#[test]
+fn a_command_in_the_background_runs_and_reads_when_it_comes_to_the_front() {
+    require!(requirement::userns());
+    require!(requirement::program("script"));
+    let context = TestContext::new();
+    let command = "echo running; read -r word; echo \"got $word\"";
+    let job = format!(
+        "set -m; '{PTEST}' run sh -c '{command}' & read -r go; fg >/dev/null; echo ended $?"
+    );
+    let mut terminal = Terminal::new(&context, &job);
+    terminal.until("running\r");
+    terminal.types("go\r");
+    terminal.types("word\r");
+    terminal.until("got word\r\n");
+    terminal.until("ended 0\r\n");
+    drop(terminal);
+    context.assert_nothing_is_left();
+}
+
 /// The only child of a process.
 fn child(process: u32) -> u32 {
     let children = format!("/proc/{process}/task/{process}/children");

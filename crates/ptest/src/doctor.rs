@@ -11,6 +11,7 @@ use ptest_sandbox::{LaunchOptions, Launcher, Standard, probe};
 use crate::engine::virtualenv::Virtualenv;
 use crate::error::{Error, Result};
 use crate::ptest::Ptest;
+use crate::python::NoCache;
 use crate::python::uv::Uv;
 
 /// Whether something is to be had.
@@ -113,6 +114,8 @@ fn uv(ptest: &Ptest, program_directory: Option<&Path>) -> Looked {
         ptest.host(),
         program_directory,
         ptest.provisioner().supervision(),
+        // Whether it works now is what is asked.
+        &NoCache,
     )
     .map(|uv| uv.program.display().to_string())
     .ok_or_else(|| {

@@ -224,7 +224,7 @@ impl Provisioner {
     }
 }
 
-/// Interpreters' answers, in the database.
+/// Answers of interpreters and of uv, in the database.
 #[derive(Clone, Copy)]
 struct Cache<'a> {
     store: &'a Store,

@@ -3,6 +3,7 @@
 
 mod config;
 mod context;
+mod distributions;
 mod doctor;
 mod edges;
 mod environments;

@@ -3,6 +3,7 @@
 
 mod config;
 mod context;
+mod damage;
 mod distributions;
 mod doctor;
 mod edges;

@@ -3,6 +3,7 @@
 
 mod config;
 mod context;
+mod damage;
 mod distributions;
 mod doctor;
 mod edges;
@@ -11,4 +12,5 @@ mod packages;
 mod reference;
 mod run;
 mod signals;
+mod terminal;
 mod wheel;

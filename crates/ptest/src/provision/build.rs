@@ -207,7 +207,7 @@ impl Build<'_> {
         let Some((layer, content)) = recipe::known_layer(self.store.database(), &key)? else {
             return Ok(None);
         };
-        Ok(self.store.layer(&layer)?.map(|_| (layer, content)))
+        Ok(has(self.store, &layer)?.then_some((layer, content)))
     }
 
     /// Makes the layer of a distribution from its wheel alone.
@@ -270,7 +270,7 @@ impl Build<'_> {
     fn skeleton(&self) -> Result<LayerId> {
         let key = format!("skeleton 1 {}", self.interpreter.identity());
         if let Some((layer, _)) = recipe::known_layer(self.store.database(), &key)?
-            && self.store.layer(&layer)?.is_some()
+            && has(self.store, &layer)?
         {
             return Ok(layer);
         }
@@ -291,6 +291,18 @@ impl Build<'_> {
             work_dir,
             deadline: DEADLINE,
         }
+    }
+}
+
+/// Whether the store has the layer. A damaged one is taken out of service, so that it is made again.
+fn has(store: &Store, layer: &LayerId) -> Result<bool> {
+    match store.layer(layer) {
+        Ok(found) => Ok(found.is_some()),
+        Err(damaged) if damaged.layer().is_some() => {
+            store.quarantine(layer)?;
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,13 +1,17 @@
 //! From options and configuration to what the library is asked for. Where both say something the option counts; what
 //! can be given several times adds up.
 
-use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
 
 use ptest::{
     EnvironmentName, EnvironmentSpec, Lifetime, Requirements,
     config::{Config, UserHome},
     git,
-    project::Project,
+    project::{Guard, Project},
     python::Requirement,
     settings::{Home, Limits, Settings},
 };
@@ -136,13 +140,37 @@ fn project(
     if let Some(guard) = project.guarded
         && !config.write.iter().chain(&options.write).any(is_asked_for)
     {
-        ui.warning(format_args!(
-            "{} stays read-only, because {}; `--write .` makes it writable",
-            project.root.display(),
-            guard.as_str()
-        ));
+        ui.warning(guarded(&project.root, guard));
     }
     Ok(project)
+}
+
+fn guarded(root: &Path, guard: Guard) -> String {
+    let root = root.display();
+    let (because, instead) = match guard {
+        // Inside there are others beside what is there, so that it can only be written in parts.
+        Guard::FileSystemRoot => (
+            "stays read-only, because it is the root of the file system",
+            "`--write PATH` makes a directory in it writable",
+        ),
+        Guard::Home => (
+            "stays read-only, because it is the home directory, or holds it",
+            "`--write .` makes it writable",
+        ),
+        Guard::Store => (
+            "stays read-only, because it holds ptest's store",
+            "`--write .` makes it writable",
+        ),
+        Guard::Temporary => (
+            "is not the machine's, but a private one, because it is for temporary files",
+            "`--write .` brings the machine's",
+        ),
+        Guard::Kernel => (
+            "is not the machine's, but a private one, because it is the kernel's",
+            "`--write .` brings the machine's",
+        ),
+    };
+    format!("{root} {because}; {instead}")
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The init program could not be started.
-    #[error("start {}", program.display())]
+    #[error("failed to start {}", program.display())]
     Start {
         /// The init program.
         program: PathBuf,
@@ -31,7 +31,7 @@ pub enum Error {
     #[error("{}", describe(.0))]
     Spawn(#[source] FailureSource),
     /// A file operation failed.
-    #[error("{action} {}", path.display())]
+    #[error("failed to {action} {}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
@@ -41,7 +41,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Talking to init failed.
-    #[error("{action}")]
+    #[error("failed to {action}")]
     System {
         /// What was tried.
         action: &'static str,
@@ -49,7 +49,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Init did not answer in time.
-    #[error("{action}: no answer within {limit:?}")]
+    #[error("failed to {action}: no answer within {limit:?}")]
     Deadline {
         /// What was waited for.
         action: &'static str,
@@ -107,7 +107,7 @@ pub enum Error {
         owner: u32,
     },
     /// A limit was asked that cannot be enforced here.
-    #[error("limit the number of processes")]
+    #[error("failed to limit the number of processes")]
     ProcessLimit {
         /// Why.
         source: io::Error,
@@ -190,8 +190,8 @@ fn describe(FailureSource(failure): &FailureSource) -> String {
         Stage::Interpreter => "execute the interpreter of",
     };
     if failure.subject.is_empty() {
-        action.to_owned()
+        format!("failed to {action}")
     } else {
-        format!("{action} {}", failure.subject.display())
+        format!("failed to {action} {}", failure.subject.display())
     }
 }

@@ -32,14 +32,13 @@ impl Database {
     ///
     /// A new database is in WAL mode and readable by its owner only.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let connection = match connect(path) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
-                create(path)?;
-                connect(path)
-            }
-            result => result,
+        // Looked at first, though SQLite would say that there is none: for a file that it cannot
+        // open for writing it tries reading, and one that another process makes in between would
+        // be read-only for as long as this connection lives.
+        if matches!(path.try_exists(), Ok(false)) {
+            create(path)?;
         }
-        .map_err(|source| explain(path, "open", source))?;
+        let connection = connect(path).map_err(|source| explain(path, "open", source))?;
         Ok(Self {
             path: path.to_owned(),
             connection: Some(Mutex::new(connection)),
@@ -394,6 +393,7 @@ mod tests {
             for _ in 0..16 {
                 scope.spawn(|| {
                     let db = Database::open(&path).unwrap();
+                    assert!(!db.lock().unwrap().is_readonly("main").unwrap());
                     db.migrate("a", &["CREATE TABLE t (x)"]).unwrap();
                 });
             }

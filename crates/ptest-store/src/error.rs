@@ -194,34 +194,34 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotAStore { .. } => Some(
-                "Name an empty directory, or one that does not exist yet: ptest never puts its \
-                 store among other files."
+                "name an empty directory, or one that does not exist yet: ptest never puts its \
+                 store among other files"
                     .to_owned(),
             ),
             Self::ForeignOwner { .. } => Some(
-                "Run ptest as the user who owns the store, or name another store: layers of \
-                 another user cannot be used."
+                "run ptest as the user who owns the store, or name another store: layers of \
+                 another user cannot be used"
                     .to_owned(),
             ),
             Self::NewerFormat { .. } => {
-                Some("Update ptest, or name another store for this version.".to_owned())
+                Some("update ptest, or name another store for this version".to_owned())
             }
-            Self::RelativePath { .. } => Some("Give the full path, from the root.".to_owned()),
-            Self::Forked { .. } => Some("Open the store again in the child process.".to_owned()),
+            Self::RelativePath { .. } => Some("give the full path, from the root".to_owned()),
+            Self::Forked { .. } => Some("open the store again in the child process".to_owned()),
             Self::LayerCorrupt { .. } => {
-                Some("Remove the layer; it is made again when it is next needed.".to_owned())
+                Some("remove the layer; it is made again when it is next needed".to_owned())
             }
             _ => match self.kind() {
                 ErrorKind::ReadOnly => Some(
-                    "The store is on a read-only file system: name a store on a writable one."
+                    "the store is on a read-only file system: name a store on a writable one"
                         .to_owned(),
                 ),
                 ErrorKind::NoSpace => {
-                    Some("The disk is full, or a quota is reached: free some space.".to_owned())
+                    Some("the disk is full, or a quota is reached: free some space".to_owned())
                 }
-                ErrorKind::Busy => Some(
-                    "Another process has held the store's database for ten seconds.".to_owned(),
-                ),
+                ErrorKind::Busy => {
+                    Some("another process has held the store's database for ten seconds".to_owned())
+                }
                 _ => None,
             },
         }

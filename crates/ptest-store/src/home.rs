@@ -40,7 +40,11 @@ pub(crate) fn open(home: &Path) -> Result<Layout> {
         {
             create(home)?;
         }
-        Err(error) => return Err(error),
+        Err(error) => {
+            // A store is private: of another user's not even the marker can be read.
+            check_owner(home)?;
+            return Err(error);
+        }
     }
     let home = fs::canonicalize(home).at("resolve", home)?;
     Ok(Layout::new(home))
@@ -77,15 +81,7 @@ fn read_marker(home: &Path) -> Result<Marker> {
 }
 
 fn check(home: &Path, marker: &Marker) -> Result<()> {
-    let owner = fs::metadata(home).at("examine", home)?.uid();
-    let user = rustix::process::geteuid().as_raw();
-    if owner != user {
-        return Err(Error::ForeignOwner {
-            path: home.to_owned(),
-            owner,
-            user,
-        });
-    }
+    check_owner(home)?;
     if marker.format > FORMAT {
         return Err(Error::NewerFormat {
             what: "the store".to_owned(),
@@ -95,6 +91,19 @@ fn check(home: &Path, marker: &Marker) -> Result<()> {
         });
     }
     Ok(())
+}
+
+fn check_owner(home: &Path) -> Result<()> {
+    let owner = fs::metadata(home).at("examine", home)?.uid();
+    let user = rustix::process::geteuid().as_raw();
+    if owner == user {
+        return Ok(());
+    }
+    Err(Error::ForeignOwner {
+        path: home.to_owned(),
+        owner,
+        user,
+    })
 }
 
 fn create(home: &Path) -> Result<()> {

@@ -6,11 +6,12 @@ use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
 
-use ptest_sandbox::{LaunchOptions, Launcher, Plan, probe};
+use ptest_sandbox::{LaunchOptions, Launcher, Standard, probe};
 
 use crate::engine::virtualenv::Virtualenv;
 use crate::error::{Error, Result};
 use crate::ptest::Ptest;
+use crate::python::NoCache;
 use crate::python::uv::Uv;
 
 /// Whether something is to be had.
@@ -113,6 +114,8 @@ fn uv(ptest: &Ptest, program_directory: Option<&Path>) -> Looked {
         ptest.host(),
         program_directory,
         ptest.provisioner().supervision(),
+        // Whether it works now is what is asked.
+        &NoCache,
     )
     .map(|uv| uv.program.display().to_string())
     .ok_or_else(|| {
@@ -139,7 +142,9 @@ fn pids_limit(launcher: &Launcher) -> Looked {
             Some(hint.to_owned()),
         )
     };
-    let sandbox = launcher.launch(&Plan::bare(), options).map_err(refused)?;
+    // An ordinary user's limit needs a user namespace, which environments have.
+    let plan = Standard::default().plan().map_err(refused)?;
+    let sandbox = launcher.launch(&plan, options).map_err(refused)?;
     sandbox.stop(Duration::ZERO).map_err(refused)?;
     Ok("the kernel enforces it".to_owned())
 }

@@ -178,7 +178,10 @@ impl Error {
     /// `create /a/b`), its kind taken from the error number.
     pub fn io(what: impl fmt::Display, source: std::io::Error) -> Self {
         let kind = io_kind(&source);
-        Self::new(kind, format!("failed to {what}")).with_source(source)
+        let hint = storage_hint(&source);
+        let mut error = Self::new(kind, format!("failed to {what}")).with_source(source);
+        error.inner.hint = hint.map(str::to_owned);
+        error
     }
 }
 
@@ -210,14 +213,37 @@ pub(crate) fn io_kind(error: &std::io::Error) -> ErrorKind {
     }
 }
 
+/// What can be done about a disk that cannot be written; none of any other error.
+fn storage_hint(error: &std::io::Error) -> Option<&'static str> {
+    use std::io::ErrorKind as Io;
+    match error.kind() {
+        Io::StorageFull | Io::QuotaExceeded => {
+            Some("the disk is full, or a quota is reached: free some space")
+        }
+        Io::ReadOnlyFilesystem => {
+            Some("the file system is read-only: name a store on a writable one")
+        }
+        _ => None,
+    }
+}
+
 /// An error of a crate below: its own words are the message, its source the cause.
+///
+/// A disk that cannot be written fails anything, in whatever words: then that is the kind.
 fn below(
     kind: ErrorKind,
     hint: Option<String>,
     source: impl StdError + Send + Sync + 'static,
 ) -> Error {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(&source);
+    let mut storage = None;
+    while let Some(error) = cause {
+        storage = storage.or_else(|| error.downcast_ref().and_then(storage_hint));
+        cause = error.source();
+    }
+    let kind = storage.map_or(kind, |_| ErrorKind::Storage);
     let mut error = Error::new(kind, source.to_string());
-    error.inner.hint = hint;
+    error.inner.hint = hint.or_else(|| storage.map(str::to_owned));
     error.inner.origin = Some(Box::new(source));
     error
 }
@@ -233,6 +259,27 @@ mod tests {
         assert_eq!(error.to_string(), "failed to write /x");
         assert_eq!(error.kind(), ErrorKind::Storage);
         assert!(error.source().is_some());
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_written_is_the_reason_however_deep_it_lies() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the wheel cannot be unpacked")]
+        struct Unpacking(#[source] std::io::Error);
+
+        for (errno, word) in [(28, "full"), (30, "read-only")] {
+            let cause = || std::io::Error::from_raw_os_error(errno);
+            for error in [
+                Error::io("write /x", cause()),
+                below(ErrorKind::Corrupt, None, Unpacking(cause())),
+            ] {
+                assert_eq!(error.kind(), ErrorKind::Storage);
+                assert!(error.hint().unwrap().contains(word), "{error:?}");
+            }
+        }
+        let other = std::io::Error::from_raw_os_error(5);
+        let error = below(ErrorKind::Corrupt, None, Unpacking(other));
+        assert_eq!((error.kind(), error.hint()), (ErrorKind::Corrupt, None));
     }
 
     #[test]

@@ -116,8 +116,9 @@ impl Environment {
         progress: &dyn Progress,
     ) -> Result<Vec<PackageChange>> {
         self.restack(progress, |record, pins| {
-            let wanted = joined(&record.requirements, names, self.ptest.host())?;
             let upgraded = names_of(&names.specifiers, self.ptest.host())?;
+            refuse_missing(&upgraded, record, pins)?;
+            let wanted = joined(&record.requirements, names, self.ptest.host())?;
             let mut kept = versions(pins);
             kept.retain(|name, _| !upgraded.contains(name));
             Ok((wanted, Preference::Keep(kept)))
@@ -132,15 +133,7 @@ impl Environment {
     ) -> Result<Vec<PackageChange>> {
         let names = names_of(names, self.ptest.host())?;
         self.restack(progress, |record, pins| {
-            for name in &names {
-                if !pins.iter().any(|pin| pin.name == *name) {
-                    return Err(Error::new(
-                        ErrorKind::NotFound,
-                        format!("`{name}` is not installed in `{}`", record.label()),
-                    )
-                    .with_hint(format!("`ptest packages {}` shows what is", record.label())));
-                }
-            }
+            refuse_missing(&names, record, pins)?;
             Ok((
                 record.requirements.clone(),
                 Preference::Without(names.clone()),
@@ -225,9 +218,14 @@ impl Environment {
             return Err(Error::new(
                 ErrorKind::Busy,
                 format!(
-                    "{} processes run in `{}`, and swapping its packages would end them",
+                    "swapping the packages of `{}` would end what runs in it, {} {}",
+                    record.label(),
                     usage.processes,
-                    record.label()
+                    if usage.processes == 1 {
+                        "process"
+                    } else {
+                        "processes"
+                    }
                 ),
             )
             .with_hint(format!(
@@ -292,6 +290,20 @@ fn versions(pins: &[Pin]) -> BTreeMap<String, String> {
     pins.iter()
         .map(|pin| (pin.name.clone(), pin.version.clone()))
         .collect()
+}
+
+fn refuse_missing(names: &BTreeSet<String>, record: &Record, pins: &[Pin]) -> Result<()> {
+    let Some(name) = names
+        .iter()
+        .find(|name| pins.iter().all(|pin| pin.name != **name))
+    else {
+        return Ok(());
+    };
+    Err(Error::new(
+        ErrorKind::NotFound,
+        format!("`{name}` is not installed in `{}`", record.label()),
+    )
+    .with_hint(format!("`ptest packages {}` shows what is", record.label())))
 }
 
 /// The normalised names that requirements are for. One without a name is refused.

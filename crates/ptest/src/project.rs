@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 /// Files that mark the root of a project.
 const MARKERS: [&str; 4] = ["pyproject.toml", "setup.cfg", "tox.ini", ".git"];
 
-/// Directories that are private inside.
+/// Directories for temporary files: private inside, and projects may lie below them.
 const TEMPORARY: [&str; 4] = ["/dev/shm", "/run", "/tmp", "/var/tmp"];
+/// Where the kernel shows itself and the machine's devices. No project lies there.
+const KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
 
 /// What of the host belongs to the project that a command works on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,18 +39,9 @@ pub enum Guard {
     Store,
     /// It is a directory for temporary files of all users, of which inside there is a private one.
     Temporary,
-}
-
-impl Guard {
-    /// Why, for a warning.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::FileSystemRoot => "it is the root of the file system",
-            Self::Home => "it is the home directory, or holds it",
-            Self::Store => "it holds ptest's store",
-            Self::Temporary => "it is for temporary files, and inside there is a private one",
-        }
-    }
+    /// It is the kernel's or the devices', of which inside there are private ones: writing there
+    /// would reach the whole machine.
+    Kernel,
 }
 
 impl Project {
@@ -82,9 +75,15 @@ fn guard(root: &Path, home: Option<&Path>, store: &Path) -> Option<Guard> {
         Some(Guard::Home)
     } else if TEMPORARY.iter().any(|path| root == Path::new(path)) {
         Some(Guard::Temporary)
+    } else if is_below(root, &KERNEL) && !is_below(root, &TEMPORARY) {
+        Some(Guard::Kernel)
     } else {
         None
     }
+}
+
+fn is_below(path: &Path, places: &[&str]) -> bool {
+    places.iter().any(|place| path.starts_with(place))
 }
 
 /// In a worktree `.git` is a file: `gitdir: DIR`, and `DIR/commondir` leads to
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn root_home_and_the_store_are_guarded() {
+    fn what_is_no_project_is_guarded() {
         let home = Path::new("/home/me");
         let guarded =
             |cwd: &str| Project::find(Path::new(cwd), Some(home), Path::new(STORE)).guarded;
@@ -142,6 +141,11 @@ mod tests {
         assert_eq!(guarded("/home"), Some(Guard::Home));
         assert_eq!(guarded("/var/lib"), Some(Guard::Store));
         assert_eq!(guarded("/tmp"), Some(Guard::Temporary));
+        assert_eq!(guarded("/dev/shm"), Some(Guard::Temporary));
+        assert_eq!(guarded("/dev/shm/x"), None);
+        for kernel in ["/dev", "/dev/pts", "/proc", "/proc/sys", "/sys/fs/cgroup"] {
+            assert_eq!(guarded(kernel), Some(Guard::Kernel), "{kernel}");
+        }
         assert_eq!(guarded("/home/me/x"), None);
     }
 

@@ -111,23 +111,35 @@ impl Provisioner {
                 self.stack(store, &interpreter, requirements, &kept, progress)
             }
             Preference::Without(names) => {
-                let pins = before
+                let (taken, pins): (Vec<Pin>, Vec<Pin>) = before
                     .iter()
-                    .filter(|pin| !names.contains(&pin.name))
                     .cloned()
-                    .collect();
+                    .partition(|pin| names.contains(&pin.name));
                 let stack = store.stack(&record.stack)?;
                 let (recipe, stack) = Build::without(store, &interpreter, &stack, pins)?;
-                let mut requirements = requirements.clone();
-                requirements.specifiers.retain(|text| {
-                    let name = Requirement::parse(text, &self.host)
-                        .ok()
-                        .and_then(|parsed| parsed.name());
-                    name.is_none_or(|name| !names.contains(&name))
-                });
+                let requirements = self.without(requirements, &taken);
                 Ok(provisioned(&interpreter, &requirements, &recipe, stack))
             }
         }
+    }
+
+    /// What is still asked for when these distributions are not, so that the next installation does
+    /// not bring them back. What a requirements file names stays: the file is the caller's.
+    fn without(&self, requirements: &Requirements, taken: &[Pin]) -> Requirements {
+        let is_taken = |requirement: &Requirement| {
+            let name = requirement.name();
+            taken.iter().any(|pin| {
+                name.as_ref() == Some(&pin.name)
+                    || requirement.path().is_some_and(|path| pin.came_from(path))
+            })
+        };
+        let mut left = requirements.clone();
+        left.specifiers
+            .retain(|text| !Requirement::parse(text, &self.host).is_ok_and(|it| is_taken(&it)));
+        left.editables
+            .retain(|text| !Requirement::editable(text, &self.host).is_ok_and(|it| is_taken(&it)));
+        left.pip &= taken.iter().all(|pin| pin.name != "pip");
+        left
     }
 
     pub(crate) fn supervision(&self) -> &Supervision {
@@ -212,7 +224,7 @@ impl Provisioner {
     }
 }
 
-/// Interpreters' answers, in the database.
+/// Answers of interpreters and of uv, in the database.
 #[derive(Clone, Copy)]
 struct Cache<'a> {
     store: &'a Store,

@@ -3,6 +3,7 @@
 //! A known recipe needs no process, no network and no copy. Not for making what
 //! is not known: that is `provision`'s.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ptest_store::{Database, LayerId, StackId};
@@ -10,6 +11,7 @@ use rusqlite::{OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::python::name::file_url;
 use crate::timestamp::Timestamp;
 
 /// The schema of recipes and of the layers that they are put together from.
@@ -56,6 +58,17 @@ pub(crate) struct Pin {
     pub dist_info: String,
     /// Where it came from, if it was asked for by that (PEP 610).
     pub direct_url: Option<String>,
+}
+
+impl Pin {
+    /// Whether it is of that project, wheel or archive on this machine.
+    pub(crate) fn came_from(&self, path: &Path) -> bool {
+        let url = file_url(path);
+        self.direct_url
+            .as_deref()
+            .and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok())
+            .is_some_and(|object| object["url"] == url)
+    }
 }
 
 /// What a recipe led to.

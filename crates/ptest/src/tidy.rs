@@ -4,6 +4,7 @@
 //! Not for what the next operation depends on: that is [`Ptest::recover`]'s,
 //! which every opening does.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -33,22 +34,37 @@ impl Ptest {
     }
 
     fn tidy_now(&self) -> Result<()> {
-        self.remove_unknown_instances()?;
-        self.remove_unused_locks()?;
+        // Read before what is on disk is listed: who comes meanwhile is looked up under its lock.
+        let known = table::ids(self.store().database())?;
+        self.remove_unknown_instances(&known)?;
+        self.remove_unused_locks(&known)?;
         if !is_empty(&self.store().home().join("staging"))? {
             self.store().recover()?;
         }
         if !is_empty(&self.store().home().join("trash"))? {
             self.store().empty_trash()?;
         }
-        Ok(())
+        self.shorten_log()
+    }
+
+    /// The first to open the database reads its log whole: half a millisecond for this much.
+    fn shorten_log(&self) -> Result<()> {
+        const LONG: u64 = 1 << 20;
+        let database = self.store().database();
+        let mut log = database.path().as_os_str().to_owned();
+        log.push("-wal");
+        match fs::metadata(log) {
+            Ok(facts) if facts.len() > LONG => Ok(database.checkpoint()?),
+            // Without a log there is nothing to shorten.
+            _ => Ok(()),
+        }
     }
 
     /// An instance without a row was being made or removed by a process that died.
-    fn remove_unknown_instances(&self) -> Result<()> {
+    fn remove_unknown_instances(&self, known: &BTreeSet<EnvironmentId>) -> Result<()> {
         for engine in self.engines() {
             for id in self.block_on(engine.instances())? {
-                if table::by_id(self.store().database(), &id)?.is_some() {
+                if known.contains(&id) {
                     continue;
                 }
                 // Whoever makes one holds its lock until the row is there.
@@ -65,7 +81,7 @@ impl Ptest {
     }
 
     /// A lock file is only in use while somebody holds it, or while its environment is there.
-    fn remove_unused_locks(&self) -> Result<()> {
+    fn remove_unused_locks(&self, known: &BTreeSet<EnvironmentId>) -> Result<()> {
         let directory = self.store().dir("locks")?;
         let failed = |source| Error::io(format!("read {}", directory.display()), source);
         for entry in fs::read_dir(&directory).map_err(failed)? {
@@ -73,11 +89,8 @@ impl Ptest {
             let id = path
                 .file_name()
                 .and_then(|name| name.to_str()?.parse::<EnvironmentId>().ok());
-            let known = match &id {
-                Some(id) => table::by_id(self.store().database(), id)?.is_some(),
-                None => false,
-            };
-            if !known && let Some(lock) = FileLock::try_acquire(&path)? {
+            let is_used = id.is_some_and(|id| known.contains(&id));
+            if !is_used && let Some(lock) = FileLock::try_acquire(&path)? {
                 lock.discard()?;
             }
         }

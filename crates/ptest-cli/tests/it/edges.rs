@@ -142,3 +142,19 @@ fn manual_pages_are_printed_or_written() {
       because: Not a directory (os error 20)
     ");
 }
+
+#[test]
+fn what_the_kernel_shows_is_no_project_of_anybody() {
+    let context = TestContext::new();
+    let mut command = context.command(["run", "sh", "-c", "ls /dev"]);
+    let outcome = context
+        .outcome(command.current_dir("/dev").output().unwrap())
+        .success();
+    let devices =
+        "fd\nfull\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n";
+    assert_eq!(outcome.stdout(), devices, "{outcome}");
+    assert!(
+        outcome.stderr().contains("because it is the kernel's"),
+        "{outcome}"
+    );
+}

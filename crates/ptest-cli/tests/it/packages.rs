@@ -32,6 +32,25 @@ fn with_index() -> TestContext {
     context
 }
 
+/// A project with a build backend of its own, which needs nothing else.
+fn project(context: &TestContext, name: &str) {
+    const BACKEND: &str = r#"
+import glob, os, shutil
+def build_wheel(directory, settings=None, metadata=None):
+    wheel = glob.glob("made/*.whl")[0]
+    shutil.copy(wheel, directory)
+    return os.path.basename(wheel)
+build_editable = build_wheel
+"#;
+    context.write(
+        &format!("{name}/pyproject.toml"),
+        "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n",
+    );
+    context.write(&format!("{name}/backend.py"), BACKEND);
+    context.write(&format!("{name}/made/readme"), "");
+    wheel::make(&context.path(&format!("{name}/made")), name, "1.0", "");
+}
+
 #[test]
 fn run_with_a_requirement_has_it_and_its_command() {
     require!(requirement::userns());
@@ -241,6 +260,43 @@ fn an_operation_that_fails_leaves_the_environment_as_it_was() {
         context.run(["exec", "web", "alpha"]).success().stdout(),
         "alpha 1.0\n"
     );
+    context.run(["remove", "web"]).success();
+}
+
+#[test]
+fn what_was_uninstalled_stays_away_when_something_else_is_installed() {
+    require!(requirement::userns());
+    let context = with_index();
+    for name in ["one", "two"] {
+        project(&context, name);
+    }
+    let (one, two) = (context.path("one"), context.path("two"));
+    let create = ["create", "web", "--with", "alpha==1.0"].map(std::ffi::OsStr::new);
+    let local = [
+        "--with".as_ref(),
+        one.as_os_str(),
+        "-e".as_ref(),
+        two.as_os_str(),
+    ];
+    context.run(create.into_iter().chain(local)).success();
+    assert_eq!(installed(&context), ["alpha", "beta", "one", "pip", "two"]);
+    for name in ["alpha", "beta", "one", "pip", "two"] {
+        context.run(["uninstall", "web", name]).success();
+    }
+    context.run(["install", "web", "alpha==2.0"]).success();
+    assert_eq!(installed(&context), ["alpha", "beta"]);
+    context.run(["remove", "web"]).success();
+}
+
+#[test]
+fn only_what_is_there_is_upgraded() {
+    require!(requirement::userns());
+    let context = with_index();
+    context.run(["create", "web"]).success();
+    let outcome = context.run(["upgrade", "web", "alpha"]);
+    assert_eq!(outcome.code(), Some(125), "{outcome}");
+    assert!(outcome.stderr().contains("not installed"), "{outcome}");
+    assert_eq!(installed(&context), ["pip"]);
     context.run(["remove", "web"]).success();
 }
 

@@ -55,7 +55,10 @@ fn a_file_that_cannot_be_executed_gives_126() {
     fs::write(&program, "#!/bin/sh\n").unwrap();
     let error = try_run(&launch(&Plan::bare()), &Command::new(&program), "").unwrap_err();
     assert_eq!(error.exit_code(), Some(126));
-    assert_eq!(error.to_string(), format!("execute {}", program.display()));
+    assert_eq!(
+        error.to_string(),
+        format!("failed to execute {}", program.display())
+    );
 
     let error = try_run(&launch(&Plan::bare()), &Command::new("/etc"), "").unwrap_err();
     assert_eq!(error.exit_code(), Some(126));
@@ -166,7 +169,10 @@ fn a_working_directory_that_is_gone_is_named() {
     with_each_isolation(|sandbox| {
         let command = Command::new("/bin/true").current_dir("/gone/away");
         let error = try_run(sandbox, &command, "").unwrap_err();
-        assert_eq!(error.to_string(), "enter the working directory /gone/away");
+        assert_eq!(
+            error.to_string(),
+            "failed to enter the working directory /gone/away"
+        );
         assert_eq!(error.exit_code(), None);
     });
 }
@@ -314,5 +320,5 @@ fn a_mount_that_fails_is_named_and_leaves_nothing() {
     let error = crate::support::launcher()
         .launch(&plan, options)
         .unwrap_err();
-    assert_eq!(error.to_string(), "open /nonexistent");
+    assert_eq!(error.to_string(), "failed to open /nonexistent");
 }

@@ -3,6 +3,7 @@
 //! Not for deciding anything: a change of state is decided by
 //! [`State::next`] and only recorded here.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use ptest_store::{Database, StackId};
@@ -217,6 +218,16 @@ pub(crate) fn change(
             .map_err(Error::from)
     })?;
     Ok(changed == 1)
+}
+
+/// Which environments there are.
+pub(crate) fn ids(database: &Database) -> Result<BTreeSet<EnvironmentId>> {
+    database.read(|connection| {
+        Ok(connection
+            .prepare_cached("SELECT id FROM environments")?
+            .query_map([], |row| parsed(row, 0))?
+            .collect::<rusqlite::Result<_>>()?)
+    })
 }
 
 /// Puts a row on another stack.

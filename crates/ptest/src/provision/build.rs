@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use ptest_store::{CommitOptions, LayerId, Modes, Mtimes, Stack, Staging, Store};
 
-use super::Provision;
 use super::ask::Asked;
+use super::{Cache, Provision};
 use crate::config::InstallerChoice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parallel;
-use crate::progress::{Progress, Step};
+use crate::progress::{Progress, Silent, Step};
 use crate::python::fetch::{self, FetchRequest, Fetched};
 use crate::python::installer::{
     Context, FailureKind, Installer, InstallerError, Pinned, Resolution, ResolveRequest, Source,
@@ -138,6 +138,10 @@ impl Build<'_> {
                 self.host,
                 self.options.program_directory.as_deref(),
                 &self.options.supervision,
+                &Cache {
+                    store: self.store,
+                    progress: &Silent,
+                },
             )
         };
         match self.options.installer {

@@ -159,6 +159,14 @@ impl Requirement {
         }
     }
 
+    /// Where on this machine it is, if it is there.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Index(_) | Self::Url(_) => None,
+            Self::Local(local) | Self::Editable(local) => Some(&local.path),
+        }
+    }
+
     /// Whether the requirement counts for an interpreter with these markers.
     pub fn applies(&self, markers: &MarkerEnvironment) -> bool {
         let parsed = match self {

@@ -12,6 +12,7 @@ use super::installer::{
     BuildRequest, Context, FailureKind, Installer, InstallerError, Resolution, ResolveRequest,
     Step, names_of_copies, presentable, stopped,
 };
+use super::interpreter::{InterpreterCache, identity, is_script};
 use super::pylock::{self, Choice, LockError};
 use super::resolve;
 use super::stage::Stage;
@@ -32,11 +33,16 @@ pub struct Uv {
 impl Uv {
     /// Finds uv: as `PTEST_UV` says, else in `beside` (the directory of the ptest program), else
     /// on the search path. `None` if there is none that works and is new enough; ask
-    /// [`Uv::at`] for the reason.
-    pub fn find(host: &HostEnv, beside: Option<&Path>, supervision: &Supervision) -> Option<Self> {
+    /// [`Uv::at`] for the reason. One that `cache` knows is not run.
+    pub fn find(
+        host: &HostEnv,
+        beside: Option<&Path>,
+        supervision: &Supervision,
+        cache: &dyn InterpreterCache,
+    ) -> Option<Self> {
         if let Some(program) = host.var("PTEST_UV") {
             // Also the way to say that uv is not to be used: `PTEST_UV=none`.
-            return Self::at(&host.absolute(program.as_ref()), host, supervision).ok();
+            return Self::known_at(&host.absolute(program.as_ref()), host, supervision, cache);
         }
         beside
             .map(Path::to_owned)
@@ -44,7 +50,32 @@ impl Uv {
             .chain(host.search_path())
             .map(|directory| directory.join("uv"))
             .filter(|program| is_program(program))
-            .find_map(|program| Self::at(&program, host, supervision).ok())
+            .find_map(|program| Self::known_at(&program, host, supervision, cache))
+    }
+
+    /// The same as [`Uv::at`], without running the file that was found good before.
+    fn known_at(
+        program: &Path,
+        host: &HostEnv,
+        supervision: &Supervision,
+        cache: &dyn InterpreterCache,
+    ) -> Option<Self> {
+        // A script may run another uv each time (a shim looks at the working directory).
+        let key = (!is_script(program))
+            .then(|| identity(program))
+            .flatten()
+            .map(|identity| format!("uv:{identity}"));
+        if let Some(version) = key.as_deref().and_then(|key| cache.get(key)) {
+            return Some(Self {
+                program: program.to_owned(),
+                version,
+            });
+        }
+        let found = Self::at(program, host, supervision).ok()?;
+        if let Some(key) = key {
+            cache.put(&key, &found.version);
+        }
+        Some(found)
     }
 
     /// Takes the uv at `program`, if it works and is new enough.
@@ -292,9 +323,10 @@ fn is_program(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-
-    use super::*;
     use std::ffi::OsString;
+
+    use super::super::interpreter::NoCache;
+    use super::*;
 
     #[test]
     fn failures_are_told_apart() {
@@ -332,6 +364,31 @@ mod tests {
         assert!(Uv::at(Path::new("/bin/true"), &host, &supervision).is_err());
         assert!(Uv::at(Path::new("/nonexistent"), &host, &supervision).is_err());
         let none = HostEnv::new([("PTEST_UV".into(), OsString::from("none"))], "/");
-        assert_eq!(Uv::find(&none, None, &supervision), None);
+        assert_eq!(Uv::find(&none, None, &supervision, &NoCache), None);
+    }
+    /// Keeps one answer, for one file.
+    struct Known(String);
+
+    impl InterpreterCache for Known {
+        fn get(&self, key: &str) -> Option<String> {
+            (key == self.0).then(|| "0.9.9".to_owned())
+        }
+
+        fn put(&self, _key: &str, _value: &str) {}
+    }
+
+    #[test]
+    fn a_known_uv_is_not_run_and_another_file_in_its_place_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("uv");
+        fs::copy("/bin/true", &program).unwrap();
+        let host = HostEnv::new([("PTEST_UV".into(), program.clone().into())], "/");
+        let supervision = Supervision::default();
+        let known = Known(format!("uv:{}", identity(&program).unwrap()));
+        let found = Uv::find(&host, None, &supervision, &known).unwrap();
+        assert_eq!(found.version, "0.9.9");
+        fs::remove_file(&program).unwrap();
+        fs::copy("/bin/cat", &program).unwrap();
+        assert_eq!(Uv::find(&host, None, &supervision, &known), None);
     }
 }

@@ -101,3 +101,23 @@ fn what_is_in_use_stays_and_what_no_row_knows_goes() {
     assert_eq!(names(&home.join("trash")), Vec::<String>::new());
     kept.remove().unwrap();
 }
+
+#[test]
+fn the_log_of_the_database_does_not_grow_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("store");
+    let ptest = open(&home);
+    let log = || fs::metadata(home.join("ptest.db-wal")).unwrap().len();
+    while log() <= 1 << 20 {
+        let padding = "x".repeat(100_000);
+        let grown = ptest.store().database().write(|transaction| {
+            transaction.execute_batch(&format!(
+                "CREATE TABLE IF NOT EXISTS padding (text TEXT); INSERT INTO padding VALUES ('{padding}')"
+            ))?;
+            Ok::<_, ptest_store::Error>(())
+        });
+        grown.unwrap();
+    }
+    ptest.tidy(LONG).unwrap();
+    assert_eq!(log(), 0);
+}

@@ -19,6 +19,15 @@ pub(crate) fn test(name: &str, argument: &str) -> Command {
     command(&[], name, argument)
 }
 
+/// The same, as a user of that number whom permissions bind, even if it is root's.
+pub(crate) fn without_privileges(name: &str, argument: &str) -> Command {
+    command(
+        &["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
+        name,
+        argument,
+    )
+}
+
 /// Runs the test of that name again where it may mount, as root or as what looks like it, and
 /// fails if it fails there. Does nothing but say so where namespaces are not to be had.
 pub(crate) fn in_mount_namespace(name: &str) {

@@ -102,7 +102,7 @@ fn standard(store: &Store, directory: &Directory, instance: &Instance) -> Result
         // Commands start there, so it is seen even where it lies below a private place.
         Some(Guard::Home | Guard::Store) => read.push(project.root.clone()),
         // What commands see there is their own.
-        Some(Guard::FileSystemRoot | Guard::Temporary) => {}
+        Some(Guard::FileSystemRoot | Guard::Temporary | Guard::Kernel) => {}
     }
     let home = match &settings.home {
         Home::Private => profile::Home::Directory(directory.home()),

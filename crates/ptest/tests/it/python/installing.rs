@@ -11,8 +11,8 @@ use std::time::Duration;
 use ptest::python::fetch::{FetchRequest, Fetched, fetch, sha256_of};
 use ptest::python::wheel::{Layout, Unpacked, unpack};
 use ptest::python::{
-    Context, HostEnv, IndexSettings, Installer, InstallerError, Interpreter, Pip, Requirements,
-    Resolution, ResolveRequest, Supervision, Uv,
+    Context, HostEnv, IndexSettings, Installer, InstallerError, Interpreter, NoCache, Pip,
+    Requirements, Resolution, ResolveRequest, Supervision, Uv,
 };
 use tempfile::TempDir;
 
@@ -252,7 +252,7 @@ pub(crate) fn uv() -> Option<Uv> {
     let found = UV.get_or_init(|| {
         let supervision = Supervision::default();
         let host = HostEnv::new(std::env::vars_os(), "/");
-        if let Some(found) = Uv::find(&host, None, &supervision) {
+        if let Some(found) = Uv::find(&host, None, &supervision, &NoCache) {
             return Some(found);
         }
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("uv");

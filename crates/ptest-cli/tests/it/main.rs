@@ -9,6 +9,7 @@ mod doctor;
 mod edges;
 mod environments;
 mod packages;
+mod projects;
 mod reference;
 mod run;
 mod signals;

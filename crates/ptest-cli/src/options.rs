@@ -80,7 +80,7 @@ pub(crate) struct EnvironmentOptions {
     pub(crate) read: Vec<PathBuf>,
 
     /// Pass this variable of yours on.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = variable)]
     pub(crate) pass: Vec<String>,
 
     /// How many processes and threads it may have [default: no limit].
@@ -139,6 +139,16 @@ where
 /// Later options for the same variable win.
 pub(crate) fn variables(pairs: &[(OsString, OsString)]) -> BTreeMap<OsString, OsString> {
     pairs.iter().cloned().collect()
+}
+
+fn variable(name: &str) -> Result<String, &'static str> {
+    if name.is_empty() {
+        return Err("the name is empty");
+    }
+    if name.contains('=') {
+        return Err("a name has no `=`; `--env NAME=VALUE` sets a variable");
+    }
+    Ok(name.to_owned())
 }
 
 fn pair(text: &OsStr) -> Result<(OsString, OsString), String> {

@@ -4,6 +4,7 @@
 //! line for each, with the time.
 
 use std::{
+    path::Path,
     sync::{
         Mutex, PoisonError,
         mpsc::{self, RecvTimeoutError, Sender},
@@ -47,6 +48,7 @@ impl Shown {
     fn text(&self, step: &Step) -> String {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         match step {
+            Step::WritingInto { project } => writing_into(project),
             Step::Fetched { name } => format!("{name} is here"),
             Step::AskingInterpreter => "asking the interpreter what it is".to_owned(),
             Step::Resolving => "choosing versions".to_owned(),
@@ -69,6 +71,15 @@ impl Shown {
 
 impl Progress for Shown {
     fn step(&self, step: Step) {
+        if let Step::WritingInto { project } = &step {
+            // Nobody should have to watch to learn that.
+            let say = || self.ui.note(writing_into(project));
+            match &self.line {
+                Some(line) => line.bar.suspend(say),
+                None => say(),
+            }
+            return;
+        }
         if self.line.is_none() && !self.ui.is_verbose() {
             return;
         }
@@ -81,6 +92,13 @@ impl Progress for Shown {
             line.bar.set_message(text);
         }
     }
+}
+
+fn writing_into(project: &Path) -> String {
+    format!(
+        "building the editable project {} writes into it",
+        project.display()
+    )
 }
 
 /// A line on the terminal, with the thread that makes it appear.

@@ -148,6 +148,10 @@ impl Error {
             (_, Some((Stage::Interpreter, _))) => {
                 Some("the script's first line names a program that does not exist")
             }
+            (_, Some((Stage::Directory, libc::ENOENT))) => Some(
+                "inside, directories such as /tmp are private: go where the project is, or name \
+                 the directory with --read or --write when the environment is made",
+            ),
             (Self::Version { .. }, _) => {
                 Some("it was started by another release: deactivate and activate it")
             }

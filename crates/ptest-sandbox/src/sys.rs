@@ -364,16 +364,10 @@ impl SignalPipe {
             former: Vec::new(),
         };
         for signal in signals {
-            // SAFETY: zeroes are a valid action, whose handler and flags are then set; both
-            // pointers are valid, and the handler does only what is async-signal-safe.
-            unsafe {
-                let mut action: libc::sigaction = std::mem::zeroed();
-                action.sa_sigaction = note_signal as extern "C" fn(i32) as usize;
-                action.sa_flags = libc::SA_RESTART;
-                let mut former: libc::sigaction = std::mem::zeroed();
-                check(libc::sigaction(*signal, &raw const action, &raw mut former).into())?;
-                pipe.former.push((*signal, former));
-            }
+            // SAFETY: the handler does only what is async-signal-safe.
+            let former =
+                unsafe { set_action(*signal, note_signal as extern "C" fn(i32) as usize) }?;
+            pipe.former.push((*signal, former));
         }
         Ok(pipe)
     }
@@ -399,6 +393,41 @@ impl Drop for SignalPipe {
             unsafe { libc::sigaction(*signal, ptr::from_ref(former), ptr::null_mut()) };
         }
         SIGNAL_PIPE.store(-1, Ordering::Release);
+    }
+}
+
+/// Stops this process and the rest of its job, as their terminal would, and returns when it goes
+/// on: at once where nobody is who could continue it.
+pub(crate) fn stop_job() -> io::Result<()> {
+    // Sent to the group, the signal may reach this process by any thread, a moment later. So that
+    // it has stopped when this returns, the group's is for the others and this thread has its own.
+    // SAFETY: neither action is a function, and the last one is what the kernel said it was.
+    unsafe {
+        let former = set_action(libc::SIGTSTP, libc::SIG_IGN)?;
+        let others = kill(0, libc::SIGTSTP);
+        let stopped = others
+            .and_then(|()| set_action(libc::SIGTSTP, libc::SIG_DFL))
+            .and_then(|_| check(libc::raise(libc::SIGTSTP).into()));
+        libc::sigaction(libc::SIGTSTP, &raw const former, ptr::null_mut());
+        stopped.map(drop)
+    }
+}
+
+/// Sets what a signal does, and returns what it did.
+///
+/// # Safety
+///
+/// The handler is SIG_IGN, SIG_DFL or a function that does only what is async-signal-safe.
+unsafe fn set_action(signal: i32, handler: usize) -> io::Result<libc::sigaction> {
+    // SAFETY: zeroes are a valid action, whose handler and flags are then set; both pointers are
+    // valid, and the handler is what the caller says.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler;
+        action.sa_flags = libc::SA_RESTART;
+        let mut former: libc::sigaction = std::mem::zeroed();
+        check(libc::sigaction(signal, &raw const action, &raw mut former).into())?;
+        Ok(former)
     }
 }
 

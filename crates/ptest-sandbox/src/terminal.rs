@@ -2,15 +2,19 @@
 //!
 //! The caller's terminal is in raw mode meanwhile, so that every key reaches the command, and is
 //! given back as it was however the relay ends. Job control is passed through: when the command
-//! stops, so does this process, and both go on together.
+//! stops, so does this process, and both go on together. In the background of the caller's shell
+//! the terminal is left alone: output passes, and keys are the command's when it comes to the front.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::process::getpgrp;
+use rustix::termios::{
+    OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
+};
 
 use crate::client::system;
 use crate::error::{Error, Result};
@@ -21,6 +25,11 @@ use crate::wire;
 
 /// How long output must be silent after the command ended, when something still holds its terminal.
 const SILENCE: Duration = Duration::from_millis(100);
+/// How often a relay in the background looks whether it has come to the front: no signal tells it.
+const BACKGROUND: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 /// The size of a terminal that does not know its own.
 const USUAL_SIZE: TerminalSize = TerminalSize {
     rows: 24,
@@ -41,8 +50,8 @@ pub fn size(terminal: BorrowedFd<'_>) -> TerminalSize {
 /// Relays until the command has ended and its output is through.
 ///
 /// `input` is the caller's terminal. Only one relay can run in a process at a time, since it
-/// takes over the signals of the terminal. SIGINT, SIGTERM, SIGHUP and SIGQUIT that reach this
-/// process are passed on to the command.
+/// takes over the signals of the terminal. SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGTSTP that reach
+/// this process are passed on to the command.
 pub fn relay(run: &Run, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<Exit> {
     let controller = run.terminal().ok_or(Error::Invalid {
         what: "command without a terminal",
@@ -57,6 +66,8 @@ pub fn relay(run: &Run, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result
         libc::SIGTERM,
         libc::SIGHUP,
         libc::SIGQUIT,
+        // It stops the command, and this process only with that, when the terminal is given back.
+        libc::SIGTSTP,
     ];
     let signals =
         SignalPipe::open(&handled).map_err(|source| system("take over signals", source))?;
@@ -66,7 +77,7 @@ pub fn relay(run: &Run, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result
         output,
         controller,
         signals,
-        raw: Some(Raw::enter(input)?),
+        raw: None,
         typed: Vec::new(),
         input_open: true,
     };
@@ -85,7 +96,7 @@ struct Relay<'a> {
     output: BorrowedFd<'a>,
     controller: BorrowedFd<'a>,
     signals: SignalPipe,
-    /// The terminal's mode to go back to.
+    /// The terminal's mode to go back to; none in the background.
     raw: Option<Raw<'a>>,
     /// What was typed and the command has not taken yet.
     typed: Vec<u8>,
@@ -95,12 +106,16 @@ struct Relay<'a> {
 impl Relay<'_> {
     /// Waits for something and deals with it. Returns the end of the command when that was it.
     fn turn(&mut self) -> Result<Option<Exit>> {
+        if self.raw.is_none() && in_foreground(self.input) {
+            self.raw = Some(Raw::enter(self.input)?);
+            self.resize();
+        }
         let wanted = if self.typed.is_empty() {
             PollFlags::IN
         } else {
             PollFlags::IN | PollFlags::OUT
         };
-        let input = if self.input_open && self.typed.is_empty() {
+        let input = if self.raw.is_some() && self.input_open && self.typed.is_empty() {
             PollFlags::IN
         } else {
             PollFlags::empty()
@@ -113,7 +128,8 @@ impl Relay<'_> {
         ];
         // A descriptor with nothing to wait for would still report its end, again and again.
         let count = if input.is_empty() { 3 } else { 4 };
-        match poll(&mut polled[..count], None) {
+        let patience = self.raw.is_none().then_some(&BACKGROUND);
+        match poll(&mut polled[..count], patience) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(None),
             Err(source) => return Err(system("relay the terminal", source)),
@@ -191,10 +207,9 @@ impl Relay<'_> {
     fn stop_together(&mut self) -> Result<()> {
         while self.pass_pending()? {}
         drop(self.raw.take());
-        // The whole job, as the terminal would have done: others may share the pipeline.
-        crate::sys::kill(0, libc::SIGTSTP).map_err(|source| system("stop this process", source))?;
-        self.raw = Some(Raw::enter(self.input)?);
-        self.resize();
+        // The whole job: others may share the pipeline.
+        crate::sys::stop_job().map_err(|source| system("stop this process", source))?;
+        // Back in the foreground, or continued in the background: the next turn sees.
         self.run.signal_group(libc::SIGCONT)
     }
 
@@ -213,6 +228,12 @@ impl Relay<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether this process may change the terminal's mode without being stopped for that. What is not
+/// this process's terminal has no foreground.
+fn in_foreground(terminal: BorrowedFd<'_>) -> bool {
+    tcgetpgrp(terminal).map_or(true, |group| group == getpgrp())
 }
 
 /// A terminal in raw mode. Dropping it gives the terminal its mode back.

@@ -208,9 +208,9 @@ impl Error {
             }
             Self::RelativePath { .. } => Some("give the full path, from the root".to_owned()),
             Self::Forked { .. } => Some("open the store again in the child process".to_owned()),
-            Self::LayerCorrupt { .. } => {
-                Some("remove the layer; it is made again when it is next needed".to_owned())
-            }
+            Self::LayerCorrupt { .. } | Self::LayerMissing { .. } => Some(
+                "it is made again with the next environment that has the same packages".to_owned(),
+            ),
             _ => match self.kind() {
                 ErrorKind::ReadOnly => Some(
                     "the store is on a read-only file system: name a store on a writable one"

@@ -1,5 +1,7 @@
 //! What a long operation tells while it goes on.
 
+use std::path::PathBuf;
+
 /// Something that a long operation has begun or done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -9,6 +11,11 @@ pub enum Step {
     Resolving,
     /// This many distributions are not in the store yet.
     Missing(usize),
+    /// The build of an editable project writes into the project.
+    WritingInto {
+        /// The project's directory.
+        project: PathBuf,
+    },
     /// The wheel of a distribution is there.
     Fetched {
         /// Its name.

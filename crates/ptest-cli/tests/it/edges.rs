@@ -30,6 +30,9 @@ fn wrong_usage_goes_to_stderr_and_ends_with_2() {
         &["--no-such-option"],
         &["config", "get"],
         &["--quiet", "--verbose", "man"],
+        &["run", "--pass", "NAME=VALUE", "true"],
+        &["run", "--pass", "", "true"],
+        &["run", "--env", "NAME", "true"],
     ] {
         let outcome = context.run(arguments);
         assert_eq!(outcome.code(), Some(2), "{outcome}");

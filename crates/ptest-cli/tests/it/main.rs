@@ -3,12 +3,15 @@
 
 mod config;
 mod context;
+mod damage;
 mod distributions;
 mod doctor;
 mod edges;
 mod environments;
 mod packages;
+mod projects;
 mod reference;
 mod run;
 mod signals;
+mod terminal;
 mod wheel;

@@ -54,13 +54,20 @@ impl Build<'_> {
     /// Resolves, makes what is missing, and keeps the recipe under `key`.
     pub(super) fn recipe(&self, key: &str) -> Result<(Recipe, Stack)> {
         let work = self.store.stage()?;
-        let resolution = self.resolve(work.path())?;
-        let mut pins = self.distributions(&resolution, &work.path().join("wheels"))?;
+        let (mut pins, exact) = if self.asked.is_empty() {
+            (Vec::new(), true)
+        } else {
+            let installer = self.installer()?;
+            let resolution = self.resolve(installer.as_ref(), work.path())?;
+            let wheels = work.path().join("wheels");
+            let pins = self.distributions(installer.as_ref(), &resolution, &wheels)?;
+            (pins, resolution.exact)
+        };
         if self.asked.pip && !pins.iter().any(|pin| pin.name == "pip") {
             pins.push(self.carried_pip()?);
         }
         let stack = assemble(self.store, self.interpreter, self.skeleton()?, &mut pins)?;
-        keep(self.store, key, stack, &pins, resolution.exact)
+        keep(self.store, key, stack, &pins, exact)
     }
 
     /// The stack of the same environment without some of its distributions.
@@ -81,15 +88,8 @@ impl Build<'_> {
     }
 
     /// The versions: those that are there already where they fit, else anew.
-    fn resolve(&self, work: &Path) -> Result<Resolution> {
-        if self.asked.is_empty() {
-            return Ok(Resolution {
-                exact: true,
-                ..Resolution::default()
-            });
-        }
+    fn resolve(&self, installer: &dyn Installer, work: &Path) -> Result<Resolution> {
         self.progress.step(Step::Resolving);
-        let installer = self.installer()?;
         if !self.kept.is_empty() {
             let lines: String = self
                 .kept
@@ -103,11 +103,7 @@ impl Build<'_> {
             requirements
                 .files
                 .push(RequirementsFile::read(&path, true, self.host)?);
-            match self.run(
-                installer.as_ref(),
-                &requirements,
-                &directory(work, "resolve-kept")?,
-            ) {
+            match self.run(installer, &requirements, &directory(work, "resolve-kept")?) {
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -117,7 +113,7 @@ impl Build<'_> {
             }
         }
         Ok(self.run(
-            installer.as_ref(),
+            installer,
             &self.asked.requirements,
             &directory(work, "resolve")?,
         )?)
@@ -161,7 +157,12 @@ impl Build<'_> {
     }
 
     /// A layer for each distribution; what is missing is fetched and made, many at once.
-    fn distributions(&self, resolution: &Resolution, work: &Path) -> Result<Vec<Pin>> {
+    fn distributions(
+        &self,
+        installer: &dyn Installer,
+        resolution: &Resolution,
+        work: &Path,
+    ) -> Result<Vec<Pin>> {
         let mut pins = Vec::new();
         let mut missing = Vec::new();
         for pin in &resolution.distributions {
@@ -176,10 +177,23 @@ impl Build<'_> {
             return Ok(pins);
         }
         self.progress.step(Step::Missing(missing.len()));
+        for pin in &missing {
+            if let Source::Project {
+                path,
+                editable: true,
+                ..
+            } = &pin.source
+            {
+                let project = path.clone();
+                self.progress.step(Step::WritingInto { project });
+            }
+        }
         fs::create_dir(work)
             .map_err(|source| Error::io(format!("create {}", work.display()), source))?;
         let fetched = fetch::fetch(&FetchRequest {
             context: self.context(work),
+            installer,
+            offline_first: !self.options.refresh,
             pins: &missing,
             requirements: &self.asked.requirements,
             on_wheel: &|pin| {
@@ -207,7 +221,7 @@ impl Build<'_> {
         let Some((layer, content)) = recipe::known_layer(self.store.database(), &key)? else {
             return Ok(None);
         };
-        Ok(self.store.layer(&layer)?.map(|_| (layer, content)))
+        Ok(has(self.store, &layer)?.then_some((layer, content)))
     }
 
     /// Makes the layer of a distribution from its wheel alone.
@@ -270,7 +284,7 @@ impl Build<'_> {
     fn skeleton(&self) -> Result<LayerId> {
         let key = format!("skeleton 1 {}", self.interpreter.identity());
         if let Some((layer, _)) = recipe::known_layer(self.store.database(), &key)?
-            && self.store.layer(&layer)?.is_some()
+            && has(self.store, &layer)?
         {
             return Ok(layer);
         }
@@ -291,6 +305,18 @@ impl Build<'_> {
             work_dir,
             deadline: DEADLINE,
         }
+    }
+}
+
+/// Whether the store has the layer. A damaged one is taken out of service, so that it is made again.
+fn has(store: &Store, layer: &LayerId) -> Result<bool> {
+    match store.layer(layer) {
+        Ok(found) => Ok(found.is_some()),
+        Err(damaged) if damaged.layer().is_some() => {
+            store.quarantine(layer)?;
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,6 +97,11 @@ impl Tool {
 
     pub(crate) fn arg(self, arg: impl AsRef<OsStr>) -> Self {
         self.args([arg])
+    }
+
+    pub(crate) fn cwd(mut self, cwd: &Path) -> Self {
+        cwd.clone_into(&mut self.cwd);
+        self
     }
 
     pub(crate) fn envs(mut self, env: BTreeMap<OsString, OsString>) -> Self {

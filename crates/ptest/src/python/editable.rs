@@ -38,13 +38,13 @@ pub(crate) fn build(
     directory.clone_into(&mut tool.cwd);
     let output = tool
         .run(context.supervision)
-        .map_err(|error| stopped(error, NAME, Step::Fetch))?;
+        .map_err(|error| stopped(error, NAME, Step::Build))?;
     if !output.status.success() {
         return Err(pip::failure(
             &output.stdout.text(),
             &output.stderr.text(),
             Failure {
-                step: Step::Fetch,
+                step: Step::Build,
                 subject: Some(pin.name.clone()),
                 exit: output.status.code(),
                 names: &[],

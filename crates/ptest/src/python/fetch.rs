@@ -1,7 +1,9 @@
 //! Gets a wheel for every pin: downloads it, or builds it from source.
 //!
 //! pip does the work, whichever installer resolved: it knows every kind of index, credential,
-//! repository and build back-end. Several run at once. What they bring is checked here.
+//! repository and build back-end. Several run at once. Only local projects, which are built again
+//! after every change, are built by the installer that resolved, as uv is faster at it. What they
+//! bring is checked here.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,9 +13,9 @@ use std::sync::Mutex;
 use crate::parallel;
 
 use super::editable;
-use super::installer::{Context, InstallerError, Pinned, Source, Step, stopped};
+use super::installer::{BuildRequest, Context, Installer, InstallerError, Pinned, Source, Step};
 use super::name::{WheelName, file_url, hex, normalize, url_file_name};
-use super::pip::{self, Failure, NAME};
+use super::pip::{self, NAME};
 use super::record::Hasher;
 use super::redact::{user_part, without_user};
 use super::requirement::Requirement;
@@ -30,6 +32,10 @@ const BATCH: usize = 6;
 pub struct FetchRequest<'a> {
     /// The surroundings. Wheels are left in the working directory.
     pub context: Context<'a>,
+    /// Who builds local projects.
+    pub installer: &'a dyn Installer,
+    /// Whether it builds with what is in its cache, if it can.
+    pub offline_first: bool,
     /// What is to be fetched, each name once.
     pub pins: &'a [Pinned],
     /// What was asked for: credentials in its URLs are used again.
@@ -119,21 +125,31 @@ fn run(
         source,
     })?;
     let pins: Vec<&Pinned> = batch.iter().map(|index| &request.pins[*index]).collect();
-    if let [
-        Pinned {
-            source:
-                Source::Project {
-                    path,
-                    editable: true,
-                    ..
-                },
-            ..
-        },
-    ] = pins[..]
-    {
-        editable::build(&request.context, path, &directory, pins[0])?;
-    } else {
-        download(request, &pins, &directory)?;
+    match pins[..] {
+        [
+            pin @ Pinned {
+                source:
+                    Source::Project {
+                        path,
+                        editable: true,
+                        ..
+                    },
+                ..
+            },
+        ] => editable::build(&request.context, path, &directory, pin)?,
+        [
+            pin @ Pinned {
+                source: Source::Project { copy, .. },
+                ..
+            },
+        ] => request.installer.build(&BuildRequest {
+            context: request.context,
+            pin,
+            copy,
+            directory: &directory,
+            offline_first: request.offline_first,
+        })?,
+        _ => download(request, &pins, &directory)?,
     }
     let mut found = Vec::new();
     for index in batch {
@@ -151,59 +167,11 @@ fn download(
     pins: &[&Pinned],
     directory: &Path,
 ) -> Result<(), InstallerError> {
-    let mut text = String::new();
-    for pin in pins {
-        text.push_str(&line(pin, request));
-        text.push('\n');
-    }
-    let file = directory.join("pins.txt");
-    fs::write(&file, text).map_err(|source| InstallerError::Run {
-        installer: NAME,
-        source,
-    })?;
-    let mut tool = pip::command(&request.context, [])?.args([
-        "wheel",
-        "--no-deps",
-        "--wheel-dir",
-        ".",
-        "-r",
-        "pins.txt",
-    ]);
-    directory.clone_into(&mut tool.cwd);
-    let output = tool
-        .run(request.context.supervision)
-        .map_err(|error| stopped(error, NAME, Step::Fetch))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(pip::failure(
-        &output.stdout.text(),
-        &output.stderr.text(),
-        Failure {
-            step: Step::Fetch,
-            subject: match pins {
-                [only] => Some(only.name.clone()),
-                _ => None,
-            },
-            exit: output.status.code(),
-            names: &names(pins),
-        },
-    ))
-}
-
-/// What a copy is called, and what the user calls it.
-fn names(pins: &[&Pinned]) -> Vec<(String, String)> {
-    pins.iter()
-        .filter_map(|pin| match &pin.source {
-            Source::Project { path, copy, .. } => Some((file_url(copy), path)),
-            _ => None,
-        })
-        .flat_map(|(url, path)| {
-            let shown = path.display().to_string();
-            let plain = url.trim_start_matches("file://").to_owned();
-            [(url, shown.clone()), (plain, shown)]
-        })
-        .collect()
+    let lines: String = pins
+        .iter()
+        .flat_map(|pin| [line(pin, request), "\n".to_owned()])
+        .collect();
+    pip::wheels(&request.context, &lines, directory, Step::Fetch, pins)
 }
 
 /// The line that means exactly this pin to pip.

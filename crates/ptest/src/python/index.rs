@@ -263,6 +263,11 @@ impl IndexSettings {
         (env, args)
     }
 
+    /// Whether nothing but directories of distributions is looked at.
+    pub(crate) fn has_no_index(&self) -> bool {
+        self.uv_places().or(self.pip_places()).no_index == Some(true)
+    }
+
     /// The user part for a URL of a host that an index of the same host has; `None` if the URL
     /// has its own or none is known. `more` are further index URLs.
     pub(crate) fn user_for(&self, url: &str, more: &[&str]) -> Option<String> {

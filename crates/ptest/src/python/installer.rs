@@ -10,6 +10,7 @@ use super::command::{Supervision, ToolError};
 use super::host::HostEnv;
 use super::index::IndexSettings;
 use super::interpreter::Interpreter;
+use super::name::file_url;
 use super::redact::redact;
 use super::requirements::Requirements;
 use super::stage::StageError;
@@ -38,6 +39,9 @@ pub trait Installer: std::fmt::Debug + Send + Sync {
     /// Finds the distributions that the requirements lead to. With no requirements at all there
     /// is nothing to find, and no program is run.
     fn resolve(&self, request: &ResolveRequest<'_>) -> Result<Resolution, InstallerError>;
+
+    /// Builds the wheel of a project directory, in an environment of its own for the build.
+    fn build(&self, request: &BuildRequest<'_>) -> Result<(), InstallerError>;
 }
 
 /// What every step of an installation is given.
@@ -68,6 +72,21 @@ pub struct ResolveRequest<'a> {
     pub requirements: &'a Requirements,
     /// Try first with what the installer has in its cache; a failure leads to the network. An
     /// installer that knows no such mode ignores it.
+    pub offline_first: bool,
+}
+
+/// A request to build.
+#[derive(Debug, Clone, Copy)]
+pub struct BuildRequest<'a> {
+    /// The surroundings.
+    pub context: Context<'a>,
+    /// The distribution.
+    pub pin: &'a Pinned,
+    /// What is built: a copy that nobody else uses, because a build writes into it.
+    pub copy: &'a Path,
+    /// Where the wheel is left.
+    pub directory: &'a Path,
+    /// As in [`ResolveRequest`].
     pub offline_first: bool,
 }
 
@@ -270,7 +289,7 @@ impl InstallerError {
                 "the file is not the one that was pinned: do not use it before it is known why"
             }
             FailureKind::BuildFailed => {
-                "the distribution has no wheel for this Python and its build failed: its compiler or libraries may be missing"
+                "what was built from source failed in its own way: a compiler or libraries may be missing"
             }
             FailureKind::Other => return None,
         };
@@ -283,8 +302,10 @@ impl InstallerError {
 pub enum Step {
     /// Deciding which distributions are meant.
     Resolve,
-    /// Downloading or building wheels.
+    /// Downloading wheels, or building them from what was downloaded.
     Fetch,
+    /// Building a local project.
+    Build,
 }
 
 impl std::fmt::Display for Step {
@@ -292,6 +313,7 @@ impl std::fmt::Display for Step {
         f.write_str(match self {
             Self::Resolve => "resolve the requirements",
             Self::Fetch => "fetch",
+            Self::Build => "build",
         })
     }
 }
@@ -350,6 +372,22 @@ pub(crate) fn presentable(words: &str, names: &[(String, String)]) -> String {
         words = format!("{}\n[…]\n{}", &words[..head], &words[tail..]);
     }
     words
+}
+
+/// What a copy of a project is called, and what the user calls it, for [`presentable`].
+pub(crate) fn names_of_copies(pins: &[&Pinned]) -> Vec<(String, String)> {
+    pins.iter()
+        .filter_map(|pin| match &pin.source {
+            Source::Project { path, copy, .. } => Some((copy, path)),
+            _ => None,
+        })
+        .flat_map(|(copy, path)| {
+            let url = file_url(copy);
+            let encoded = url.trim_start_matches("file://").to_owned();
+            let plain = copy.display().to_string();
+            [url, encoded, plain].map(|name| (name, path.display().to_string()))
+        })
+        .collect()
 }
 
 fn about(name: Option<&str>) -> String {

@@ -9,9 +9,10 @@ use std::path::Path;
 use super::command::Tool;
 use super::environment::tool_environment;
 use super::installer::{
-    Context, FailureKind, Installer, InstallerError, Resolution, ResolveRequest, Step, presentable,
-    stopped,
+    BuildRequest, Context, FailureKind, Installer, InstallerError, Pinned, Resolution,
+    ResolveRequest, Step, names_of_copies, presentable, stopped,
 };
+use super::name::file_url;
 use super::report;
 use super::resolve;
 use super::stage::Stage;
@@ -19,6 +20,7 @@ use super::tools::CARRIED_PIP;
 
 pub(crate) const NAME: &str = "pip";
 const REPORT: &str = "report.json";
+const PINS: &str = "pins.txt";
 const LOG: &str = "pip.log";
 /// Addresses without an answer that a message names.
 const MOST_UNANSWERED: usize = 3;
@@ -100,6 +102,54 @@ impl Installer for Pip {
         let pins = report::read(&text, &stage).map_err(answer)?;
         resolve::complete(pins, request, &markers, NAME)
     }
+
+    fn build(&self, request: &BuildRequest<'_>) -> Result<(), InstallerError> {
+        let line = format!("{} @ {}", request.pin.name, file_url(request.copy));
+        let pins = [request.pin];
+        wheels(
+            &request.context,
+            &line,
+            request.directory,
+            Step::Build,
+            &pins,
+        )
+    }
+}
+
+/// Leaves a wheel in `directory` for each of `pins`, of which `lines` say where they are.
+pub(crate) fn wheels(
+    context: &Context<'_>,
+    lines: &str,
+    directory: &Path,
+    step: Step,
+    pins: &[&Pinned],
+) -> Result<(), InstallerError> {
+    fs::write(directory.join(PINS), lines).map_err(|source| InstallerError::Run {
+        installer: NAME,
+        source,
+    })?;
+    let mut tool =
+        command(context, [])?.args(["wheel", "--no-deps", "--wheel-dir", ".", "-r", PINS]);
+    directory.clone_into(&mut tool.cwd);
+    let output = tool
+        .run(context.supervision)
+        .map_err(|error| stopped(error, NAME, step))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failure(
+        &output.stdout.text(),
+        &output.stderr.text(),
+        Failure {
+            step,
+            subject: match pins {
+                [only] => Some(only.name.clone()),
+                _ => None,
+            },
+            exit: output.status.code(),
+            names: &names_of_copies(pins),
+        },
+    ))
 }
 
 /// pip with everything but its arguments, in the working directory.

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-/// Directories that tools make anew at will.
-const JUNK: [&str; 11] = [
+/// What tools make anew at will, and never a part of what is built.
+const JUNK: [&str; 17] = [
     ".venv",
     ".tox",
     ".nox",
@@ -22,8 +22,38 @@ const JUNK: [&str; 11] = [
     ".pytest_cache",
     ".ruff_cache",
     ".hypothesis",
+    ".ipynb_checkpoints",
+    ".coverage",
+    "htmlcov",
     ".eggs",
     ".git",
+    ".idea",
+    ".vscode",
+    ".DS_Store",
+];
+/// Files at the top of a project that say how it is built, or that metadata is read from: names
+/// and, where they end in `*`, beginnings.
+const BUILD_FILES: [&str; 20] = [
+    "pyproject.toml",
+    "setup.py",
+    "setup.cfg",
+    "MANIFEST.in",
+    "build.py",
+    "hatch.toml",
+    "hatch_build.py",
+    "pdm_build.py",
+    "CMakeLists.txt",
+    "meson.build",
+    "meson.options",
+    "meson_options.txt",
+    "Cargo.toml",
+    "Cargo.lock",
+    "requirements*",
+    "README*",
+    "LICENSE*",
+    "LICENCE*",
+    "COPYING*",
+    "VERSION*",
 ];
 /// What setuptools leaves in `build`; stale modules in it would get into the next wheel.
 const BUILD_JUNK: [&str; 3] = ["lib", "bdist.", "temp."];
@@ -105,6 +135,39 @@ pub fn fingerprint(source: &Path) -> Option<String> {
     Some(hasher.finalize().to_hex().to_string())
 }
 
+/// A text that changes when the project has to be built again for being used in place: with the
+/// files that say how, and with the names of its modules. What the modules contain is seen as it
+/// is, and what a build writes into the project is no reason for the next. `None` if the project
+/// cannot be read.
+pub fn editable_fingerprint(source: &Path) -> Option<String> {
+    let mut hasher = blake3::Hasher::new();
+    for (depth, directory) in [source.to_owned(), source.join("src")].iter().enumerate() {
+        let entries = WalkDir::new(directory)
+            .min_depth(1)
+            .max_depth(1)
+            .sort_by_file_name();
+        for entry in entries.into_iter().filter_entry(|entry| !is_junk(entry)) {
+            // A project without `src` is as good.
+            let Ok(entry) = entry else { continue };
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy();
+            let says_how = BUILD_FILES
+                .iter()
+                .any(|known| match known.strip_suffix('*') {
+                    Some(beginning) => name.starts_with(beginning),
+                    None => name == *known,
+                });
+            if depth == 0 && says_how && path.is_file() {
+                digest(&mut hasher, path)?;
+            } else if path.join("__init__.py").is_file() || name.ends_with(".py") {
+                hasher.update(name.as_bytes());
+                hasher.update(b"\0");
+            }
+        }
+    }
+    Some(hasher.finalize().to_hex().to_string())
+}
+
 /// A project cannot be copied.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to copy {path}", path = .path.display())]
@@ -141,9 +204,14 @@ fn is_junk(entry: &DirEntry) -> bool {
         return true;
     }
     if !entry.file_type().is_dir() {
-        return false;
+        // One for each process that was measured.
+        return name.starts_with(".coverage.");
     }
     let path = entry.path();
+    // Made by every build; an old one adds files to the next wheel that are gone.
+    if name.ends_with(".egg-info") {
+        return true;
+    }
     if path.join("pyvenv.cfg").is_file() || path.join("CACHEDIR.TAG").is_file() {
         return true;
     }
@@ -268,6 +336,8 @@ mod tests {
             ("other/pyvenv.cfg", ""),
             ("target/CACHEDIR.TAG", ""),
             ("build/lib/a.py", "stale"),
+            ("a.egg-info/SOURCES.txt", "stale"),
+            (".coverage", ""),
             ("build/keep.txt", "kept"),
         ] {
             let path = directory.path().join(name);
@@ -305,10 +375,37 @@ mod tests {
     }
 
     #[test]
+    fn an_editable_project_is_built_again_for_its_definition_and_new_modules_only() {
+        let project = project();
+        let root = project.path();
+        let before = editable_fingerprint(root).unwrap();
+        let same = |name: &str, text: &str| {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+            editable_fingerprint(root).unwrap() == before
+        };
+        assert!(same("src/a.py", "a = 2222\n"));
+        assert!(same("build/lib/b.py", ""));
+        assert!(same("a.egg-info/PKG-INFO", ""));
+        assert!(same("report.xml", ""));
+        assert!(same("src/a/_version.txt", ""));
+        assert!(!same("src/b.py", ""));
+        fs::remove_file(root.join("src/b.py")).unwrap();
+        assert!(!same("new/__init__.py", ""));
+        fs::remove_file(root.join("new/__init__.py")).unwrap();
+        assert!(same("report.xml", "again"));
+        assert!(!same("pyproject.toml", "[project]\nname = 'x'\n"));
+    }
+
+    #[test]
     fn a_fingerprint_follows_sources_and_not_junk() {
         let project = project();
         let before = fingerprint(project.path()).unwrap();
         fs::write(project.path().join("src/__pycache__/b.pyc"), "y").unwrap();
+        assert_eq!(fingerprint(project.path()).unwrap(), before);
+        fs::write(project.path().join("a.egg-info/SOURCES.txt"), "y").unwrap();
+        fs::write(project.path().join(".coverage.host.1"), "y").unwrap();
         assert_eq!(fingerprint(project.path()).unwrap(), before);
         fs::write(project.path().join("src/b.py"), "").unwrap();
         assert_ne!(fingerprint(project.path()).unwrap(), before);

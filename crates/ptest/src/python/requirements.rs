@@ -8,7 +8,7 @@ use pep508_rs::MarkerEnvironment;
 use super::host::HostEnv;
 use super::project;
 use super::reqfile::{Content, RequirementsFile};
-use super::requirement::{LocalRequirement, Requirement, RequirementError};
+use super::requirement::{Requirement, RequirementError};
 
 /// Requirements in the order they were given.
 #[derive(Debug, Clone, Default)]
@@ -65,8 +65,13 @@ impl Requirements {
             }
         }
         // Of two orders of the same words only the first counts for the result.
-        for local in self.local() {
-            key.push(format!("{local} {}", project::fingerprint(&local.path)?));
+        for (requirement, _) in self.every(true) {
+            let (local, state) = match requirement {
+                Requirement::Local(local) => (local, project::fingerprint(&local.path)),
+                Requirement::Editable(local) => (local, project::editable_fingerprint(&local.path)),
+                _ => continue,
+            };
+            key.push(format!("{local} {}", state?));
         }
         Some(key.join("\n"))
     }
@@ -133,14 +138,6 @@ impl Requirements {
                 _ => None,
             })
             .collect()
-    }
-
-    fn local(&self) -> impl Iterator<Item = &LocalRequirement> {
-        self.every(true)
-            .filter_map(|(requirement, _)| match requirement {
-                Requirement::Local(local) | Requirement::Editable(local) => Some(local),
-                _ => None,
-            })
     }
 
     fn every(&self, constraints: bool) -> impl Iterator<Item = (&Requirement, &[String])> {

@@ -9,7 +9,8 @@ use super::command::{Supervision, Tool, ToolOutput};
 use super::environment::tool_environment;
 use super::host::HostEnv;
 use super::installer::{
-    FailureKind, Installer, InstallerError, Resolution, ResolveRequest, Step, presentable, stopped,
+    BuildRequest, Context, FailureKind, Installer, InstallerError, Resolution, ResolveRequest,
+    Step, names_of_copies, presentable, stopped,
 };
 use super::interpreter::{InterpreterCache, identity, is_script};
 use super::pylock::{self, Choice, LockError};
@@ -116,39 +117,77 @@ impl Uv {
         stage: &Stage,
         offline: bool,
     ) -> Result<ToolOutput, InstallerError> {
-        let context = &request.context;
         let variables: Vec<String> = request
             .requirements
             .files
             .iter()
             .flat_map(super::reqfile::RequirementsFile::variables)
             .collect();
-        let (env, args) = context.index.uv_environment();
-        let mut tool = Tool::new(&self.program, &stage.directory)
-            .args(["pip", "compile", "--format", LOCK, "--output-file", LOCK])
+        let (env, args) = request.context.index.uv_environment();
+        self.tool(&request.context, &["pip", "compile"], &variables, offline)
+            .args(["--format", LOCK, "--output-file", LOCK])
+            .args(["--quiet", "--no-header", "--no-annotate"])
+            .args(args)
+            .envs(env)
+            .cwd(&stage.directory)
+            .arg("--")
+            .args(&stage.files)
+            .run(request.context.supervision)
+            .map_err(|error| stopped(error, NAME, Step::Resolve))
+    }
+
+    fn build_wheel(&self, request: &BuildRequest<'_>, offline: bool) -> Result<(), InstallerError> {
+        let context = &request.context;
+        let (env, _) = context.index.uv_environment();
+        let mut tool = self
+            .tool(context, &["build"], &[], offline)
+            // Not quiet: that would leave out what the build says.
             .args([
-                "--quiet",
-                "--color",
-                "never",
-                "--no-header",
-                "--no-annotate",
+                "--no-progress",
+                "--wheel",
+                "--no-create-gitignore",
+                "--out-dir",
             ])
+            .arg(request.directory)
+            .envs(env);
+        if context.index.has_no_index() {
+            tool = tool.arg("--no-index");
+        }
+        let output = tool
+            .arg("--")
+            .arg(request.copy)
+            .run(context.supervision)
+            .map_err(|error| stopped(error, NAME, Step::Build))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(failure(
+            &output,
+            Step::Build,
+            Some(request.pin.name.clone()),
+            &names_of_copies(&[request.pin]),
+        ))
+    }
+
+    /// uv with what all its commands have in common.
+    fn tool(
+        &self,
+        context: &Context<'_>,
+        command: &[&str],
+        variables: &[String],
+        offline: bool,
+    ) -> Tool {
+        Tool::new(&self.program, context.work_dir)
+            .args(command)
+            .args(["--color", "never"])
             .args(["--no-python-downloads", "--python"])
             .arg(&context.interpreter.executable)
-            .args(args)
+            .args(offline.then_some("--offline"))
             .envs(tool_environment(
                 context.host,
                 variables.iter().map(String::as_str),
             ))
-            .envs(env)
-            .deadline(context.deadline);
-        if offline {
-            tool = tool.arg("--offline");
-        }
-        tool.arg("--")
-            .args(&stage.files)
-            .run(context.supervision)
-            .map_err(|error| stopped(error, NAME, Step::Resolve))
+            .deadline(context.deadline)
     }
 }
 
@@ -180,18 +219,7 @@ impl Installer for Uv {
             None => self.compile(request, &stage, false)?,
         };
         if !output.status.success() {
-            let words = output.stderr.text();
-            return Err(InstallerError::Failed {
-                installer: NAME,
-                step: Step::Resolve,
-                subject: None,
-                exit: output.status.code(),
-                kind: kind(&words),
-                words: presentable(
-                    words.trim().strip_prefix("error: ").unwrap_or(words.trim()),
-                    &stage.names(),
-                ),
-            });
+            return Err(failure(&output, Step::Resolve, None, &stage.names()));
         }
         let answer = |reason| InstallerError::Answer {
             installer: NAME,
@@ -222,6 +250,35 @@ impl Installer for Uv {
             },
         })?;
         resolve::complete(pins, request, &markers, NAME)
+    }
+
+    fn build(&self, request: &BuildRequest<'_>) -> Result<(), InstallerError> {
+        match self.build_wheel(request, request.offline_first) {
+            Err(error) if request.offline_first && error.kind() == FailureKind::Network => {
+                self.build_wheel(request, false)
+            }
+            built => built,
+        }
+    }
+}
+
+fn failure(
+    output: &ToolOutput,
+    step: Step,
+    subject: Option<String>,
+    names: &[(String, String)],
+) -> InstallerError {
+    let words = output.stderr.text();
+    InstallerError::Failed {
+        installer: NAME,
+        step,
+        subject,
+        exit: output.status.code(),
+        kind: kind(&words),
+        words: presentable(
+            words.trim().strip_prefix("error: ").unwrap_or(words.trim()),
+            names,
+        ),
     }
 }
 

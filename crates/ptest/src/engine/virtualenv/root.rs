@@ -1,7 +1,8 @@
 //! What an instance shows of the host: its settings as a plan for the sandbox,
 //! and where things are for a command in it.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use ptest_sandbox::plan::Upper;
 use ptest_sandbox::profile::{self, Stack};
@@ -11,7 +12,7 @@ use ptest_store::Store;
 use super::directory::Directory;
 use super::driver::Driver;
 use crate::engine::Instance;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::project::Guard;
 use crate::settings::{Home, Profile};
 
@@ -76,6 +77,7 @@ pub(super) fn plan(
     instance: &Instance,
     driver: &Driver,
 ) -> Result<Root> {
+    check_interpreter(store, instance)?;
     match driver {
         Driver::Overlay => standard(store, directory, instance),
         Driver::Clone { .. } => {
@@ -96,6 +98,7 @@ fn standard(store: &Store, directory: &Directory, instance: &Instance) -> Result
     read.extend(settings.read.iter().cloned());
     match project.guarded {
         None => {
+            check_project(&project.root)?;
             write.push(project.root.clone());
             write.extend(project.git_common_dir.clone());
         }
@@ -134,6 +137,41 @@ fn standard(store: &Store, directory: &Directory, instance: &Instance) -> Result
     })
 }
 
+/// Without its interpreter the environment's `python` leads nowhere, and a search of PATH would go
+/// on to another one, outside of the environment.
+fn check_interpreter(store: &Store, instance: &Instance) -> Result<()> {
+    let Some(skeleton) = instance.stack.layers().first() else {
+        return Ok(());
+    };
+    match fs::read_link(store.layer_path(skeleton).join("bin/python")) {
+        Ok(target) if target.is_absolute() && !target.exists() => Err(gone(
+            "interpreter",
+            &target,
+            "install it there again, or make a new environment with another one",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_project(root: &Path) -> Result<()> {
+    if root.exists() {
+        return Ok(());
+    }
+    Err(gone(
+        "project directory",
+        root,
+        "move it back, or make a new environment where it is now",
+    ))
+}
+
+fn gone(what: &str, path: &Path, hint: &str) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("the environment's {what} is gone: {}", path.display()),
+    )
+    .with_hint(hint)
+}
+
 /// Linux ends host names at 64 bytes; an id is half of that.
 fn hostname(instance: &Instance) -> String {
     format!("ptest-{}", &instance.id.as_str()[1..9])
@@ -147,7 +185,7 @@ fn runtime_directory() -> PathBuf {
 /// The directory of caches that instances of one recipe share, made on first use.
 fn cache(store: &Store, instance: &Instance) -> Result<PathBuf> {
     let cache = store.dir("caches")?.join(&instance.cache);
-    std::fs::create_dir_all(&cache)
+    fs::create_dir_all(&cache)
         .map_err(|source| Error::io(format!("create {}", cache.display()), source))?;
     Ok(cache)
 }

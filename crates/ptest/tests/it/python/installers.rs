@@ -207,7 +207,9 @@ fn a_file_that_is_not_the_pinned_one_is_refused() {
     if let Source::Wheel { sha256, .. } = &mut resolution.distributions[0].source {
         *sha256 = Some("0".repeat(64));
     }
-    let error = bench.fetch(&work, &requirements, &resolution).unwrap_err();
+    let error = bench
+        .fetch(&work, &Pip, &requirements, &resolution)
+        .unwrap_err();
     assert_eq!(error.kind(), FailureKind::HashMismatch, "{error}");
 }
 

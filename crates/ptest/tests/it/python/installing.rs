@@ -96,6 +96,7 @@ impl Bench {
     pub(crate) fn fetch(
         &self,
         work: &Work,
+        installer: &dyn Installer,
         requirements: &Requirements,
         resolution: &Resolution,
     ) -> Result<Vec<Fetched>, InstallerError> {
@@ -104,6 +105,8 @@ impl Bench {
         let tool = pip_tool();
         fetch(&FetchRequest {
             context: self.context(work, &index, &supervision, &tool),
+            installer,
+            offline_first: false,
             pins: &resolution.distributions,
             requirements,
             on_wheel: &|_| {},
@@ -139,7 +142,7 @@ impl Bench {
         let (work, resolution) = self.resolve(installer, &requirements);
         let resolution = resolution.unwrap_or_else(|error| panic!("{error}: {error:?}"));
         let fetched = self
-            .fetch(&work, &requirements, &resolution)
+            .fetch(&work, installer, &requirements, &resolution)
             .unwrap_or_else(|error| panic!("{error}: {error:?}"));
         let trees = tempfile::tempdir().unwrap();
         let layout = Layout::of(&self.interpreter);

@@ -62,3 +62,20 @@ fn an_environment_without_its_interpreter_or_project_does_not_start() {
     fs::rename(&moved, &project).unwrap();
     context.run(["remove", "web"]).success();
 }
+
+#[test]
+fn an_environment_that_has_lost_its_files_is_found_by_doctor_and_can_be_removed() {
+    let context = TestContext::new();
+    context
+        .run(["create", "web", "--profile", "none"])
+        .success();
+    fs::remove_dir_all(context.path("store/envs")).unwrap();
+    let outcome = context.run(["doctor"]).success();
+    assert!(
+        outcome.columns().contains("have lost their files: web"),
+        "{outcome}"
+    );
+    context.run(["remove", "web"]).success();
+    let outcome = context.run(["doctor"]).success();
+    assert!(!outcome.columns().contains("web"), "{outcome}");
+}

@@ -3,7 +3,6 @@
 //! What every engine does is in the behaviour suite.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use ptest::engine::virtualenv::Virtualenv;

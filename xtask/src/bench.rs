@@ -30,6 +30,9 @@ use crate::workspace::Workspace;
 /// The Python that everything is measured with: the locks in `bench/` are made for it.
 const PYTHON: &str = "3.12";
 
+/// What people have found out about the figures; ends the report.
+const NOTES: &str = "bench/notes.md";
+
 /// Measure ptest against its peers
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -107,7 +110,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     let machine = Machine::describe(scratch.path())?;
     let versions = bench.versions()?;
-    let markdown = report::markdown(&machine, &versions, &outcomes);
+    let notes = fs::read_to_string(workspace.root.join(NOTES))
+        .map_err(|error| format!("{NOTES}: {error}"))?;
+    let markdown = report::markdown(&machine, &versions, &outcomes, &notes);
     write(&workspace.root.join(&arguments.markdown), &markdown)?;
     if let Some(file) = &arguments.json {
         write(

@@ -1,7 +1,7 @@
 //! Control groups that limit the number of processes of a sandbox.
 //!
 //! One group for each sandbox that has such a limit and cannot have it otherwise: joining one costs
-//! milliseconds on version 1. Groups are removed by whoever ends the sandbox; [`sweep`] removes
+//! milliseconds on version 1. Groups are removed by whoever ends the sandbox; [`remove`] is for
 //! what a killed process left.
 
 use std::fs;
@@ -18,25 +18,15 @@ const PREFIX: &str = "ptest-";
 /// Init and the leaders of commands count too.
 const OVERHEAD: u64 = 2;
 
-/// Removes every empty group of a sandbox that `keep` does not name. Returns the ids of those removed.
-pub fn sweep(keep: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let mut removed = Vec::new();
-    for parent in parents().into_iter().map(|parent| parent.directory) {
-        let Ok(entries) = fs::read_dir(parent) else {
-            continue;
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(id) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
-                continue;
-            };
-            // The kernel refuses to remove a group that has processes.
-            if !keep(id) && fs::remove_dir(entry.path()).is_ok() {
-                removed.push(id.to_owned());
-            }
-        }
+/// Removes the group of a sandbox that has ended, if it had one.
+pub fn remove(id: &str) {
+    if !is_valid(id) {
+        return;
     }
-    removed
+    for parent in parents() {
+        // The kernel refuses to remove a group that has processes.
+        let _absent = fs::remove_dir(parent.directory.join(format!("{PREFIX}{id}")));
+    }
 }
 
 /// Why there can be no group.
@@ -54,8 +44,7 @@ pub(crate) struct Group {
 impl Group {
     /// Makes a group that holds at most `limit` processes of commands.
     pub(crate) fn create(id: &str, limit: u64) -> Result<Self, Unavailable> {
-        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if id.is_empty() || id.len() > 64 || !id.bytes().all(valid) {
+        if !is_valid(id) {
             let message = "the sandbox has no id that can name a control group";
             return Err(Unavailable(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -90,7 +79,7 @@ impl Group {
             .map(|descriptor| descriptor.as_fd())
     }
 
-    /// Removes the group. One that is still populated stays for [`sweep`].
+    /// Removes the group. One that is still populated stays for [`remove`].
     pub(crate) fn remove(&self) {
         let _populated = fs::remove_dir(&self.directory);
     }
@@ -125,6 +114,12 @@ impl Group {
             }
         }
     }
+}
+
+/// Whether an id can be part of a group's name.
+fn is_valid(id: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !id.is_empty() && id.len() <= 64 && id.bytes().all(valid)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

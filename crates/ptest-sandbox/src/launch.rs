@@ -95,8 +95,9 @@ impl Launcher {
     /// On an error nothing of it is left.
     pub fn launch(&self, plan: &Plan, options: LaunchOptions) -> Result<Sandbox> {
         check_layers(plan)?;
-        let limit = Limit::choose(plan, &options)?;
+        // Before the control group: whoever cleans up looks for one where there is a socket.
         let listener = options.listen.as_ref().map(listening_socket).transpose()?;
+        let limit = Limit::choose(plan, &options)?;
         let owner = match options.owner {
             Owner::Process => Some(own_pidfd()?),
             Owner::Detached => None,

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
@@ -16,16 +16,27 @@ use crate::error::{Context as _, Error, Result};
 
 /// A connection to the database of a store.
 ///
-/// Safe to share between threads, which take turns. In a forked child every use is
-/// [`Error::Forked`], and dropping it there leaves the parent's connection alone: SQLite forbids
-/// even closing a connection that crossed a fork.
+/// Safe to share between threads: writers take turns, readers wait for nobody. In a forked child
+/// every use is [`Error::Forked`], and dropping it there leaves the parent's connections alone:
+/// SQLite forbids even closing a connection that crossed a fork.
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
     /// `None` only while dropping.
-    connection: Option<Mutex<Connection>>,
+    connections: Option<Connections>,
     pid: u32,
 }
+
+#[derive(Debug)]
+struct Connections {
+    /// The one that every writer uses, and a reader when it is free.
+    first: Mutex<Connection>,
+    /// More of them, made when a reader found the first in use; these nobody uses now.
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// How many idle connections are kept: each has a cache of its own.
+const MOST_IDLE: usize = 8;
 
 impl Database {
     /// Opens the database at `path`; makes an empty one when there is none.
@@ -41,7 +52,10 @@ impl Database {
         let connection = connect(path).map_err(|source| explain(path, "open", source))?;
         Ok(Self {
             path: path.to_owned(),
-            connection: Some(Mutex::new(connection)),
+            connections: Some(Connections {
+                first: Mutex::new(connection),
+                idle: Mutex::default(),
+            }),
             pid: process::id(),
         })
     }
@@ -71,11 +85,48 @@ impl Database {
         &self,
         body: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut connection = self.lock()?;
+        self.check_process()?;
+        match self.connections().first.try_lock() {
+            Ok(mut connection) => return self.read_with(&mut connection, body),
+            Err(TryLockError::Poisoned(panicked)) => {
+                return self.read_with(&mut panicked.into_inner(), body);
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
+        let idle = self.idle().pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => connect(&self.path).map_err(|source| explain(&self.path, "open", source))?,
+        };
+        let value = self.read_with(&mut connection, body);
+        let mut idle = self.idle();
+        if idle.len() < MOST_IDLE {
+            idle.push(connection);
+        }
+        value
+    }
+
+    fn read_with<T, E: From<Error>>(
+        &self,
+        connection: &mut Connection,
+        body: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Deferred)
             .map_err(|source| explain(&self.path, "begin a transaction", source))?;
         body(&transaction)
+    }
+
+    fn connections(&self) -> &Connections {
+        let Some(connections) = &self.connections else {
+            unreachable!("the connections are taken only by drop");
+        };
+        connections
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        let idle = self.connections().idle.lock();
+        idle.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Brings the tables of one component up to date: runs those of `steps` that have not run.
@@ -162,11 +213,9 @@ impl Database {
     fn lock(&self) -> Result<MutexGuard<'_, Connection>> {
         // Before the lock: a thread that existed only in the parent may hold it for ever.
         self.check_process()?;
-        let Some(connection) = &self.connection else {
-            unreachable!("the connection is taken only by drop");
-        };
+        let first = self.connections().first.lock();
         // A body that panicked has rolled its transaction back: the connection is in order.
-        Ok(connection.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(first.unwrap_or_else(PoisonError::into_inner))
     }
 
     fn refuse_newer(&self, component: &str, found: u32, known: u32) -> Result<()> {
@@ -185,7 +234,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         if self.check_process().is_err() {
-            std::mem::forget(self.connection.take());
+            std::mem::forget(self.connections.take());
         }
     }
 }
@@ -353,6 +402,24 @@ mod tests {
             .read::<_, Error>(|c| Ok(c.query_row("SELECT count(*) FROM t", [], |r| r.get(0))?))
             .unwrap();
         assert_eq!(rows, 0);
+    }
+
+    #[test]
+    fn a_reader_does_not_wait_for_a_writer() {
+        let (_dir, db) = open();
+        db.migrate("a", &["CREATE TABLE t (x)"]).unwrap();
+        let count = || {
+            db.read::<_, Error>(|c| Ok(c.query_row("SELECT count(*) FROM t", [], |r| r.get(0))?))
+        };
+        db.write::<(), Error>(|transaction| {
+            transaction.execute("INSERT INTO t VALUES (1)", [])?;
+            let seen: u32 = thread::scope(|scope| scope.spawn(count).join().unwrap())?;
+            assert_eq!(seen, 0);
+            Ok(())
+        })
+        .unwrap();
+        let seen: u32 = count().unwrap();
+        assert_eq!(seen, 1);
     }
 
     #[test]

@@ -22,8 +22,10 @@ pub struct Project {
     /// The nearest ancestor with a marker, else the working directory.
     pub root: PathBuf,
     /// The git directory shared by all worktrees, when it lies elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_common_dir: Option<PathBuf>,
     /// Why the root must not be writable, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guarded: Option<Guard>,
 }
 

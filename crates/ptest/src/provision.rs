@@ -8,8 +8,9 @@
 mod ask;
 mod build;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ptest_store::{Stack, Store};
@@ -70,11 +71,16 @@ pub(crate) enum Preference {
 pub(crate) struct Provisioner {
     options: Provision,
     host: HostEnv,
+    answers: Answers,
 }
 
 impl Provisioner {
     pub(crate) fn new(options: Provision, host: HostEnv) -> Self {
-        Self { options, host }
+        Self {
+            options,
+            host,
+            answers: Answers::default(),
+        }
     }
 
     /// The stack of what `spec` asks for.
@@ -156,7 +162,11 @@ impl Provisioner {
             Some(text) => PythonRequest::parse(text, &self.host)?,
             None => PythonRequest::Any,
         };
-        let cache = Cache { store, progress };
+        let cache = Cache {
+            answers: &self.answers,
+            store,
+            progress,
+        };
         let asking = Asking {
             host: &self.host,
             cache: &cache,
@@ -196,6 +206,7 @@ impl Provisioner {
             _ => Build {
                 store,
                 host: &self.host,
+                answers: &self.answers,
                 options: &self.options,
                 interpreter,
                 asked: &asked,
@@ -225,27 +236,46 @@ impl Provisioner {
     }
 }
 
-/// Answers of interpreters and of uv, in the database.
+/// What interpreters and uv answered, by what the answers depend on.
+type Answers = Mutex<HashMap<String, String>>;
+
+/// Their answers: in memory, else in the database.
 #[derive(Clone, Copy)]
 struct Cache<'a> {
+    answers: &'a Answers,
     store: &'a Store,
     progress: &'a dyn Progress,
 }
 
 impl InterpreterCache for Cache<'_> {
     fn get(&self, key: &str) -> Option<String> {
+        if let Some(answer) = self.answers().get(key) {
+            return Some(answer.clone());
+        }
         let found = recipe::interpreter(self.store.database(), key)
             .ok()
             .flatten();
-        if found.is_none() {
-            self.progress.step(Step::AskingInterpreter);
+        match &found {
+            Some(answer) => self.remember(key, answer),
+            None => self.progress.step(Step::AskingInterpreter),
         }
         found
     }
 
     fn put(&self, key: &str, value: &str) {
+        self.remember(key, value);
         // An answer that cannot be kept is asked for again.
         let _ = recipe::keep_interpreter(self.store.database(), key, value);
+    }
+}
+
+impl Cache<'_> {
+    fn answers(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, key: &str, answer: &str) {
+        self.answers().insert(key.to_owned(), answer.to_owned());
     }
 }
 

@@ -3,7 +3,7 @@
 //! Not for what is done with one environment: that is [`Environment`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ struct Inner {
     provisioner: Provisioner,
     runtime: tokio::runtime::Runtime,
     identity: ProcessIdentity,
+    /// The directory of the environments' locks.
+    locks: PathBuf,
 }
 
 /// What recovery did.
@@ -94,6 +96,7 @@ impl Ptest {
         let ptest = Self {
             inner: Arc::new(Inner {
                 provisioner: Provisioner::new(provision, host.clone()),
+                locks: store.dir("locks")?,
                 store,
                 host,
                 engines: engines
@@ -220,7 +223,7 @@ impl Ptest {
             return Ok(None);
         }
         // Whoever holds the lock is alive and will put it right itself.
-        let Some(lock) = FileLock::try_acquire(&self.lock_path(&record.id)?)? else {
+        let Some(lock) = FileLock::try_acquire(&self.lock_path(&record.id))? else {
             return Ok(None);
         };
         let Some(record) = table::by_id(self.store().database(), &record.id)? else {
@@ -286,14 +289,19 @@ impl Ptest {
 
     pub(crate) fn lock(&self, record: &Record) -> Result<FileLock> {
         FileLock::acquire(
-            &self.lock_path(&record.id)?,
+            &self.lock_path(&record.id),
             PATIENCE,
             &format!("environment `{}`", record.label()),
         )
     }
 
-    pub(crate) fn lock_path(&self, id: &EnvironmentId) -> Result<PathBuf> {
-        Ok(self.store().dir("locks")?.join(id.as_str()))
+    pub(crate) fn lock_path(&self, id: &EnvironmentId) -> PathBuf {
+        self.locks().join(id.as_str())
+    }
+
+    /// The directory of the locks of environments and recipes.
+    pub(crate) fn locks(&self) -> &Path {
+        &self.inner.locks
     }
 
     /// What the engine is told of a record.

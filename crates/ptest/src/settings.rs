@@ -60,27 +60,38 @@ pub struct Limits {
 }
 
 /// What an environment is to be like.
+///
+/// What is as it is by default is not written: rows stay short, and may be older than a field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// The profile asked for; without one the strongest that can be had.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub profile: Option<Profile>,
     /// What of the network is to be had.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub network: Network,
     /// Which home directory a command sees.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub home: Home,
     /// Host paths that may be written besides the project root.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub write: Vec<PathBuf>,
     /// Host paths that must be seen though they lie below a private place.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub read: Vec<PathBuf>,
     /// Variables of the caller that pass, by name.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub pass: Vec<String>,
     /// Variables set for every command.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub variables: BTreeMap<String, String>,
     /// Limits on what runs.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub limits: Limits,
     /// The project that commands work on.
     pub project: Project,
     /// Who commits made inside are by.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub git_identity: Option<GitIdentity>,
 }
 
@@ -160,6 +171,10 @@ impl FromStr for Network {
             _ => Err(unknown("network", text, "`host`")),
         }
     }
+}
+
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn unknown(what: &str, text: &str, known: &str) -> Error {

@@ -37,14 +37,19 @@ pub struct EnvironmentSpec {
 ///
 /// Paths are absolute: a caller resolves them against its own directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Requirements {
     /// Requirement specifiers, direct URLs and paths of projects or wheels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub specifiers: Vec<String>,
     /// Projects installed so that their source tree is what is imported.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub editables: Vec<String>,
     /// Requirements files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PathBuf>,
     /// Constraints files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub constraints: Vec<PathBuf>,
     /// Whether pip is in the environment.
     pub pip: bool,

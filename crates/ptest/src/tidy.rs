@@ -68,7 +68,7 @@ impl Ptest {
                     continue;
                 }
                 // Whoever makes one holds its lock until the row is there.
-                let Some(lock) = FileLock::try_acquire(&self.lock_path(&id)?)? else {
+                let Some(lock) = FileLock::try_acquire(&self.lock_path(&id))? else {
                     continue;
                 };
                 if table::by_id(self.store().database(), &id)?.is_none() {
@@ -82,9 +82,9 @@ impl Ptest {
 
     /// A lock file is only in use while somebody holds it, or while its environment is there.
     fn remove_unused_locks(&self, known: &BTreeSet<EnvironmentId>) -> Result<()> {
-        let directory = self.store().dir("locks")?;
+        let directory = self.locks();
         let failed = |source| Error::io(format!("read {}", directory.display()), source);
-        for entry in fs::read_dir(&directory).map_err(failed)? {
+        for entry in fs::read_dir(directory).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             let id = path
                 .file_name()

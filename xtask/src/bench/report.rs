@@ -33,8 +33,13 @@ pub(crate) fn table(outcome: &Outcome) -> String {
     text
 }
 
-/// The whole report.
-pub(crate) fn markdown(machine: &Machine, versions: &[String], outcomes: &[Outcome]) -> String {
+/// The whole report; `notes` are its last chapters.
+pub(crate) fn markdown(
+    machine: &Machine,
+    versions: &[String],
+    outcomes: &[Outcome],
+    notes: &str,
+) -> String {
     let mut text = String::from(
         "# Benchmarks\n\n\
          Written by `cargo xtask bench`. Contenders take turns in one run, with warm caches and without the network; \
@@ -56,6 +61,7 @@ pub(crate) fn markdown(machine: &Machine, versions: &[String], outcomes: &[Outco
     for outcome in outcomes {
         let _ = write!(text, "\n## {}\n\n{}", outcome.title, table(outcome));
     }
+    let _ = write!(text, "\n{notes}");
     text
 }
 

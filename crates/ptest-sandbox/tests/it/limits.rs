@@ -69,7 +69,7 @@ fn more_processes_than_the_limit_cannot_be_started() {
 }
 
 #[test]
-fn groups_that_nobody_uses_any_more_are_swept() {
+fn a_group_that_nobody_uses_any_more_is_removed_by_its_id() {
     let pids = Path::new("/sys/fs/cgroup/pids");
     if lacks("root", is_root(), "only root has groups")
         || lacks("cgroup", pids.exists(), "no v1 pids group")
@@ -80,13 +80,17 @@ fn groups_that_nobody_uses_any_more_are_swept() {
     let Some(sandbox) = limited(&format!("{id}-used"), 20) else {
         return;
     };
-    for name in ["kept", "left"] {
-        fs::create_dir(pids.join(format!("ptest-{id}-{name}"))).unwrap();
+    let name = |what: &str| format!("ptest-{id}-{what}");
+    for what in ["kept", "left"] {
+        fs::create_dir(pids.join(name(what))).unwrap();
     }
-    let removed = cgroup::sweep(&|one| !one.starts_with(&id) || one.ends_with("kept"));
-    assert_eq!(removed, [format!("{id}-left")]);
-    assert!(groups().contains(&format!("ptest-{id}-used")));
-    fs::remove_dir(pids.join(format!("ptest-{id}-kept"))).unwrap();
+    for what in ["left", "used", "absent"] {
+        cgroup::remove(&format!("{id}-{what}"));
+    }
+    cgroup::remove(&format!("../{id}-kept"));
+    assert!(!groups().contains(&name("left")));
+    assert!(groups().contains(&name("used")));
+    fs::remove_dir(pids.join(name("kept"))).unwrap();
     drop(sandbox);
 }
 

@@ -165,7 +165,10 @@ pub(crate) fn by_label(database: &Database, label: &str) -> Result<Option<Record
 
 /// Every row, oldest first.
 pub(crate) fn all(database: &Database) -> Result<Vec<Record>> {
-    many(database, "ORDER BY created_at, id")
+    let mut records = many(database, "")?;
+    // Not by SQLite, whose sorter writes whole rows to a file.
+    records.sort_by_cached_key(|record| (record.created_at, record.id.clone()));
+    Ok(records)
 }
 
 /// The rows that recovery must look at: those whose owner or operation may be dead.

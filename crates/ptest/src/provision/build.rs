@@ -11,7 +11,7 @@ use std::time::Duration;
 use ptest_store::{CommitOptions, LayerId, Modes, Mtimes, Stack, Staging, Store};
 
 use super::ask::Asked;
-use super::{Cache, Provision};
+use super::{Answers, Cache, Provision};
 use crate::config::InstallerChoice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::parallel;
@@ -42,6 +42,7 @@ const DEADLINE: Duration = Duration::from_hours(1);
 pub(super) struct Build<'a> {
     pub(super) store: &'a Store,
     pub(super) host: &'a HostEnv,
+    pub(super) answers: &'a Answers,
     pub(super) options: &'a Provision,
     pub(super) interpreter: &'a Interpreter,
     pub(super) asked: &'a Asked,
@@ -139,6 +140,7 @@ impl Build<'_> {
                 self.options.program_directory.as_deref(),
                 &self.options.supervision,
                 &Cache {
+                    answers: self.answers,
                     store: self.store,
                     progress: &Silent,
                 },

@@ -25,18 +25,17 @@ impl Directory {
     /// Init's socket.
     pub(super) const SOCKET: &'static str = "socket";
 
-    pub(super) fn of(store: &Store, id: &EnvironmentId) -> Result<Self> {
-        Ok(Self {
-            path: store.dir("envs")?.join(id.as_str()),
-        })
+    pub(super) fn of(instances: &Path, id: &EnvironmentId) -> Self {
+        Self {
+            path: instances.join(id.as_str()),
+        }
     }
 
     /// Every instance that has a directory.
-    pub(super) fn all(store: &Store) -> Result<Vec<EnvironmentId>> {
-        let directory = store.dir("envs")?;
-        let failed = |source| Error::io(format!("read {}", directory.display()), source);
+    pub(super) fn all(instances: &Path) -> Result<Vec<EnvironmentId>> {
+        let failed = |source| Error::io(format!("read {}", instances.display()), source);
         let mut found = Vec::new();
-        for entry in fs::read_dir(&directory).map_err(failed)? {
+        for entry in fs::read_dir(instances).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
             // What has another name was not made by this engine.
             found.extend(
@@ -53,6 +52,11 @@ impl Directory {
 
     pub(super) fn exists(&self) -> bool {
         self.path.symlink_metadata().is_ok()
+    }
+
+    /// Whether an init was ever started: it is then that its socket is made.
+    pub(super) fn was_active(&self) -> bool {
+        self.path.join(Self::SOCKET).symlink_metadata().is_ok()
     }
 
     pub(super) fn open(&self) -> Result<OwnedFd> {
@@ -139,17 +143,42 @@ impl Directory {
     /// Empties the upper.
     pub(super) fn drop_upper(&self, store: &Store) -> Result<()> {
         store.trash(&self.upper())?;
-        store.trash(&self.work())?;
         make(&self.upper())?;
-        make(&self.work())
+        if self.work().exists() {
+            store.trash(&self.work())?;
+        }
+        Ok(())
+    }
+
+    /// Makes what only an active instance needs, unless it is there.
+    pub(super) fn prepare(&self, instance: &Instance, driver: &Driver) -> Result<()> {
+        let work = self.work();
+        if *driver == Driver::Overlay && !work.exists() {
+            make(&work)?;
+        }
+        if instance.settings.home == Home::Private && !self.home().exists() {
+            self.seed_home(instance.settings.git_identity.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Complete before it has its name: commands may delete what is in it, and then it stays so.
+    fn seed_home(&self, identity: Option<&GitIdentity>) -> Result<()> {
+        let seed = self.path.join("home.new");
+        if !seed.exists() {
+            make(&seed)?;
+        }
+        let config = seed.join(".gitconfig");
+        fs::write(&config, git_config(identity))
+            .map_err(|source| Error::io(format!("write {}", config.display()), source))?;
+        let home = self.home();
+        fs::rename(&seed, &home)
+            .map_err(|source| Error::io(format!("create {}", home.display()), source))
     }
 
     fn fill(&self, store: &Store, instance: &Instance, driver: &Driver) -> Result<()> {
         match driver {
-            Driver::Overlay => {
-                make(&self.upper())?;
-                make(&self.work())?;
-            }
+            Driver::Overlay => make(&self.upper())?,
             Driver::Clone { instead } => {
                 let path = self.instead();
                 fs::write(&path, instead.as_deref().unwrap_or_default())
@@ -157,12 +186,6 @@ impl Directory {
                 make(&self.temporary())?;
                 clone::create(store, self, &instance.stack)?;
             }
-        }
-        if instance.settings.home == Home::Private {
-            make(&self.home())?;
-            let config = self.home().join(".gitconfig");
-            fs::write(&config, git_config(instance.settings.git_identity.as_ref()))
-                .map_err(|source| Error::io(format!("write {}", config.display()), source))?;
         }
         Ok(())
     }

@@ -3,8 +3,10 @@
 //! Chosen once, when an instance is made, by what it asks for and by doing the
 //! real thing; afterwards the instance's directory says which it is.
 
+use std::sync::OnceLock;
+
 use ptest_sandbox::{Launcher, probe};
-use ptest_store::Store;
+use ptest_store::{Database, Store};
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::environment::owner::boot_id;
@@ -36,6 +38,7 @@ pub(super) enum Driver {
 impl Driver {
     /// The driver for an instance that asks for `profile`.
     pub(super) fn choose(
+        mounts: &Mounts,
         store: &Store,
         launcher: &Launcher,
         profile: Option<Profile>,
@@ -43,7 +46,7 @@ impl Driver {
         if profile == Some(Profile::None) {
             return Ok(Self::Clone { instead: None });
         }
-        match (mounts_work(store, launcher)?, profile) {
+        match (mounts.work(store, launcher)?, profile) {
             (Ok(()), _) => Ok(Self::Overlay),
             (Err(refusal), Some(_)) => {
                 let error = Error::new(
@@ -80,30 +83,51 @@ impl Driver {
 }
 
 /// Whether overlays can be mounted in user namespaces on the store's file system.
-pub(super) fn mounts_work(
-    store: &Store,
-    launcher: &Launcher,
-) -> Result<Result<(), probe::Refusal>> {
-    const NAME: &str = "overlay";
-    let boot = boot_id()?;
-    let seen: Option<String> = store.database().read(|connection| {
+#[derive(Debug, Default)]
+pub(super) struct Mounts {
+    /// Set once they were seen to work.
+    seen: OnceLock<()>,
+}
+
+impl Mounts {
+    /// What was seen in this boot of the machine, or else what is seen now.
+    pub(super) fn work(
+        &self,
+        store: &Store,
+        launcher: &Launcher,
+    ) -> Result<Result<(), probe::Refusal>> {
+        if self.seen.get().is_some() {
+            return Ok(Ok(()));
+        }
+        let boot = boot_id()?;
+        if seen_in_boot(store.database())?.is_none_or(|seen| seen != boot) {
+            if let Err(refusal) = probe::overlay(launcher, store.home()) {
+                return Ok(Err(refusal));
+            }
+            remember(store.database(), &boot)?;
+        }
+        let _ = self.seen.set(());
+        Ok(Ok(()))
+    }
+}
+
+const OVERLAY: &str = "overlay";
+
+fn seen_in_boot(database: &Database) -> Result<Option<String>> {
+    database.read(|connection| {
         connection
             .prepare_cached("SELECT boot FROM probes WHERE name = ?1")?
-            .query_row([NAME], |row| row.get(0))
+            .query_row([OVERLAY], |row| row.get(0))
             .optional()
             .map_err(Error::from)
-    })?;
-    if seen.is_some_and(|seen| seen == boot) {
-        return Ok(Ok(()));
-    }
-    if let Err(refusal) = probe::overlay(launcher, store.home()) {
-        return Ok(Err(refusal));
-    }
-    store.database().write(|transaction| {
+    })
+}
+
+fn remember(database: &Database, boot: &str) -> Result<()> {
+    database.write(|transaction| {
         transaction
             .prepare_cached("INSERT OR REPLACE INTO probes (name, boot) VALUES (?1, ?2)")?
-            .execute(params![NAME, boot])?;
-        Ok::<_, Error>(())
-    })?;
-    Ok(Ok(()))
+            .execute(params![OVERLAY, boot])?;
+        Ok(())
+    })
 }

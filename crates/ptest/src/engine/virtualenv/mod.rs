@@ -15,6 +15,7 @@ mod running;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use ptest_sandbox::{Client, LaunchOptions, Launcher, Listen, Owner, Sandbox, cgr
 use ptest_store::Store;
 
 use self::directory::Directory;
-use self::driver::Driver;
+use self::driver::{Driver, Mounts};
 use self::root::Inside;
 use super::{
     Achieved, Capability, Change, Command, Engine, Instance, Process, Strength, Upper, Usage,
@@ -36,7 +37,10 @@ use crate::init_program;
 #[derive(Debug)]
 pub struct Virtualenv {
     store: Store,
+    /// The directory of the instances' directories.
+    instances: PathBuf,
     launcher: Launcher,
+    mounts: Mounts,
     /// The sandboxes that this process launched: dropping one ends it.
     launched: Mutex<HashMap<EnvironmentId, Sandbox>>,
 }
@@ -48,7 +52,9 @@ impl Virtualenv {
         let program = init_program::install(&store.dir("bin")?)?;
         Ok(Self {
             store: store.clone(),
+            instances: store.dir("envs")?,
             launcher: Launcher::new(program),
+            mounts: Mounts::default(),
             launched: Mutex::default(),
         })
     }
@@ -58,8 +64,8 @@ impl Virtualenv {
         &self.launcher
     }
 
-    fn directory(&self, id: &EnvironmentId) -> Result<Directory> {
-        Directory::of(&self.store, id)
+    fn directory(&self, id: &EnvironmentId) -> Directory {
+        Directory::of(&self.instances, id)
     }
 
     fn launched(&self) -> MutexGuard<'_, HashMap<EnvironmentId, Sandbox>> {
@@ -68,7 +74,7 @@ impl Virtualenv {
 
     /// The directory of an instance that is not active, and the lock that keeps it so.
     fn at_rest(&self, id: &EnvironmentId) -> Result<(Directory, OwnedFd)> {
-        let directory = self.directory(id)?;
+        let directory = self.directory(id);
         if !directory.exists() {
             return Err(unknown(id));
         }
@@ -84,8 +90,8 @@ impl Virtualenv {
 
     /// A connection to the instance's init, if it lives.
     fn client(&self, id: &EnvironmentId) -> Result<Option<Client>> {
-        let directory = self.directory(id)?;
-        if !directory.exists() {
+        let directory = self.directory(id);
+        if !directory.was_active() {
             return Ok(None);
         }
         match Client::connect(directory.open()?, OsStr::new(Directory::SOCKET)) {
@@ -111,19 +117,25 @@ impl Engine for Virtualenv {
             timeout: true,
             usage: true,
             pids_limit: true,
-            standard: matches!(driver::mounts_work(&self.store, &self.launcher), Ok(Ok(()))),
+            standard: matches!(self.mounts.work(&self.store, &self.launcher), Ok(Ok(()))),
         }
     }
 
     async fn create(&self, instance: &Instance) -> Result<()> {
-        let driver = Driver::choose(&self.store, &self.launcher, instance.settings.profile)?;
-        self.directory(&instance.id)?
+        let driver = Driver::choose(
+            &self.mounts,
+            &self.store,
+            &self.launcher,
+            instance.settings.profile,
+        )?;
+        self.directory(&instance.id)
             .create(&self.store, instance, &driver)
     }
 
     async fn activate(&self, instance: &Instance) -> Result<Achieved> {
         let (directory, held) = self.at_rest(&instance.id)?;
         let driver = directory.driver()?;
+        directory.prepare(instance, &driver)?;
         let plan = root::plan(&self.store, &directory, instance, &driver)?;
         let options = LaunchOptions {
             owner: if instance.process_owned {
@@ -162,7 +174,7 @@ impl Engine for Virtualenv {
     }
 
     async fn instances(&self) -> Result<Vec<EnvironmentId>> {
-        Directory::all(&self.store)
+        Directory::all(&self.instances)
     }
 
     async fn is_active(&self, id: &EnvironmentId) -> Result<bool> {
@@ -181,16 +193,15 @@ impl Engine for Virtualenv {
             None => {}
         }
         // Its group belongs to whoever launched it, who may be dead.
-        cgroup::sweep(&|name| name != id.as_str());
+        if self.directory(id).was_active() {
+            cgroup::remove(id.as_str());
+        }
         Ok(())
     }
 
     async fn spawn(&self, instance: &Instance, command: Command) -> Result<Box<dyn Process>> {
         let client = self.client(&instance.id)?.ok_or_else(|| {
-            if self
-                .directory(&instance.id)
-                .is_ok_and(|directory| directory.exists())
-            {
+            if self.directory(&instance.id).exists() {
                 Error::new(
                     ErrorKind::IllegalState,
                     format!("environment {} is not active", instance.id),
@@ -199,7 +210,7 @@ impl Engine for Virtualenv {
                 unknown(&instance.id)
             }
         })?;
-        let directory = self.directory(&instance.id)?;
+        let directory = self.directory(&instance.id);
         let inside = Inside::of(&self.store, &directory, instance, &directory.driver()?)?;
         running::spawn(&client, instance, &inside, command)
     }
@@ -217,7 +228,7 @@ impl Engine for Virtualenv {
     }
 
     async fn changes(&self, instance: &Instance) -> Result<Vec<Change>> {
-        let directory = self.directory(&instance.id)?;
+        let directory = self.directory(&instance.id);
         if !directory.exists() {
             return Err(unknown(&instance.id));
         }
@@ -241,7 +252,7 @@ impl Engine for Virtualenv {
 
     async fn remove(&self, id: &EnvironmentId) -> Result<()> {
         self.deactivate(id, Duration::ZERO).await?;
-        let directory = self.directory(id)?;
+        let directory = self.directory(id);
         if directory.exists() {
             self.store.trash(directory.path())?;
         }

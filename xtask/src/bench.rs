@@ -10,6 +10,7 @@ mod machine;
 mod peers;
 mod program;
 mod report;
+mod room;
 mod sets;
 mod works;
 
@@ -108,16 +109,22 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         eprint!("{}", report::table(&outcome));
         outcomes.push(outcome);
     }
+    let room = match (&bench.ptest, bench.sets().last()) {
+        (Some(Ptest { program, .. }), Some(set)) if arguments.wants_work("room") => {
+            room::take(program, set)?
+        }
+        _ => Vec::new(),
+    };
     let machine = Machine::describe(scratch.path())?;
     let versions = bench.versions()?;
     let notes = fs::read_to_string(workspace.root.join(NOTES))
         .map_err(|error| format!("{NOTES}: {error}"))?;
-    let markdown = report::markdown(&machine, &versions, &outcomes, &notes);
+    let markdown = report::markdown(&machine, &versions, &outcomes, &room, &notes);
     write(&workspace.root.join(&arguments.markdown), &markdown)?;
     if let Some(file) = &arguments.json {
         write(
             &workspace.root.join(file),
-            &report::json(&machine, &versions, &outcomes)?,
+            &report::json(&machine, &versions, &outcomes, &room)?,
         )?;
     }
     bench.end();

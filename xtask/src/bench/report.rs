@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Outcome;
 use super::clock::Measured;
 use super::machine::Machine;
+use super::room::Room;
 use crate::process::Result;
 
 /// The table of one work. The ratio says how many times as long as the first contender each one takes.
@@ -38,6 +39,7 @@ pub(crate) fn markdown(
     machine: &Machine,
     versions: &[String],
     outcomes: &[Outcome],
+    room: &[Room],
     notes: &str,
 ) -> String {
     let mut text = String::from(
@@ -61,6 +63,19 @@ pub(crate) fn markdown(
     for outcome in outcomes {
         let _ = write!(text, "\n## {}\n\n{}", outcome.title, table(outcome));
     }
+    if !room.is_empty() {
+        text.push_str("\n## Room\n\n| | |\n|---|---:|\n");
+    }
+    for Room {
+        title, value, unit, ..
+    } in room
+    {
+        let value = match *unit {
+            "bytes" => format!("{} MiB", digits(value / f64::from(1 << 20))),
+            unit => format!("{value:.4} {unit}"),
+        };
+        let _ = writeln!(text, "| {title} | {value} |");
+    }
     let _ = write!(text, "\n{notes}");
     text
 }
@@ -70,7 +85,12 @@ pub(crate) fn markdown(
 /// # Errors
 ///
 /// When it cannot be written as JSON.
-pub(crate) fn json(machine: &Machine, versions: &[String], outcomes: &[Outcome]) -> Result<String> {
+pub(crate) fn json(
+    machine: &Machine,
+    versions: &[String],
+    outcomes: &[Outcome],
+    room: &[Room],
+) -> Result<String> {
     let works = outcomes
         .iter()
         .map(|outcome| Work {
@@ -87,6 +107,7 @@ pub(crate) fn json(machine: &Machine, versions: &[String], outcomes: &[Outcome])
         machine,
         versions,
         works,
+        room,
     };
     Ok(serde_json::to_string_pretty(&report)? + "\n")
 }
@@ -97,6 +118,7 @@ struct Report<'a> {
     machine: &'a Machine,
     versions: &'a [String],
     works: Vec<Work<'a>>,
+    room: &'a [Room],
 }
 
 #[derive(Serialize)]

@@ -178,3 +178,106 @@ impl Ptest {
 fn layers_size(layers: &[Layer]) -> u64 {
     layers.iter().map(|layer| layer.bytes).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::InstallerChoice;
+    use crate::lease::Lease;
+    use crate::progress::Silent;
+    use crate::project::Project;
+    use crate::python::{HostEnv, Supervision};
+    use crate::settings::Settings;
+    use crate::spec::{EnvironmentSpec, Lifetime, Requirements};
+    use crate::{OpenOptions, Provision};
+
+    const EVERYTHING: Collection = Collection {
+        older_than: Duration::ZERO,
+        keep_size: None,
+        dry_run: false,
+    };
+
+    fn with_known_recipe() -> (tempfile::TempDir, Ptest, EnvironmentSpec) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = std::env::var_os("PATH").map(|path| ("PATH".into(), path));
+        let ptest = Ptest::open(OpenOptions {
+            home: directory.path().join("store"),
+            host: HostEnv::new(path, "/"),
+            provision: Provision {
+                installer: InstallerChoice::Pip,
+                program_directory: None,
+                resolve_lifetime: Duration::from_hours(24),
+                refresh: false,
+                supervision: Supervision::default(),
+            },
+        })
+        .unwrap();
+        let spec = EnvironmentSpec {
+            name: None,
+            lifetime: Lifetime::Detached,
+            engine: "virtualenv".to_owned(),
+            python: None,
+            requirements: Requirements::default(),
+            settings: Settings::new(Project::at(directory.path())),
+        };
+        let environment = ptest.create(&spec, &Silent).unwrap();
+        environment.remove().unwrap();
+        (directory, ptest, spec)
+    }
+
+    #[test]
+    fn a_stack_that_is_collected_before_its_row_gets_none_and_is_made_again() {
+        let (_directory, ptest, spec) = with_known_recipe();
+        let chosen = ptest
+            .provisioner()
+            .provision(ptest.store(), &spec, None, &Silent)
+            .unwrap();
+        assert!(chosen.lease.is_none());
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
+        assert!(ptest.enter(&spec, chosen).unwrap().is_none());
+        assert!(ptest.records().unwrap().is_empty());
+        ptest.create(&spec, &Silent).unwrap().remove().unwrap();
+    }
+
+    #[test]
+    fn what_was_chosen_or_made_under_a_lease_is_there_until_its_row_is() {
+        let (_directory, ptest, spec) = with_known_recipe();
+        let provision = |lease| {
+            let provisioner = ptest.provisioner();
+            provisioner.provision(ptest.store(), &spec, lease, &Silent)
+        };
+        let lease = Lease::take(ptest.store()).unwrap();
+        let known = provision(Some(lease)).unwrap();
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
+        let full = Collection {
+            keep_size: Some(0),
+            ..EVERYTHING
+        };
+        assert_eq!(ptest.collect(&full).unwrap(), Collected::default());
+        let (record, _, lock) = ptest.enter(&spec, known).unwrap().unwrap();
+        ptest.take_away(&record, lock).unwrap();
+
+        // Given back, it keeps nothing; what is made anew brings a lease of its own.
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
+        let made = provision(None).unwrap();
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
+        let (record, _, lock) = ptest.enter(&spec, made).unwrap().unwrap();
+        ptest.take_away(&record, lock).unwrap();
+    }
+
+    #[test]
+    fn a_lease_keeps_nothing_that_was_used_before_it_and_ends_with_its_holder() {
+        let (_directory, ptest, _) = with_known_recipe();
+        let past = "UPDATE layers SET used_at = used_at - 60; UPDATE recipes SET used_at = used_at - 60000";
+        let aged = ptest.store().database().write(|transaction| {
+            transaction.execute_batch(past)?;
+            Ok::<_, ptest_store::Error>(())
+        });
+        aged.unwrap();
+        let lease = Lease::take(ptest.store()).unwrap();
+        assert!(lease::oldest(ptest.locks()).unwrap().is_some());
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
+        drop(lease);
+        assert_eq!(lease::oldest(ptest.locks()).unwrap(), None);
+    }
+}

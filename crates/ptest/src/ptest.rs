@@ -19,7 +19,7 @@ use crate::init_program::InitProgram;
 use crate::lease::Lease;
 use crate::lock::FileLock;
 use crate::progress::{Progress, Step};
-use crate::provision::{Provision, Provisioner};
+use crate::provision::{Provision, Provisioned, Provisioner};
 use crate::python::HostEnv;
 use crate::spec::{EnvironmentSpec, Lifetime};
 use crate::timestamp::Timestamp;
@@ -137,7 +137,7 @@ impl Ptest {
         Ok(Environment::new(self.clone(), record.id, spec.lifetime))
     }
 
-    /// Chooses the stack of an environment and writes its row, from which on the stack is kept.
+    /// Chooses the stack of an environment and writes its row.
     fn begin(
         &self,
         spec: &EnvironmentSpec,
@@ -145,45 +145,54 @@ impl Ptest {
     ) -> Result<(Record, Stack, FileLock)> {
         let mut lease = None;
         loop {
-            let provisioner = self.provisioner();
-            let provisioned = provisioner.provision(self.store(), spec, lease, progress)?;
-            let is_kept = provisioned.lease.is_some();
-            let record = Record {
-                id: EnvironmentId::from_random(crate::random::bytes()?),
-                name: spec.name.clone(),
-                engine: spec.engine.clone(),
-                state: State::Creating,
-                owner: match spec.lifetime {
-                    Lifetime::Process => Owner::Process(self.inner.identity.clone()),
-                    Lifetime::Detached => Owner::Detached,
-                },
-                stack: provisioned.stack.id(),
-                recipe: provisioned.recipe,
-                python: provisioned.python,
-                requirements: spec.requirements.clone(),
-                settings: spec.settings.clone(),
-                achieved: None,
-                error: None,
-                created_at: Timestamp::now(),
-                activated_at: None,
-                deactivated_at: None,
-            };
-            let lock = self.lock(&record)?;
-            match table::insert(self.store().database(), &record) {
-                Ok(true) => return Ok((record, provisioned.stack, lock)),
+            let provisioned =
+                self.provisioner()
+                    .provision(self.store(), spec, lease.take(), progress)?;
+            let (stack, is_kept) = (provisioned.stack.id(), provisioned.lease.is_some());
+            match self.enter(spec, provisioned)? {
+                Some(entered) => return Ok(entered),
                 // Collected in the moment between. What is chosen under a lease is not.
-                Ok(false) if !is_kept => lease = Some(Lease::take(self.store())?),
-                Ok(false) => {
-                    let _ = lock.discard();
-                    return Err(ptest_store::Error::StackMissing { id: record.stack }.into());
-                }
-                Err(error) => {
-                    let _ = lock.discard();
-                    return Err(error);
-                }
+                None if !is_kept => lease = Some(Lease::take(self.store())?),
+                None => return Err(ptest_store::Error::StackMissing { id: stack }.into()),
             }
-            lock.discard()?;
         }
+    }
+
+    /// Writes the row of an environment, from which on its stack is kept; `None` when it was
+    /// collected before.
+    pub(crate) fn enter(
+        &self,
+        spec: &EnvironmentSpec,
+        provisioned: Provisioned,
+    ) -> Result<Option<(Record, Stack, FileLock)>> {
+        let record = Record {
+            id: EnvironmentId::from_random(crate::random::bytes()?),
+            name: spec.name.clone(),
+            engine: spec.engine.clone(),
+            state: State::Creating,
+            owner: match spec.lifetime {
+                Lifetime::Process => Owner::Process(self.inner.identity.clone()),
+                Lifetime::Detached => Owner::Detached,
+            },
+            stack: provisioned.stack.id(),
+            recipe: provisioned.recipe,
+            python: provisioned.python,
+            requirements: spec.requirements.clone(),
+            settings: spec.settings.clone(),
+            achieved: None,
+            error: None,
+            created_at: Timestamp::now(),
+            activated_at: None,
+            deactivated_at: None,
+        };
+        let lock = self.lock(&record)?;
+        let inserted = table::insert(self.store().database(), &record);
+        if let Ok(true) = inserted {
+            return Ok(Some((record, provisioned.stack, lock)));
+        }
+        // Why it failed is what the caller must know; a lock that is left is tidied away.
+        let _ = lock.discard();
+        inserted.map(|_| None)
     }
 
     /// Every environment, oldest first.

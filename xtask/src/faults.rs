@@ -58,7 +58,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         .tempdir_in(&parent)?;
     let seed = arguments.seed.unwrap_or_else(random::seed);
     println!("{} kills, seed {seed}", arguments.kills);
-    let program = Program::new(workspace.target.join("debug/ptest"), scratch.path())?;
+    let program = Program::new(&workspace.target.join("debug/ptest"), scratch.path())?;
     let found = campaign(&program, arguments.kills, Random::new(seed));
     match found {
         Ok(()) => Ok(()),

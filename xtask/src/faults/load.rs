@@ -22,7 +22,10 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn new(executable: PathBuf, scratch: &Path) -> Result<Self> {
+    /// Works with a copy of the program: another build may replace it meanwhile.
+    pub(crate) fn new(built: &Path, scratch: &Path) -> Result<Self> {
+        let executable = scratch.join("ptest");
+        std::fs::copy(built, &executable)?;
         index::make(&scratch.join("index"))?;
         let work = scratch.join("work");
         std::fs::create_dir(&work)?;

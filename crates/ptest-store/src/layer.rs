@@ -86,12 +86,6 @@ impl Store {
         }))
     }
 
-    /// The sizes of all files of a layer, if it is known, without a look at the disk.
-    pub fn size_of(&self, id: &LayerId) -> Result<Option<u64>> {
-        let found = self.database().read(|connection| row(connection, id))?;
-        Ok(found.map(|(layer, _)| layer.bytes))
-    }
-
     /// Every layer that is known, in no order, without a look at the disk.
     pub fn layers(&self) -> Result<Vec<Layer>> {
         self.database().read(Layer::all)

@@ -162,6 +162,20 @@ impl Store {
             .ok_or(Error::StackMissing { id: *id })
     }
 
+    /// The sizes of all files of a stack's layers, without a look at the disk. A layer that is not
+    /// known has none.
+    pub fn stack_bytes(&self, stack: &Stack) -> Result<u64> {
+        self.database().read(|connection| {
+            let mut select = connection.prepare_cached("SELECT bytes FROM layers WHERE id = ?1")?;
+            let mut bytes = 0;
+            for id in stack.layers() {
+                let layer = select.query_row([id], |row| row.get::<_, i64>(0));
+                bytes += layer.optional()?.unwrap_or_default() as u64;
+            }
+            Ok(bytes)
+        })
+    }
+
     /// Where the trees of a stack's layers are, bottom first: the lower directories to mount.
     ///
     /// Every layer is known; those that the machine's last start made doubtful have been

@@ -20,6 +20,7 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::lease;
 use crate::ptest::Ptest;
+use crate::recipe;
 use crate::timestamp::Timestamp;
 
 /// What is to be collected.
@@ -162,12 +163,10 @@ impl Ptest {
         let mut unused = Vec::new();
         for entry in fs::read_dir(&directory).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            // Each is named by its recipe; what has another name was not made by ptest.
-            let name = entry.file_name();
-            let Some(recipe) = name.to_str() else {
-                continue;
-            };
-            if !selection.kept_recipes.contains(recipe) {
+            // What has another name was not made by ptest.
+            let is_unused =
+                |name: &str| recipe::is_key(name) && !selection.kept_recipes.contains(name);
+            if entry.file_name().to_str().is_some_and(is_unused) {
                 unused.push(entry.path());
             }
         }

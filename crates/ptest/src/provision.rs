@@ -203,7 +203,7 @@ impl Provisioner {
         // A request that may mean something else next time has a key that is never asked for again.
         let key = match asked.key(interpreter, kept) {
             Some(key) => key,
-            None => format!("once-{}", crate::random::hex()?),
+            None => format!("{}{}", recipe::ONCE, crate::random::hex()?),
         };
         if !self.options.refresh
             && let Some((recipe, stack)) = self.known(store, &key, lease.as_ref())?

@@ -357,11 +357,7 @@ impl Ptest {
             }
             _ => Usage::default(),
         };
-        Ok(Status {
-            record,
-            usage,
-            disk: None,
-        })
+        Ok(Status { record, usage })
     }
 
     pub(crate) fn is_active(&self, record: &Record) -> Result<bool> {

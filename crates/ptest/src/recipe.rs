@@ -37,6 +37,12 @@ CREATE TABLE interpreters (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Begins the key of a recipe that is never asked for again.
+pub(crate) const ONCE: &str = "once-";
+
+/// Begins the key of a recipe that is known by its stack alone.
+pub(crate) const PINS: &str = "pins-";
+
 /// When a recipe was last used, so that what nobody asks for any more can be collected.
 pub(crate) const USES: &str = "
 ALTER TABLE recipes ADD COLUMN used_at INTEGER NOT NULL DEFAULT 0;
@@ -98,6 +104,15 @@ impl Recipe {
             .saturating_sub(self.resolved_at.as_millisecond());
         self.exact || u128::try_from(age).is_ok_and(|age| age < lifetime.as_millis())
     }
+}
+
+/// Whether a name is one that only a recipe has: a hash, for some after a word that says of what.
+pub(crate) fn is_key(name: &str) -> bool {
+    let hash = name
+        .strip_prefix(ONCE)
+        .or_else(|| name.strip_prefix(PINS))
+        .unwrap_or(name);
+    matches!(hash.len(), 32 | 64) && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The recipe of a key.

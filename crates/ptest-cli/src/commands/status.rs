@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Args;
 use ptest::{
     config::{format_bytes, format_duration},
-    environment::{Record, Status},
+    environment::{Disk, Record, Status},
 };
 
 use crate::{
@@ -36,21 +36,18 @@ impl Arguments {
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;
-    let status = context.find(&store, &arguments.name)?.status()?;
+    let environment = context.find(&store, &arguments.name)?;
+    let (status, disk) = (environment.status()?, environment.disk()?);
     if arguments.report.format == Format::Json {
-        ui.json(&EnvironmentReport::from(status))?;
+        ui.json(&EnvironmentReport::from(status).with_disk(disk))?;
     } else {
-        ui.data(text(&status))?;
+        ui.data(text(&status, &disk))?;
     }
     Ok(Exit::Success)
 }
 
-fn text(status: &Status) -> String {
-    let Status {
-        record,
-        usage,
-        disk,
-    } = status;
+fn text(status: &Status, disk: &Disk) -> String {
+    let Status { record, usage } = status;
     let Record {
         id,
         engine,
@@ -90,11 +87,15 @@ fn text(status: &Status) -> String {
         ("processes", usage.processes.to_string()),
         ("cpu", format_duration(usage.cpu)),
         ("memory", format_bytes(usage.memory)),
+        (
+            "disk",
+            format!(
+                "{} of its own, {} in layers",
+                format_bytes(disk.private),
+                format_bytes(disk.shared)
+            ),
+        ),
     ];
-    lines.extend(disk.iter().map(|disk| {
-        let (private, shared) = (format_bytes(disk.private), format_bytes(disk.shared));
-        ("disk", format!("{private} of its own, {shared} in layers"))
-    }));
     lines.extend(error.iter().map(|error| ("error", error.clone())));
     lines.extend(
         achieved

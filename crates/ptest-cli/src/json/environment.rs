@@ -1,6 +1,6 @@
 //! Reports of environments.
 
-use ptest::environment::{Record, Status};
+use ptest::environment::{Disk, Record, Status};
 use serde::Serialize;
 
 use super::{ErrorDto, Report};
@@ -57,7 +57,7 @@ struct UsageDto {
     memory_bytes: u64,
     /// Null where nothing records it.
     memory_peak_bytes: Option<u64>,
-    /// What it alone takes; null where that is not measured, as in lists.
+    /// What it alone takes; null where that is not measured: only `status` does.
     disk_bytes: Option<u64>,
     /// The files of its layers, which others may have too; null where `disk_bytes` is.
     shared_bytes: Option<u64>,
@@ -72,6 +72,15 @@ impl EnvironmentsReport {
     }
 }
 
+impl EnvironmentReport {
+    /// The same with what the environment takes on disk.
+    pub(crate) fn with_disk(mut self, disk: Disk) -> Self {
+        self.environment.usage.disk_bytes = Some(disk.private);
+        self.environment.usage.shared_bytes = Some(disk.shared);
+        self
+    }
+}
+
 impl From<Status> for EnvironmentReport {
     fn from(status: Status) -> Self {
         Self {
@@ -82,11 +91,7 @@ impl From<Status> for EnvironmentReport {
 
 impl From<Status> for EnvironmentDto {
     fn from(status: Status) -> Self {
-        let Status {
-            record,
-            usage,
-            disk,
-        } = status;
+        let Status { record, usage } = status;
         let profile = record
             .achieved
             .as_ref()
@@ -123,8 +128,8 @@ impl From<Status> for EnvironmentDto {
                 cpu_seconds: usage.cpu.as_secs_f64(),
                 memory_bytes: usage.memory,
                 memory_peak_bytes: None,
-                disk_bytes: disk.map(|disk| disk.private),
-                shared_bytes: disk.map(|disk| disk.shared),
+                disk_bytes: None,
+                shared_bytes: None,
                 processes: usage.processes,
             },
             degraded: achieved

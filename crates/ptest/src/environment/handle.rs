@@ -34,8 +34,6 @@ pub struct Status {
     pub record: Record,
     /// What it uses now.
     pub usage: Usage,
-    /// What it takes on disk, if that was asked for: many files may have to be looked at.
-    pub disk: Option<Disk>,
 }
 
 /// What an environment takes on disk, in bytes.
@@ -67,28 +65,24 @@ impl Environment {
         table::by_id(self.ptest.store().database(), &self.id)?.ok_or_else(|| self.removed())
     }
 
-    /// What it is doing now, and what it takes on disk.
+    /// What it is doing now.
     pub fn status(&self) -> Result<Status> {
-        let mut status = self.ptest.status_of(self.record()?)?;
-        status.disk = Some(self.disk(&status.record)?);
-        Ok(status)
+        self.ptest.status_of(self.record()?)
     }
 
-    fn disk(&self, record: &Record) -> Result<Disk> {
+    /// What it takes on disk. Looks at everything that was written in it.
+    pub fn disk(&self) -> Result<Disk> {
+        let record = self.record()?;
         let engine = self.ptest.engine(&record.engine)?;
         let store = self.ptest.store();
         let stack = match store.stack(&record.stack) {
+            // What is gone takes nothing; `verify` says that it is gone.
             Err(ptest_store::Error::StackMissing { .. }) => Stack::default(),
             stack => stack?,
         };
-        let mut shared = 0;
-        for layer in stack.layers() {
-            // What is gone takes nothing; `verify` says that it is gone.
-            shared += store.size_of(layer)?.unwrap_or_default();
-        }
         Ok(Disk {
             private: self.ptest.block_on(engine.disk(&record.id))?,
-            shared,
+            shared: store.stack_bytes(&stack)?,
         })
     }
 

@@ -85,7 +85,8 @@ impl Build<'_> {
             .first()
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, "a stack without layers"))?;
         let stack = assemble(store, interpreter, skeleton, &mut pins)?;
-        keep(store, &format!("pins-{}", stack.id()), stack, &pins, true)
+        let key = format!("{}{}", recipe::PINS, stack.id());
+        keep(store, &key, stack, &pins, true)
     }
 
     /// The versions: those that are there already where they fit, else anew.

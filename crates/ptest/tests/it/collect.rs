@@ -168,14 +168,16 @@ fn caches_go_with_the_last_environment_and_the_recipe() {
     assert_eq!(names(&ptest, "caches"), [recipe.as_str()]);
     let caches = ptest.store().dir("caches").unwrap();
     fs::write(caches.join(&recipe).join("file"), [1; 10_000]).unwrap();
-    fs::create_dir(caches.join("of-no-recipe")).unwrap();
+    let of_none = format!("once-{}", "0".repeat(32));
+    fs::create_dir(caches.join(&of_none)).unwrap();
+    fs::create_dir(caches.join("somebody's")).unwrap();
 
     assert_eq!(ptest.collect(&EVERYTHING).unwrap().caches, 1);
-    assert_eq!(names(&ptest, "caches"), [recipe]);
+    assert_eq!(names(&ptest, "caches"), [recipe.as_str(), "somebody's"]);
     assert!(ptest.size().unwrap().cache_bytes >= 10_000);
     environment.remove().unwrap();
     assert_eq!(ptest.collect(&EVERYTHING).unwrap().caches, 1);
-    assert_eq!(names(&ptest, "caches"), Vec::<String>::new());
+    assert_eq!(names(&ptest, "caches"), ["somebody's"]);
 }
 
 #[test]

@@ -86,6 +86,12 @@ impl Store {
         }))
     }
 
+    /// Whether a layer is known, without a look at the disk.
+    pub fn is_known(&self, id: &LayerId) -> Result<bool> {
+        let found = self.database().read(|connection| row(connection, id))?;
+        Ok(found.is_some())
+    }
+
     /// Every layer that is known, in no order, without a look at the disk.
     pub fn layers(&self) -> Result<Vec<Layer>> {
         self.database().read(Layer::all)

@@ -14,7 +14,7 @@ use crate::id::LayerId;
 use crate::layout::random_name;
 use crate::staging;
 use crate::steps::reach;
-use crate::verify;
+use crate::verify::{self, Depth, Verdict};
 
 /// What [`Store::recover`] did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -76,6 +76,25 @@ impl Store {
     pub fn quarantine(&self, id: &LayerId) -> Result<bool> {
         let _lock = self.lock_layers(FlockOperation::LockExclusive)?;
         self.quarantine_locked(id)
+    }
+
+    /// Reads a layer in full while nobody commits or collects, and takes it out of service if it is
+    /// not what was committed. Gives the first difference then.
+    ///
+    /// What was seen without that lock may have been a layer that was just being taken away, and
+    /// what has the name now another tree.
+    pub fn quarantine_unless_sound(&self, id: &LayerId) -> Result<Option<String>> {
+        let _lock = self.lock_layers(FlockOperation::LockExclusive)?;
+        if !self.is_known(id)? {
+            return Ok(None);
+        }
+        match self.verify(id, Depth::Full)? {
+            Verdict::Sound => Ok(None),
+            Verdict::Corrupt { detail } => {
+                self.quarantine_locked(id)?;
+                Ok(Some(detail))
+            }
+        }
     }
 
     /// Makes of whatever has this name a sound layer or nothing.

@@ -57,15 +57,16 @@ impl Ptest {
     pub fn verify_store(&self, depth: Depth, progress: &dyn Progress) -> Result<StoreVerification> {
         let store = self.store();
         let layers: Vec<LayerId> = store.layers()?.iter().map(|layer| layer.id).collect();
-        let verdicts = parallel::try_map(&layers, parallel::processors(), |layer| {
-            store.verify(layer, depth)
+        let suspicious = parallel::try_map(&layers, parallel::processors(), |layer| {
+            match store.verify(layer, depth) {
+                // Collected while it was looked at.
+                Err(_) if !store.is_known(layer)? => Ok(false),
+                verdict => verdict.map(|verdict| verdict != Verdict::Sound),
+            }
         })?;
         let mut details = BTreeMap::new();
-        for (layer, verdict) in layers.iter().zip(verdicts) {
-            // One that is not known any more was collected meanwhile.
-            if let Verdict::Corrupt { detail } = verdict
-                && store.quarantine(layer)?
-            {
+        for (layer, is_suspicious) in layers.iter().zip(suspicious) {
+            if is_suspicious && let Some(detail) = store.quarantine_unless_sound(layer)? {
                 details.insert(*layer, detail);
             }
         }

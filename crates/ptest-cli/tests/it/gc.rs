@@ -85,6 +85,7 @@ fn gc_running_all_the_time_takes_nothing_from_other_processes() {
         let collector = scope.spawn(|| {
             while Instant::now() < end {
                 context.run(["gc", "--older-than", "0s"]).success();
+                context.run(["verify", "--store"]).success();
             }
         });
         for maker in ["a", "b"] {

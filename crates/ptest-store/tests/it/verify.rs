@@ -259,6 +259,20 @@ fn recovery_settles_what_was_left_in_between() {
 }
 
 #[test]
+fn only_a_layer_that_is_not_sound_is_taken_out_of_service() {
+    let test = TestStore::new();
+    let (good, bad) = (test.commit(sample), test.commit(|_| {}));
+    fs::write(test.store.layer_path(&bad.id).join("planted"), "").unwrap();
+    let quarantine = |layer: &Layer| test.store.quarantine_unless_sound(&layer.id).unwrap();
+    assert_eq!(quarantine(&good), None);
+    assert_eq!(quarantine(&bad).unwrap(), "planted was added");
+    assert_eq!(quarantine(&bad), None);
+    assert!(!test.store.is_known(&bad.id).unwrap());
+    assert_eq!(test.store.layers().unwrap(), [good]);
+    assert_consistent(&test.store);
+}
+
+#[test]
 fn collection_removes_what_is_not_wanted_and_the_stacks_that_had_it() {
     let test = TestStore::new();
     let (keep, drop) = (test.commit(sample), test.commit(|_| {}));

@@ -16,6 +16,7 @@ use self::check::Check;
 use self::load::{Load, Program};
 use self::random::Random;
 use crate::process::{self, Result};
+use crate::tools;
 use crate::workspace::Workspace;
 
 /// Kill ptest at random moments and look at what it left
@@ -33,7 +34,7 @@ pub(crate) struct Arguments {
 }
 
 /// How long a load runs at most before it is killed.
-const LONGEST: Duration = Duration::from_millis(1_500);
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// Of so many kills one is a loss of power too.
 const POWER: u32 = 5;
@@ -58,7 +59,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         .tempdir_in(&parent)?;
     let seed = arguments.seed.unwrap_or_else(random::seed);
     println!("{} kills, seed {seed}", arguments.kills);
-    let program = Program::new(&workspace.target.join("debug/ptest"), scratch.path())?;
+    let built = workspace.target.join("debug/ptest");
+    let program = Program::new(&built, tools::uv(workspace)?, scratch.path())?;
     let found = campaign(&program, arguments.kills, Random::new(seed));
     match found {
         Ok(()) => Ok(()),
@@ -76,6 +78,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 fn campaign(program: &Program, kills: u32, mut random: Random) -> Result<()> {
     let check = Check::new(program)?;
     let mut load = Load::new(program, &mut random);
+    load.warm_up()?;
     let began = Instant::now();
     let (mut commands, mut losses, mut damaged) = (0, 0, 0);
     for kill in 1..=kills {

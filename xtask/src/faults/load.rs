@@ -17,13 +17,14 @@ const WORKERS: usize = 8;
 /// The program under test, and where it works.
 pub(crate) struct Program {
     executable: PathBuf,
+    uv: PathBuf,
     pub(crate) home: PathBuf,
     work: PathBuf,
 }
 
 impl Program {
     /// Works with a copy of the program: another build may replace it meanwhile.
-    pub(crate) fn new(built: &Path, scratch: &Path) -> Result<Self> {
+    pub(crate) fn new(built: &Path, uv: PathBuf, scratch: &Path) -> Result<Self> {
         let executable = scratch.join("ptest");
         std::fs::copy(built, &executable)?;
         index::make(&scratch.join("index"))?;
@@ -31,6 +32,7 @@ impl Program {
         std::fs::create_dir(&work)?;
         Ok(Self {
             executable,
+            uv,
             home: scratch.canonicalize()?.join("store"),
             work,
         })
@@ -45,6 +47,7 @@ impl Program {
             .current_dir(&self.work)
             .env("PTEST_HOME", &self.home)
             .env("HOME", &self.work)
+            .env("PTEST_UV", &self.uv)
             .env("PIP_NO_INDEX", "1")
             .env("PIP_FIND_LINKS", parent)
             .stdin(Stdio::null());
@@ -90,6 +93,18 @@ impl<'a> Load<'a> {
             workers: (0..WORKERS).map(worker).collect(),
             cut_off: 0,
         }
+    }
+
+    /// Makes everything known once, so that a load does something in the time that it has.
+    pub(crate) fn warm_up(&self) -> Result<()> {
+        for package in index::NAMES {
+            process::output(
+                &mut self
+                    .program
+                    .command(&["run", "--no-pip", "--with", package, "true"]),
+            )?;
+        }
+        Ok(())
     }
 
     pub(crate) fn workers_mut(&mut self) -> &mut [Worker] {
@@ -168,6 +183,8 @@ impl Worker {
         let package = (*self.random.one_of(&index::NAMES)).to_owned();
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         match (self.random.below(8), now) {
+            // Mostly what is young stays: making things from what is known is quick, and is where a kill finds most.
+            (0, now) if self.random.below(8) > 0 => (words(&["gc"]), name, now),
             (0, now) => (words(&["gc", "--older-than", "0s"]), name, now),
             (1, now) => {
                 let run = ["run", "--no-pip", "--with", &package, "python", "-c"];

@@ -1,4 +1,5 @@
-//! Repository tasks, run as `cargo xtask <task>`: the tests, the repository's rules, generated files, the benchmark.
+//! Repository tasks, run as `cargo xtask <task>`: the tests, the repository's rules, generated files, the benchmark,
+//! the fault campaign.
 //!
 //! Nothing here is part of ptest, and ptest is not linked in: the tasks drive cargo and the built program as a user would.
 
@@ -10,6 +11,7 @@
 
 mod bench;
 mod docs;
+mod faults;
 mod process;
 mod test;
 mod tidy;
@@ -37,6 +39,7 @@ enum Task {
     Tidy,
     Docs(docs::Arguments),
     Bench(bench::Arguments),
+    Faults(faults::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Task::Tidy => tidy::run(&workspace)?,
         Task::Docs(arguments) => docs::run(&workspace, arguments)?,
         Task::Bench(arguments) => bench::run(&workspace, arguments)?,
+        Task::Faults(arguments) => faults::run(&workspace, arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use ptest::config::ColorChoice;
 
 use crate::{
     commands::{
-        activate, completions, config, create, deactivate, doctor, exec, install, list, man,
+        activate, completions, config, create, deactivate, doctor, exec, gc, install, list, man,
         packages, reference, remove, run, shell, status, uninstall, upgrade, verify,
     },
     options::Format,
@@ -79,6 +79,7 @@ pub(crate) enum Command {
     Activate(activate::Arguments),
     Deactivate(deactivate::Arguments),
     Remove(remove::Arguments),
+    Gc(gc::Arguments),
     Doctor(doctor::Arguments),
     Config(config::Arguments),
     Completions(completions::Arguments),
@@ -102,6 +103,7 @@ impl Command {
             Self::Activate(arguments) => arguments.format(),
             Self::Deactivate(arguments) => arguments.format(),
             Self::Remove(arguments) => arguments.format(),
+            Self::Gc(arguments) => arguments.format(),
             Self::Doctor(arguments) => arguments.format(),
             Self::Config(arguments) => arguments.format(),
             Self::Run(_)

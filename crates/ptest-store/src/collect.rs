@@ -26,36 +26,33 @@ impl Collected {
 }
 
 impl Store {
-    /// Removes every layer that `keep` does not want, and the stacks that had one.
+    /// Removes the layers that `choose` gives, and the stacks that had one.
     ///
-    /// `keep` runs inside the transaction that forgets the layers, and is given it: whoever
-    /// records a use of a layer in a transaction of their own has either done so before, and
-    /// `keep` sees it, or finds the layer gone. The trees go to the trash.
+    /// `choose` runs inside the transaction that forgets the layers, and is given it and every
+    /// layer there is: whoever records a use of a layer in a transaction of their own has either
+    /// done so before, and `choose` sees it, or finds the layer or the stack gone. What it does
+    /// with the transaction is kept or undone with the rest. The trees go to the trash.
     ///
     /// A layer that was committed or found by a commit a moment ago may not be recorded anywhere
-    /// yet: `keep` should want what has a recent [`Layer::used_at`].
+    /// yet: `choose` should leave what has a recent [`Layer::used_at`].
     pub fn collect<E: From<Error>>(
         &self,
-        mut keep: impl FnMut(&Connection, &Layer) -> Result<bool, E>,
+        choose: impl FnOnce(&Connection, Vec<Layer>) -> Result<Vec<Layer>, E>,
     ) -> Result<Collected, E> {
         let _lock = self.lock_layers(FlockOperation::LockExclusive)?;
-        let all = self.layers()?;
         let collected = self.database().write(|transaction| {
-            let mut collected = Collected::default();
-            for layer in all {
-                if !keep(transaction, &layer)? {
-                    collected.layers.push(layer);
-                }
-            }
-            if !collected.layers.is_empty() {
-                collected.stacks = forget(transaction, &collected.layers)?;
-            }
-            Ok::<_, E>(collected)
+            let layers = choose(transaction, Layer::all(transaction)?)?;
+            let stacks = if layers.is_empty() {
+                0
+            } else {
+                forget(transaction, &layers)?
+            };
+            Ok::<_, E>(Collected { layers, stacks })
         })?;
-        reach("collect.row");
+        reach("collect.row")?;
         for layer in &collected.layers {
             self.discard(&self.layout().layer(&layer.id))?;
-            reach("collect.tree");
+            reach("collect.tree")?;
             self.discard(&self.layout().manifest(&layer.id))?;
         }
         Ok(collected)
@@ -70,23 +67,14 @@ fn forget(connection: &Connection, layers: &[Layer]) -> Result<usize> {
     }
     let mut gone: Vec<_> = layers.iter().map(|layer| layer.id).collect();
     gone.sort_unstable();
-    let mut select = connection.prepare_cached("SELECT layers FROM stacks")?;
-    let mut delete = connection.prepare_cached("DELETE FROM stacks WHERE id = ?1")?;
-    let mut rows = select.query([])?;
-    let mut stacks = Vec::new();
-    while let Some(row) = rows.next()? {
-        let stack = Stack::decode(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?;
-        if stack
-            .layers()
-            .iter()
-            .any(|id| gone.binary_search(id).is_ok())
-        {
-            stacks.push(stack.id());
-        }
+    let broken = Stack::all(connection)?.into_iter().filter(|(_, stack)| {
+        let mut layers = stack.layers().iter();
+        layers.any(|id| gone.binary_search(id).is_ok())
+    });
+    let mut stacks = 0;
+    for (id, _) in broken {
+        Stack::forget(connection, &id)?;
+        stacks += 1;
     }
-    drop(rows);
-    for stack in &stacks {
-        delete.execute([stack])?;
-    }
-    Ok(stacks.len())
+    Ok(stacks)
 }

@@ -99,9 +99,9 @@ impl Store {
             assume: &|_| None,
         };
         let mut scan = scan::scan(staging.path(), reading)?;
-        reach("commit.scanned");
+        reach("commit.scanned")?;
         scan.apply(staging.path())?;
-        reach("commit.applied");
+        reach("commit.applied")?;
 
         let left_out = std::mem::take(&mut scan.left_out);
         let file = staging.wrapper().join("manifest");
@@ -111,7 +111,7 @@ impl Store {
         })?;
         let encoded = manifest.encode();
         fs::write(&file, &encoded).at("write", &file)?;
-        reach("commit.manifest-staged");
+        reach("commit.manifest-staged")?;
         Ok(Prepared {
             staging,
             id: Manifest::id_of(&encoded),
@@ -149,7 +149,7 @@ impl Prepared {
             let lock = store.lock_layers(FlockOperation::LockShared)?;
             match store.layer(&self.id) {
                 Ok(Some(layer)) => {
-                    store.touch_layer(&self.id)?;
+                    store.touch(&[self.id])?;
                     store.discard(self.staging.path())?;
                     let file = self.staging.wrapper().join("manifest");
                     fs::remove_file(&file).at("remove", file)?;
@@ -159,9 +159,9 @@ impl Prepared {
                     let file = store.layout().manifest(&self.id);
                     fs::rename(self.staging.wrapper().join("manifest"), &file)
                         .at("write", &file)?;
-                    reach("commit.manifest-renamed");
+                    reach("commit.manifest-renamed")?;
                     let layer = store.insert_layer(self.id, self.bytes, self.entries)?;
-                    reach("commit.row");
+                    reach("commit.row")?;
                     return Ok(self.committed(layer, false));
                 }
                 Ok(None) | Err(Error::LayerCorrupt { .. }) => {}
@@ -179,7 +179,7 @@ impl Prepared {
         let place = store.layout().layer(&self.id);
         match fs::rename(self.staging.path(), &place) {
             Ok(()) => {
-                reach("commit.tree-renamed");
+                reach("commit.tree-renamed")?;
                 Ok(true)
             }
             Err(error)

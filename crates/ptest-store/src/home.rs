@@ -56,8 +56,7 @@ pub(crate) fn complete(layout: &Layout) -> Result<()> {
     for directory in layout.directories() {
         make_directory(&directory)?;
     }
-    reach("open.directories");
-    Ok(())
+    reach("open.directories")
 }
 
 /// Makes a directory with mode 0700; one that is there is good.
@@ -111,10 +110,10 @@ fn create(home: &Path) -> Result<()> {
         fs::create_dir_all(parent).at("create the directory", parent)?;
     }
     make_directory(home)?;
-    reach("open.directory");
+    reach("open.directory")?;
     refuse_foreign(home)?;
     write_marker(home)?;
-    reach("open.marker");
+    reach("open.marker")?;
     check(home, &read_marker(home)?)
 }
 

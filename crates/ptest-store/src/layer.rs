@@ -42,10 +42,20 @@ pub struct Layer {
     pub entries: u64,
     /// When it was committed, in seconds since 1970.
     pub created_at: i64,
-    /// When a commit last gave or found it, in seconds since 1970.
+    /// When a commit last gave or found it, or [`Store::touch`] did, in seconds since 1970.
     pub used_at: i64,
     /// Whether it is known to survive a loss of power.
     pub synced: bool,
+}
+
+impl Layer {
+    /// Every layer that is known, in no order, in a transaction of the caller's.
+    pub fn all(connection: &Connection) -> Result<Vec<Self>> {
+        let mut statement = connection
+            .prepare_cached("SELECT id, bytes, entries, created_at, used_at, synced FROM layers")?;
+        let rows = statement.query_map([], from_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
 }
 
 impl Store {
@@ -76,14 +86,32 @@ impl Store {
         }))
     }
 
+    /// The sizes of all files of a layer, if it is known, without a look at the disk.
+    pub fn size_of(&self, id: &LayerId) -> Result<Option<u64>> {
+        let found = self.database().read(|connection| row(connection, id))?;
+        Ok(found.map(|(layer, _)| layer.bytes))
+    }
+
     /// Every layer that is known, in no order, without a look at the disk.
     pub fn layers(&self) -> Result<Vec<Layer>> {
-        self.database().read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT id, bytes, entries, created_at, used_at, synced FROM layers",
-            )?;
-            let rows = statement.query_map([], from_row)?;
-            Ok(rows.collect::<Result<_, _>>()?)
+        self.database().read(Layer::all)
+    }
+
+    /// Says that layers are wanted again; gives those of them that are known.
+    ///
+    /// Of one that is given a collection will see that it was used now.
+    pub fn touch(&self, ids: &[LayerId]) -> Result<Vec<LayerId>> {
+        let now = now();
+        self.database().write(|transaction| {
+            let mut update =
+                transaction.prepare_cached("UPDATE layers SET used_at = ?2 WHERE id = ?1")?;
+            let mut known = Vec::with_capacity(ids.len());
+            for id in ids {
+                if update.execute((id, now))? > 0 {
+                    known.push(*id);
+                }
+            }
+            Ok(known)
         })
     }
 
@@ -144,17 +172,6 @@ impl Store {
                        RETURNING id, bytes, entries, created_at, used_at, synced";
             let mut statement = transaction.prepare_cached(sql)?;
             Ok(statement.query_row((id, bytes as i64, entries as i64, now, boot), from_row)?)
-        })
-    }
-
-    /// Says that a layer is wanted again.
-    pub(crate) fn touch_layer(&self, id: &LayerId) -> Result<()> {
-        let now = now();
-        self.database().write(|transaction| {
-            transaction
-                .prepare_cached("UPDATE layers SET used_at = ?2 WHERE id = ?1")?
-                .execute((id, now))?;
-            Ok(())
         })
     }
 

@@ -59,8 +59,8 @@ pub use self::trash::Emptied;
 pub use self::verify::{Depth, Verdict};
 pub use self::view::{Change, View, Visible};
 
-/// Ends a test's process at a chosen step. Only with the feature `faults`.
+/// Lets something fail at a chosen step. Only with the feature `faults`.
 #[cfg(feature = "faults")]
 pub mod faults {
-    pub use crate::steps::{STEPS, abort_at};
+    pub use crate::steps::{Fault, STEPS, at};
 }

@@ -71,7 +71,7 @@ impl Store {
 
         let unfinished = Unfinished::new(self, parent)?;
         let cloned = copy(&pieces, unfinished.path(), rewrite)?;
-        reach("clone.copied");
+        reach("clone.copied")?;
         unfinished.finish(destination)?;
         Ok(cloned)
     }

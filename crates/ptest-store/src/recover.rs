@@ -114,10 +114,10 @@ impl Store {
     /// The row goes first: from then on nothing serves it, whatever happens.
     fn quarantine_locked(&self, id: &LayerId) -> Result<bool> {
         let known = self.delete_layer_row(id)?;
-        reach("quarantine.row");
+        reach("quarantine.row")?;
         let name = format!("quarantine-{id}-{}", random_name()?);
         self.discard_as(&self.layout().layer(id), &name)?;
-        reach("quarantine.tree");
+        reach("quarantine.tree")?;
         self.discard_as(&self.layout().manifest(id), &format!("{name}-manifest"))?;
         Ok(known)
     }

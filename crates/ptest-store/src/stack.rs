@@ -75,12 +75,50 @@ impl Stack {
     }
 
     /// Records a stack, so that it can be named by its id, in a transaction of the caller's.
+    ///
+    /// A stack is recorded only while all its layers are known: a collection that takes a layer
+    /// takes its stacks too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LayerMissing`] for the first layer that is not known.
     pub fn insert(&self, transaction: &Connection) -> Result<StackId> {
+        let mut select = transaction.prepare_cached("SELECT 1 FROM layers WHERE id = ?1")?;
+        for layer in &self.layers {
+            if !select.exists([layer])? {
+                return Err(Error::LayerMissing { id: *layer });
+            }
+        }
         let id = self.id();
         transaction
             .prepare_cached("INSERT OR IGNORE INTO stacks (id, layers) VALUES (?1, ?2)")?
             .execute((id, self.encode()))?;
         Ok(id)
+    }
+
+    /// Whether a stack is recorded, in a transaction of the caller's.
+    pub fn is_recorded(connection: &Connection, id: &StackId) -> Result<bool> {
+        let mut select = connection.prepare_cached("SELECT 1 FROM stacks WHERE id = ?1")?;
+        Ok(select.exists([id])?)
+    }
+
+    /// Forgets a stack, whose layers stay, in a transaction of the caller's.
+    pub fn forget(transaction: &Connection, id: &StackId) -> Result<()> {
+        let mut delete = transaction.prepare_cached("DELETE FROM stacks WHERE id = ?1")?;
+        delete.execute([id])?;
+        Ok(())
+    }
+
+    /// Every recorded stack, in no order, in a transaction of the caller's.
+    pub fn all(connection: &Connection) -> Result<Vec<(StackId, Self)>> {
+        let mut statement = connection.prepare_cached("SELECT id, layers FROM stacks")?;
+        let mut rows = statement.query([])?;
+        let mut all = Vec::new();
+        while let Some(row) = rows.next()? {
+            let layers = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+            all.push((row.get(0)?, Self::decode(layers)?));
+        }
+        Ok(all)
     }
 
     /// Finds a recorded stack, in a transaction of the caller's.

@@ -87,7 +87,7 @@ impl Staging {
                 .mode(0o700)
                 .create(&wrapper)
                 .at("create the directory", &wrapper)?;
-            reach("stage.wrapper");
+            reach("stage.wrapper")?;
             // Between its creation and its lock, another process's recovery can have taken it for
             // abandoned.
             if let Some(lock) = lock(&wrapper).at("lock", &wrapper)? {

@@ -1,21 +1,31 @@
-//! The points between two effects on the disk, where a test can end the process.
+//! The points between two effects on the disk, where a test can end the process or let the next
+//! effect fail.
 //!
 //! In a normal build [`reach`] is nothing. With the feature `faults`, which only this crate's own
-//! tests turn on, `abort_at` names a step and the process ends there as if it had been killed.
+//! tests turn on, `at` names a step and what happens there.
 
 /// Says that every effect before this step is done and none after it.
 #[cfg(not(feature = "faults"))]
 #[inline]
-pub(crate) fn reach(_step: &'static str) {}
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "with the feature `faults` a step can fail"
+)]
+pub(crate) fn reach(_step: &'static str) -> crate::error::Result<()> {
+    Ok(())
+}
 
 #[cfg(feature = "faults")]
 pub(crate) use armed::reach;
 #[cfg(feature = "faults")]
-pub use armed::{STEPS, abort_at};
+pub use armed::{Fault, STEPS, at};
 
 #[cfg(feature = "faults")]
 mod armed {
+    use std::io;
     use std::sync::OnceLock;
+
+    use crate::error::{Context as _, Result};
 
     /// Every step, in the order in which each operation reaches them.
     pub const STEPS: &[&str] = &[
@@ -38,24 +48,42 @@ mod armed {
         "clone.copied",
     ];
 
-    static ABORT_AT: OnceLock<String> = OnceLock::new();
+    /// What happens at a step.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Fault {
+        /// The process ends there, without any clean-up, as if it had been killed.
+        Abort,
+        /// The thread panics there.
+        Panic,
+        /// What comes next fails with this number, as from the kernel, each time.
+        Errno(i32),
+    }
 
-    /// Ends this process, without any clean-up, when it reaches `step`. Can be set once.
+    static ARMED: OnceLock<(String, Fault)> = OnceLock::new();
+
+    /// Lets `fault` happen when this process reaches `step`. Can be set once.
     ///
     /// # Panics
     ///
     /// When no such step exists, or one was named before.
-    pub fn abort_at(step: &str) {
+    pub fn at(step: &str, fault: Fault) {
         assert!(STEPS.contains(&step), "no step is named {step}");
-        ABORT_AT
-            .set(step.to_owned())
+        ARMED
+            .set((step.to_owned(), fault))
             .expect("one step is named once");
     }
 
-    pub(crate) fn reach(step: &'static str) {
+    pub(crate) fn reach(step: &'static str) -> Result<()> {
         assert!(STEPS.contains(&step), "step {step} is not listed");
-        if ABORT_AT.get().is_some_and(|at| at == step) {
-            std::process::abort();
+        match ARMED.get() {
+            Some((at, fault)) if at == step => match fault {
+                Fault::Abort => std::process::abort(),
+                Fault::Panic => panic!("a fault at {step}"),
+                Fault::Errno(errno) => {
+                    Err(io::Error::from_raw_os_error(*errno)).at("go on after", step)
+                }
+            },
+            _ => Ok(()),
         }
     }
 }

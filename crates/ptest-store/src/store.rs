@@ -43,7 +43,7 @@ impl Store {
         if !database.is_current(COMPONENT, TABLES)? {
             home::complete(&layout)?;
             database.migrate(COMPONENT, TABLES)?;
-            reach("open.database");
+            reach("open.database")?;
         }
         let inner = Arc::new(Inner { layout, database });
         Ok(Self { inner })

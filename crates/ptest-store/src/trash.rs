@@ -70,7 +70,6 @@ impl Store {
             }
             result => result.at("move to the trash", path)?,
         }
-        reach("trash.renamed");
-        Ok(())
+        reach("trash.renamed")
     }
 }

@@ -8,7 +8,9 @@
 //! directory by itself, and never panics on input.
 #![forbid(unsafe_code)]
 
+mod collect;
 pub mod config;
+mod disk;
 pub mod doctor;
 pub mod engine;
 pub mod environment;
@@ -16,6 +18,7 @@ pub mod error;
 pub mod git;
 mod init_program;
 mod json;
+mod lease;
 mod lock;
 mod packages;
 mod parallel;
@@ -26,6 +29,7 @@ mod ptest;
 pub mod python;
 mod random;
 mod recipe;
+mod repair;
 mod schema;
 pub mod settings;
 pub mod spec;
@@ -34,11 +38,14 @@ pub mod timestamp;
 pub mod variables;
 mod verify;
 
+pub use self::collect::{Collected, Collection, StoreSize};
 pub use self::environment::{Environment, EnvironmentName};
 pub use self::error::{Error, ErrorKind, Result};
 pub use self::packages::{Package, PackageChange};
 pub use self::progress::{Progress, Step};
 pub use self::provision::Provision;
 pub use self::ptest::{OpenOptions, Ptest, Recovery};
+pub use self::repair::{DamagedLayer, Outcome, StoreVerification};
 pub use self::spec::{EnvironmentSpec, Lifetime, Requirements};
 pub use self::verify::{Problem, Verification};
+pub use ptest_store::Depth;

@@ -20,6 +20,7 @@ use self::build::Build;
 use crate::config::InstallerChoice;
 use crate::environment::{Python, Record};
 use crate::error::Result;
+use crate::lease::Lease;
 use crate::lock::FileLock;
 use crate::progress::{Progress, Step};
 use crate::python::command::Supervision;
@@ -49,12 +50,15 @@ pub struct Provision {
 }
 
 /// A stack, and how it came to be.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Provisioned {
     pub(crate) stack: Stack,
     pub(crate) recipe: String,
     pub(crate) python: Python,
     pub(crate) requirements: Requirements,
+    /// Keeps the stack until a row refers to it. A recipe that was known may have none: then the
+    /// row finds out whether the stack is still there.
+    pub(crate) lease: Option<Lease>,
 }
 
 /// What becomes of versions that are there already.
@@ -83,19 +87,22 @@ impl Provisioner {
         }
     }
 
-    /// The stack of what `spec` asks for.
+    /// The stack of what `spec` asks for, under the caller's lease if it has one.
     pub(crate) fn provision(
         &self,
         store: &Store,
         spec: &EnvironmentSpec,
+        lease: Option<Lease>,
         progress: &dyn Progress,
     ) -> Result<Provisioned> {
         let interpreter = self.interpreter(store, spec.python.as_deref(), progress)?;
+        let none = BTreeMap::new();
         self.stack(
             store,
             &interpreter,
             &spec.requirements,
-            &BTreeMap::new(),
+            &none,
+            lease,
             progress,
         )
     }
@@ -112,9 +119,10 @@ impl Provisioner {
     ) -> Result<Provisioned> {
         let executable = record.python.executable.to_str();
         let interpreter = self.interpreter(store, executable, progress)?;
+        let lease = Some(Lease::take(store)?);
         match preference {
             Preference::Keep(kept) => {
-                self.stack(store, &interpreter, requirements, &kept, progress)
+                self.stack(store, &interpreter, requirements, &kept, lease, progress)
             }
             Preference::Without(names) => {
                 let (taken, pins): (Vec<Pin>, Vec<Pin>) = before
@@ -124,7 +132,13 @@ impl Provisioner {
                 let stack = store.stack(&record.stack)?;
                 let (recipe, stack) = Build::without(store, &interpreter, &stack, pins)?;
                 let requirements = self.without(requirements, &taken);
-                Ok(provisioned(&interpreter, &requirements, &recipe, stack))
+                Ok(provisioned(
+                    &interpreter,
+                    &requirements,
+                    &recipe,
+                    stack,
+                    lease,
+                ))
             }
         }
     }
@@ -182,6 +196,7 @@ impl Provisioner {
         interpreter: &Interpreter,
         requirements: &Requirements,
         kept: &BTreeMap<String, String>,
+        mut lease: Option<Lease>,
         progress: &dyn Progress,
     ) -> Result<Provisioned> {
         let asked = Asked::read(requirements, &self.host)?;
@@ -191,15 +206,24 @@ impl Provisioner {
             None => format!("once-{}", crate::random::hex()?),
         };
         if !self.options.refresh
-            && let Some((recipe, stack)) = self.known(store, &key)?
+            && let Some((recipe, stack)) = self.known(store, &key, lease.as_ref())?
         {
-            return Ok(provisioned(interpreter, requirements, &recipe, stack));
+            return Ok(provisioned(
+                interpreter,
+                requirements,
+                &recipe,
+                stack,
+                lease,
+            ));
         }
         let began = Timestamp::now();
+        if lease.is_none() {
+            lease = Some(Lease::take(store)?);
+        }
         // Whoever asks for the same meanwhile waits here, and then finds it known.
         let lock_path = store.dir("locks")?.join(format!("recipe-{key}"));
         let lock = FileLock::acquire(&lock_path, BUILD_PATIENCE, "the recipe")?;
-        let found = match self.known(store, &key)? {
+        let found = match self.known(store, &key, lease.as_ref())? {
             Some((recipe, stack)) if !self.options.refresh || recipe.resolved_at >= began => {
                 Ok((recipe, stack))
             }
@@ -219,18 +243,37 @@ impl Provisioner {
         let discarded = lock.discard();
         let (recipe, stack) = found?;
         discarded?;
-        Ok(provisioned(interpreter, requirements, &recipe, stack))
+        Ok(provisioned(
+            interpreter,
+            requirements,
+            &recipe,
+            stack,
+            lease,
+        ))
     }
 
-    /// A recipe that may be used as it is: fresh, and all its layers there.
-    fn known(&self, store: &Store, key: &str) -> Result<Option<(Recipe, Stack)>> {
+    /// A recipe that may be used as it is: fresh, and all its layers there. They stay there while
+    /// the lease lasts.
+    fn known(
+        &self,
+        store: &Store,
+        key: &str,
+        lease: Option<&Lease>,
+    ) -> Result<Option<(Recipe, Stack)>> {
         let Some(recipe) = recipe::find(store.database(), key)? else {
             return Ok(None);
         };
         if !recipe.is_fresh(self.options.resolve_lifetime) {
             return Ok(None);
         }
-        let stack = store.stack(&recipe.stack)?;
+        let is_used = |transaction: &_| recipe::touch(transaction, key);
+        if lease.is_some() && !store.database().write(|transaction| is_used(transaction))? {
+            return Ok(None);
+        }
+        let stack = match store.stack(&recipe.stack) {
+            Err(ptest_store::Error::StackMissing { .. }) => return Ok(None),
+            found => found?,
+        };
         // A layer that was collected or is corrupt is made again.
         Ok(store.stack_paths(&stack).is_ok().then_some((recipe, stack)))
     }
@@ -284,12 +327,14 @@ fn provisioned(
     requirements: &Requirements,
     recipe: &Recipe,
     stack: Stack,
+    lease: Option<Lease>,
 ) -> Provisioned {
     Provisioned {
         recipe: recipe.key.clone(),
         python: python(interpreter),
         requirements: requirements.clone(),
         stack,
+        lease,
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ptest_store::Store;
+use ptest_store::{Stack, Store};
 
 use crate::engine::{Engine, Instance, Usage};
 use crate::environment::table::{self, Change, Record};
@@ -15,10 +15,11 @@ use crate::environment::{
     Environment, EnvironmentId, Owner, ProcessIdentity, State, Status, Transition,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::init_program;
+use crate::init_program::InitProgram;
+use crate::lease::Lease;
 use crate::lock::FileLock;
 use crate::progress::{Progress, Step};
-use crate::provision::{Provision, Provisioner};
+use crate::provision::{Provision, Provisioned, Provisioner};
 use crate::python::HostEnv;
 use crate::spec::{EnvironmentSpec, Lifetime};
 use crate::timestamp::Timestamp;
@@ -51,6 +52,8 @@ struct Inner {
     provisioner: Provisioner,
     runtime: tokio::runtime::Runtime,
     identity: ProcessIdentity,
+    /// Held as long as it may be started from here.
+    _program: InitProgram,
     /// The directory of the environments' locks.
     locks: PathBuf,
 }
@@ -86,9 +89,9 @@ impl Ptest {
         store
             .database()
             .migrate("ptest", &crate::schema::MIGRATIONS)?;
+        let program = InitProgram::install(&store.dir("bin")?)?;
         if provision.supervision.attendant.is_none() {
-            let program = init_program::install(&store.dir("bin")?)?;
-            provision.supervision.attendant = Some(program);
+            provision.supervision.attendant = Some(program.path().to_owned());
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
@@ -105,6 +108,7 @@ impl Ptest {
                     .collect(),
                 runtime,
                 identity: ProcessIdentity::current()?,
+                _program: program,
             }),
         };
         ptest.recover()?;
@@ -121,10 +125,46 @@ impl Ptest {
         {
             return Err(table::name_taken(taken.label()));
         }
-        let provisioned = self
-            .inner
-            .provisioner
-            .provision(self.store(), spec, progress)?;
+        let (record, stack, lock) = self.begin(spec, progress)?;
+        // Why it failed is what the caller must know. What cannot be taken back now is recorded, and
+        // is taken away by the next opening or, if it failed for good, by a removal.
+        if let Err(error) = self.block_on(engine.create(&instance_on(&record, stack))) {
+            let _ = self.take_away(&record, lock);
+            return Err(error);
+        }
+        self.step(&record, Transition::Create, Change::default())?;
+        progress.step(Step::Created);
+        Ok(Environment::new(self.clone(), record.id, spec.lifetime))
+    }
+
+    /// Chooses the stack of an environment and writes its row.
+    fn begin(
+        &self,
+        spec: &EnvironmentSpec,
+        progress: &dyn Progress,
+    ) -> Result<(Record, Stack, FileLock)> {
+        let mut lease = None;
+        loop {
+            let provisioned =
+                self.provisioner()
+                    .provision(self.store(), spec, lease.take(), progress)?;
+            let (stack, is_kept) = (provisioned.stack.id(), provisioned.lease.is_some());
+            match self.enter(spec, provisioned)? {
+                Some(entered) => return Ok(entered),
+                // Collected in the moment between. What is chosen under a lease is not.
+                None if !is_kept => lease = Some(Lease::take(self.store())?),
+                None => return Err(ptest_store::Error::StackMissing { id: stack }.into()),
+            }
+        }
+    }
+
+    /// Writes the row of an environment, from which on its stack is kept; `None` when it was
+    /// collected before.
+    pub(crate) fn enter(
+        &self,
+        spec: &EnvironmentSpec,
+        provisioned: Provisioned,
+    ) -> Result<Option<(Record, Stack, FileLock)>> {
         let record = Record {
             id: EnvironmentId::from_random(crate::random::bytes()?),
             name: spec.name.clone(),
@@ -146,19 +186,13 @@ impl Ptest {
             deactivated_at: None,
         };
         let lock = self.lock(&record)?;
-        // Why it failed is what the caller must know. What cannot be taken back now is recorded, and
-        // is taken away by the next opening or, if it failed for good, by a removal.
-        if let Err(error) = table::insert(self.store().database(), &record) {
-            let _ = lock.discard();
-            return Err(error);
+        let inserted = table::insert(self.store().database(), &record);
+        if let Ok(true) = inserted {
+            return Ok(Some((record, provisioned.stack, lock)));
         }
-        if let Err(error) = self.block_on(engine.create(&instance_on(&record, provisioned.stack))) {
-            let _ = self.take_away(&record, lock);
-            return Err(error);
-        }
-        self.step(&record, Transition::Create, Change::default())?;
-        progress.step(Step::Created);
-        Ok(Environment::new(self.clone(), record.id, spec.lifetime))
+        // Why it failed is what the caller must know; a lock that is left is tidied away.
+        let _ = lock.discard();
+        inserted.map(|_| None)
     }
 
     /// Every environment, oldest first.
@@ -323,7 +357,11 @@ impl Ptest {
             }
             _ => Usage::default(),
         };
-        Ok(Status { record, usage })
+        Ok(Status {
+            record,
+            usage,
+            disk: None,
+        })
     }
 
     pub(crate) fn is_active(&self, record: &Record) -> Result<bool> {
@@ -432,7 +470,7 @@ impl Ptest {
     }
 }
 
-fn instance_on(record: &Record, stack: ptest_store::Stack) -> Instance {
+fn instance_on(record: &Record, stack: Stack) -> Instance {
     Instance {
         id: record.id.clone(),
         stack,

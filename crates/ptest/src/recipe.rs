@@ -6,8 +6,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ptest_store::{Database, LayerId, StackId};
-use rusqlite::{OptionalExtension as _, params};
+use ptest_store::{Database, LayerId, Stack, StackId};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -35,6 +35,12 @@ CREATE TABLE interpreters (
     key TEXT PRIMARY KEY,
     answer TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// When a recipe was last used, so that what nobody asks for any more can be collected.
+pub(crate) const USES: &str = "
+ALTER TABLE recipes ADD COLUMN used_at INTEGER NOT NULL DEFAULT 0;
+UPDATE recipes SET used_at = resolved_at;
 ";
 
 /// One distribution of a stack.
@@ -114,14 +120,36 @@ pub(crate) fn find(database: &Database, key: &str) -> Result<Option<Recipe>> {
     }))
 }
 
-/// Keeps a recipe and the pins of its stack, in place of a recipe that had the same key.
-pub(crate) fn keep(database: &Database, recipe: &Recipe, pins: &[Pin]) -> Result<()> {
-    let stack = recipe.stack.to_string();
+/// Says that a recipe was used now; `false` when there is none of that key.
+pub(crate) fn touch(transaction: &Connection, key: &str) -> Result<bool> {
+    let touched = transaction
+        .prepare_cached("UPDATE recipes SET used_at = ?2 WHERE key = ?1")?
+        .execute(params![key, Timestamp::now().as_millisecond()])?;
+    Ok(touched > 0)
+}
+
+/// Keeps a recipe, its stack and the pins of that, in place of a recipe that had the same key.
+pub(crate) fn keep(
+    database: &Database,
+    recipe: &Recipe,
+    stack: &Stack,
+    pins: &[Pin],
+) -> Result<()> {
     let pins = crate::json::text(&pins)?;
     database.write(|transaction| {
+        let stack = stack.insert(transaction)?.to_string();
         transaction
-            .prepare_cached("INSERT OR REPLACE INTO recipes (key, stack, exact, resolved_at) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![recipe.key, stack, recipe.exact, recipe.resolved_at.as_millisecond()])?;
+            .prepare_cached(
+                "INSERT OR REPLACE INTO recipes (key, stack, exact, resolved_at, used_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                recipe.key,
+                stack,
+                recipe.exact,
+                recipe.resolved_at.as_millisecond(),
+                Timestamp::now().as_millisecond(),
+            ])?;
         // A stack is its layers, so its pins never change.
         transaction
             .prepare_cached("INSERT OR IGNORE INTO pins (stack, pins) VALUES (?1, ?2)")?

@@ -1,4 +1,8 @@
 //! The library's own tables in the store's database, in the order they came.
 
 /// Each step runs once; steps are only ever added at the end.
-pub(crate) const MIGRATIONS: [&str; 2] = [crate::environment::table::SCHEMA, crate::recipe::SCHEMA];
+pub(crate) const MIGRATIONS: [&str; 3] = [
+    crate::environment::table::SCHEMA,
+    crate::recipe::SCHEMA,
+    crate::recipe::USES,
+];

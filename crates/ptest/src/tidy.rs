@@ -33,7 +33,7 @@ impl Ptest {
         }
     }
 
-    fn tidy_now(&self) -> Result<()> {
+    pub(crate) fn tidy_now(&self) -> Result<()> {
         // Read before what is on disk is listed: who comes meanwhile is looked up under its lock.
         let known = table::ids(self.store().database())?;
         self.remove_unknown_instances(&known)?;

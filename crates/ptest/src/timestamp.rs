@@ -1,7 +1,7 @@
 //! A moment as the database and JSON have it: RFC 3339, milliseconds, UTC.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, Serializer};
 
@@ -21,6 +21,13 @@ impl Timestamp {
     /// The moment so many milliseconds after 1970.
     pub fn from_millisecond(millisecond: i64) -> Self {
         Self(millisecond)
+    }
+
+    /// The moment that was this long before.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(milliseconds))
     }
 
     /// Milliseconds since 1970.

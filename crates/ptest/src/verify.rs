@@ -41,8 +41,8 @@ impl Environment {
     /// Compares everything that was installed with what is there.
     ///
     /// An environment that is whole has no problems. Packages that a command inside replaced or took away are its own
-    /// affair and no problem.
-    pub fn verify(&self) -> Result<Verification> {
+    /// affair and no problem. `depth` says how closely its layers are looked at.
+    pub fn verify(&self, depth: Depth) -> Result<Verification> {
         let record = self.record()?;
         let store = self.ptest.store();
         let pins = recipe::pins(store.database(), &record.stack)?;
@@ -60,7 +60,7 @@ impl Environment {
             });
         }
         let verdicts = parallel::try_map(stack.layers(), parallel::processors(), |layer| {
-            store.verify(layer, Depth::Full)
+            store.verify(layer, depth)
         })?;
         for (layer, verdict) in stack.layers().iter().zip(verdicts) {
             if let Verdict::Corrupt { detail } = verdict {

@@ -8,6 +8,7 @@ pub(crate) mod create;
 pub(crate) mod deactivate;
 pub(crate) mod doctor;
 pub(crate) mod exec;
+pub(crate) mod gc;
 pub(crate) mod install;
 pub(crate) mod list;
 pub(crate) mod man;
@@ -40,6 +41,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::Activate(arguments) => activate::run(ui, context, arguments),
         Command::Deactivate(arguments) => deactivate::run(ui, context, arguments),
         Command::Remove(arguments) => remove::run(ui, context, arguments),
+        Command::Gc(arguments) => gc::run(ui, context, arguments),
         Command::Doctor(arguments) => doctor::run(ui, context, arguments),
         Command::Config(arguments) => config::run(ui, context, arguments),
         Command::Man(arguments) => man::run(ui, context, arguments),

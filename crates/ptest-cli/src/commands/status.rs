@@ -46,7 +46,11 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
 }
 
 fn text(status: &Status) -> String {
-    let Status { record, usage } = status;
+    let Status {
+        record,
+        usage,
+        disk,
+    } = status;
     let Record {
         id,
         engine,
@@ -87,6 +91,10 @@ fn text(status: &Status) -> String {
         ("cpu", format_duration(usage.cpu)),
         ("memory", format_bytes(usage.memory)),
     ];
+    lines.extend(disk.iter().map(|disk| {
+        let (private, shared) = (format_bytes(disk.private), format_bytes(disk.shared));
+        ("disk", format!("{private} of its own, {shared} in layers"))
+    }));
     lines.extend(error.iter().map(|error| ("error", error.clone())));
     lines.extend(
         achieved

@@ -57,8 +57,10 @@ struct UsageDto {
     memory_bytes: u64,
     /// Null where nothing records it.
     memory_peak_bytes: Option<u64>,
-    /// What was written in it; null where nothing records it.
+    /// What it alone takes; null where that is not measured, as in lists.
     disk_bytes: Option<u64>,
+    /// The files of its layers, which others may have too; null where `disk_bytes` is.
+    shared_bytes: Option<u64>,
     processes: u32,
 }
 
@@ -79,7 +81,12 @@ impl From<Status> for EnvironmentReport {
 }
 
 impl From<Status> for EnvironmentDto {
-    fn from(Status { record, usage }: Status) -> Self {
+    fn from(status: Status) -> Self {
+        let Status {
+            record,
+            usage,
+            disk,
+        } = status;
         let profile = record
             .achieved
             .as_ref()
@@ -116,7 +123,8 @@ impl From<Status> for EnvironmentDto {
                 cpu_seconds: usage.cpu.as_secs_f64(),
                 memory_bytes: usage.memory,
                 memory_peak_bytes: None,
-                disk_bytes: None,
+                disk_bytes: disk.map(|disk| disk.private),
+                shared_bytes: disk.map(|disk| disk.shared),
                 processes: usage.processes,
             },
             degraded: achieved
@@ -149,6 +157,7 @@ impl EnvironmentDto {
                 memory_bytes: 1,
                 memory_peak_bytes: None,
                 disk_bytes: None,
+                shared_bytes: None,
                 processes: 1,
             },
             degraded: vec!["there is no overlay".to_owned()],
@@ -164,6 +173,7 @@ impl EnvironmentDto {
             usage: UsageDto {
                 memory_peak_bytes: Some(1),
                 disk_bytes: Some(1),
+                shared_bytes: Some(1),
                 ..bare().usage
             },
             ..bare()

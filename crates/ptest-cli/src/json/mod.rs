@@ -10,6 +10,7 @@ mod environment;
 mod error;
 mod packages;
 mod schema;
+mod store;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -20,6 +21,7 @@ pub(crate) use environment::{EnvironmentReport, EnvironmentsReport, RemovedRepor
 use error::ErrorDto;
 pub(crate) use error::ErrorReport;
 pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
+pub(crate) use store::{CollectedReport, StoreVerificationReport};
 
 /// A report: what one command writes.
 pub(crate) trait Report: Serialize + Sized {
@@ -47,6 +49,8 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<PackagesReport>(),
         schema_of::<ChangesReport>(),
         schema_of::<VerificationReport>(),
+        schema_of::<StoreVerificationReport>(),
+        schema_of::<CollectedReport>(),
         schema_of::<DoctorReport>(),
         schema_of::<ConfigReport>(),
         schema_of::<ConfigPathsReport>(),

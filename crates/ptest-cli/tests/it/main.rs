@@ -8,6 +8,7 @@ mod distributions;
 mod doctor;
 mod edges;
 mod environments;
+mod gc;
 mod packages;
 mod projects;
 mod reference;

@@ -395,6 +395,47 @@ fn verify_finds_a_layer_that_is_not_what_was_committed() {
     assert_eq!(outcome.code(), Some(1), "{outcome}");
     assert!(outcome.stdout().starts_with("alpha: "), "{outcome}");
     assert!(outcome.stdout().contains("alpha.py"), "{outcome}");
+
+    // The whole store: the layer is taken out of service and made of its wheel again.
+    let mended = context.run(["verify", "--store", "--format", "json"]);
+    assert_eq!(mended.code(), Some(1), "{mended}");
+    assert_conforms("ptest.store_verification", &mended.json());
+    let damaged = &mended.json()["damaged"];
+    assert_eq!(damaged[0]["environments"], json!(["web"]), "{mended}");
+    assert_eq!(damaged[0]["outcome"], json!("made_again"), "{mended}");
+    context.run(["verify", "web"]).success();
+    let whole = context.run(["verify", "--store"]).success();
+    assert!(whole.stderr().starts_with("Verified "), "{whole}");
+    context.run(["remove", "web"]).success();
+}
+
+#[test]
+fn a_damaged_layer_that_cannot_be_made_again_is_out_of_service_all_the_same() {
+    let context = with_index();
+    context
+        .run(["create", "web", "--profile", "none", "--with", "alpha==1.0"])
+        .success();
+    let sampled = ["verify", "--store", "--layers", "sampled"];
+    context.run(sampled).success();
+    let mut layers = fs::read_dir(context.path("store/layers"))
+        .unwrap()
+        .map(Result::unwrap);
+    let layer = layers
+        .find(|layer| layer.path().join("bin/alpha").exists())
+        .unwrap();
+    fs::write(layer.path().join("planted"), "").unwrap();
+    fs::remove_dir_all(context.path("index")).unwrap();
+    let outcome = context.run(sampled);
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    let line = outcome.stdout();
+    let id = layer.file_name().into_string().unwrap();
+    assert!(
+        line.starts_with(&format!("{id} (of web): planted was added: ")),
+        "{outcome}"
+    );
+    assert!(line.contains("out of service"), "{outcome}");
+    assert!(!layer.path().exists());
+    context.run(["remove", "web"]).success();
 }
 
 fn installed(context: &TestContext) -> Vec<String> {

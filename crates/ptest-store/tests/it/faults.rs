@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 
-use ptest_store::{CommitOptions, Error, Stack, Store, faults};
+use ptest_store::faults::{self, Fault};
+use ptest_store::{CommitOptions, Error, LayerId, Result, Stack, Store};
+use rustix::io::Errno;
 
 use crate::support::{again, assert_consistent, commit, names, tree};
 
@@ -21,35 +23,75 @@ fn sample(root: &Path) {
 }
 
 /// Every operation that writes, one after the other.
-fn work(home: &Path) {
-    let store = Store::open(home).unwrap();
-    let layer = commit(&store, CommitOptions::default(), sample);
-    commit(&store, CommitOptions::default(), |root| {
-        fs::write(root.join("h"), "y").unwrap();
-    });
+fn work(home: &Path) -> Result<()> {
+    let store = Store::open(home)?;
+    let staging = store.stage()?;
+    sample(staging.path());
+    let layer = store.commit(staging, CommitOptions::default())?.layer;
+    let staging = store.stage()?;
+    fs::write(staging.path().join("h"), "y").unwrap();
+    store.commit(staging, CommitOptions::default())?;
     let stack = Stack::new([layer.id]);
-    store.put_stack(&stack).unwrap();
-    let env = store.dir("envs").unwrap().join("one");
-    store.clone_tree(&stack, &env, None).unwrap();
-    store.quarantine(&layer.id).unwrap();
-    store.collect::<Error>(|_, _| Ok(false)).unwrap();
-    store.trash(&env).unwrap();
+    store.put_stack(&stack)?;
+    let env = store.dir("envs")?.join("one");
+    store.clone_tree(&stack, &env, None)?;
+    store.quarantine(&layer.id)?;
+    store.collect::<Error>(|_, layers| Ok(layers))?;
+    store.trash(&env)
 }
 
-/// Once with the store still to be made, once with the layer that the work makes already there.
+/// What the work leaves, wherever it ended, is served right or not at all, can be done again, and
+/// is put in order by recovery.
+fn assert_harmless(home: &Path, expected: LayerId, how: &str) {
+    let store = Store::open(home).unwrap();
+    for layer in store.layers().unwrap() {
+        // Served or refused, but never wrong.
+        if let Ok(Some(_)) = store.layer(&layer.id) {
+            let path = store.layer_path(&layer.id);
+            let whole = names(&path) == ["d", "g"] || names(&path) == ["h"];
+            assert!(whole, "{how}: {:?}", names(&path));
+        }
+    }
+    // Before any recovery, the work can be done again.
+    assert_eq!(
+        commit(&store, CommitOptions::default(), sample).id,
+        expected,
+        "{how}"
+    );
+    assert!(store.stack_paths(&Stack::new([expected])).is_ok());
+
+    store.recover().unwrap();
+    assert_consistent(&store);
+    let envs = store.dir("envs").unwrap();
+    assert!(names(&envs).iter().all(|name| name == "one"), "{how}");
+    if envs.join("one").exists() {
+        assert_eq!(names(envs.join("one")), ["d", "g"], "{how}");
+    }
+    let emptied = store.empty_trash().unwrap();
+    assert!(emptied.failed.is_empty());
+    assert_eq!(names(home.join("trash")), Vec::<String>::new());
+    let left: Vec<String> = names(home)
+        .into_iter()
+        .filter(|name| name.contains("store.") || name.contains(".new-"))
+        .collect();
+    assert_eq!(left, Vec::<String>::new(), "{how}");
+}
+
+fn expected() -> LayerId {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    commit(&store, CommitOptions::default(), sample).id
+}
+
 #[test]
 fn a_process_killed_at_any_step_leaves_nothing_that_is_served_wrong() {
     let name = "faults::a_process_killed_at_any_step_leaves_nothing_that_is_served_wrong";
     if let Some(argument) = again::argument() {
         let (step, home) = argument.split_once(' ').unwrap();
-        faults::abort_at(step);
-        return work(home.as_ref());
+        faults::at(step, Fault::Abort);
+        return work(home.as_ref()).unwrap();
     }
-    let expected = {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        commit(&store, CommitOptions::default(), sample).id
-    };
+    let expected = expected();
     for step in faults::STEPS {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("störe");
@@ -58,39 +100,53 @@ fn a_process_killed_at_any_step_leaves_nothing_that_is_served_wrong() {
             .unwrap();
         // Each step is reached: a list that names one too many would test nothing there.
         assert_eq!(output.status.signal(), Some(6), "{step}: {output:?}");
+        assert_harmless(&home, expected, step);
+    }
+}
 
-        let store = Store::open(&home).unwrap();
-        for layer in store.layers().unwrap() {
-            // Served or refused, but never wrong.
-            if let Ok(Some(_)) = store.layer(&layer.id) {
-                let path = store.layer_path(&layer.id);
-                let whole = names(&path) == ["d", "g"] || names(&path) == ["h"];
-                assert!(whole, "{step}: {:?}", names(&path));
-            }
+#[test]
+fn a_failure_at_any_step_is_said_and_leaves_nothing_that_is_served_wrong() {
+    let name = "faults::a_failure_at_any_step_is_said_and_leaves_nothing_that_is_served_wrong";
+    if let Some(argument) = again::argument() {
+        let mut words = argument.splitn(3, ' ');
+        let [step, errno, home] = std::array::from_fn(|_| words.next().unwrap());
+        let errno: i32 = errno.parse().unwrap();
+        faults::at(step, Fault::Errno(errno));
+        let error = work(home.as_ref()).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap();
+        let source: &std::io::Error = source.downcast_ref().unwrap();
+        assert_eq!(source.raw_os_error(), Some(errno), "{error}");
+        return;
+    }
+    let expected = expected();
+    for errno in [Errno::IO, Errno::NOSPC] {
+        for step in faults::STEPS {
+            let dir = tempfile::tempdir().unwrap();
+            let home = dir.path().join("störe");
+            let argument = format!("{step} {} {}", errno.raw_os_error(), home.display());
+            again::assert_success(&again::test(name, &argument).output().unwrap());
+            assert_harmless(&home, expected, &format!("{step}: {errno}"));
         }
-        // Before any recovery, the work can be done again.
-        assert_eq!(
-            commit(&store, CommitOptions::default(), sample).id,
-            expected,
-            "{step}"
-        );
-        assert!(store.stack_paths(&Stack::new([expected])).is_ok());
+    }
+}
 
-        store.recover().unwrap();
-        assert_consistent(&store);
-        let envs = store.dir("envs").unwrap();
-        assert!(names(&envs).iter().all(|name| name == "one"), "{step}");
-        if envs.join("one").exists() {
-            assert_eq!(names(envs.join("one")), ["d", "g"], "{step}");
-        }
-        let emptied = store.empty_trash().unwrap();
-        assert!(emptied.failed.is_empty());
-        assert_eq!(names(home.join("trash")), Vec::<String>::new());
-        let left: Vec<String> = names(&home)
-            .into_iter()
-            .filter(|name| name.contains("store.") || name.contains(".new-"))
-            .collect();
-        assert_eq!(left, Vec::<String>::new(), "{step}");
+#[test]
+fn a_panic_at_any_step_leaves_nothing_that_is_served_wrong() {
+    let name = "faults::a_panic_at_any_step_leaves_nothing_that_is_served_wrong";
+    if let Some(argument) = again::argument() {
+        let (step, home) = argument.split_once(' ').unwrap();
+        faults::at(step, Fault::Panic);
+        let home = home.to_owned();
+        assert!(std::panic::catch_unwind(|| work(home.as_ref())).is_err());
+        return;
+    }
+    let expected = expected();
+    for step in faults::STEPS {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("störe");
+        let output = again::test(name, &format!("{step} {}", home.display())).output();
+        again::assert_success(&output.unwrap());
+        assert_harmless(&home, expected, step);
     }
 }
 
@@ -100,7 +156,7 @@ fn a_process_killed_before_recovery_is_finished_by_recovery_alone() {
     if let Some(argument) = again::argument() {
         let (step, home) = argument.split_once(' ').unwrap();
         let store = Store::open(home.as_ref()).unwrap();
-        faults::abort_at(step);
+        faults::at(step, Fault::Abort);
         commit(&store, CommitOptions::default(), sample);
         return;
     }
@@ -138,7 +194,7 @@ fn an_upper_is_either_in_its_place_or_a_layer() {
         // A file with a second name, which a commit gives contents of its own.
         fs::hard_link(upper.join("g"), upper.join("h")).unwrap();
         let staging = store.stage_existing(&upper).unwrap();
-        faults::abort_at(step);
+        faults::at(step, Fault::Abort);
         store.commit(staging, CommitOptions::default()).unwrap();
         return;
     }

@@ -269,7 +269,10 @@ fn collection_removes_what_is_not_wanted_and_the_stacks_that_had_it() {
         .unwrap();
     let collected = test
         .store
-        .collect::<Error>(|_, layer| Ok(layer.id == keep.id))
+        .collect::<Error>(|_, mut layers| {
+            layers.retain(|layer| layer.id != keep.id);
+            Ok(layers)
+        })
         .unwrap();
     assert_eq!(collected.layers, [drop]);
     assert_eq!(collected.stacks, 1);
@@ -280,6 +283,11 @@ fn collection_removes_what_is_not_wanted_and_the_stacks_that_had_it() {
     );
     assert_eq!(test.store.layer(&drop.id).unwrap(), None);
     assert_consistent(&test.store);
+    // Whoever chose its layers before finds out when the stack is recorded, or when they are touched.
+    let stack = Stack::new([keep.id, drop.id]);
+    let error = test.store.put_stack(&stack).unwrap_err();
+    assert!(matches!(error, Error::LayerMissing { id } if id == drop.id));
+    assert_eq!(test.store.touch(stack.layers()).unwrap(), [keep.id]);
 }
 
 #[test]

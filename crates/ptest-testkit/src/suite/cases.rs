@@ -119,6 +119,12 @@ pub(super) fn all() -> Vec<(&'static str, Required, Case)> {
             |capability| capability.usage,
             usage_counts,
         ),
+        ("disk::what_was_written_counts", files, disk_counts),
+        (
+            "disk::an_unknown_instance_takes_nothing",
+            files,
+            disk_of_unknown,
+        ),
         (
             "usage::an_instance_at_rest_uses_nothing",
             |capability| capability.usage,
@@ -429,6 +435,21 @@ fn usage_counts(subject: &dyn Subject) {
     let mut stubborn = start(subject, &made.instance, Task::Stubborn, b"", |_| {}).unwrap();
     stubborn.first_byte();
     assert!(usage().processes > before);
+}
+
+fn disk_counts(subject: &dyn Subject) {
+    let made = Made::active(subject);
+    let disk = || block_on(subject.engine().disk(&made.instance.id)).unwrap();
+    let before = disk();
+    made.output(Task::Put("large"), &vec![1; 1 << 20]);
+    assert!(disk() - before >= 1 << 20);
+    made.deactivate();
+    assert!(disk() - before >= 1 << 20);
+}
+
+fn disk_of_unknown(subject: &dyn Subject) {
+    let disk = block_on(subject.engine().disk(&subject.instance().id)).unwrap();
+    assert_eq!(disk, 0);
 }
 
 fn usage_at_rest(subject: &dyn Subject) {

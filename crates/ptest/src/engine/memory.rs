@@ -189,6 +189,14 @@ impl Engine for Memory {
         })
     }
 
+    async fn disk(&self, id: &EnvironmentId) -> Result<u64> {
+        let instances = self.entries();
+        let files = instances.get(id).map(|entry| lock(&entry.files));
+        Ok(files.map_or(0, |files| {
+            files.values().map(|contents| contents.len() as u64).sum()
+        }))
+    }
+
     async fn changes(&self, instance: &Instance) -> Result<Vec<Change>> {
         let instances = self.entries();
         let entry = instances

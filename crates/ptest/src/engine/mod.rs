@@ -196,6 +196,16 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// - An instance that is not active uses nothing.
     async fn usage(&self, id: &EnvironmentId) -> Result<Usage>;
 
+    /// The bytes that the instance alone takes on disk: what the stack shows without being changed
+    /// is everybody's.
+    ///
+    /// Requires [`Capability::files`].
+    ///
+    /// *Behaviour*
+    /// - What was written in the instance counts.
+    /// - An unknown instance takes nothing.
+    async fn disk(&self, id: &EnvironmentId) -> Result<u64>;
+
     /// What was written in the instance, on top of its stack.
     ///
     /// Requires [`Capability::files`].

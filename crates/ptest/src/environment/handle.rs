@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use ptest_store::Stack;
+
 use super::table::{self, Change, Record};
 use super::{EnvironmentId, State, Transition};
 use crate::engine::{Command, Process, Usage};
@@ -32,6 +34,17 @@ pub struct Status {
     pub record: Record,
     /// What it uses now.
     pub usage: Usage,
+    /// What it takes on disk, if that was asked for: many files may have to be looked at.
+    pub disk: Option<Disk>,
+}
+
+/// What an environment takes on disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// What it alone takes, and what goes with it.
+    pub private: u64,
+    /// The files of its layers, which it may have in common with others.
+    pub shared: u64,
 }
 
 impl Environment {
@@ -54,9 +67,29 @@ impl Environment {
         table::by_id(self.ptest.store().database(), &self.id)?.ok_or_else(|| self.removed())
     }
 
-    /// What it is doing now.
+    /// What it is doing now, and what it takes on disk.
     pub fn status(&self) -> Result<Status> {
-        self.ptest.status_of(self.record()?)
+        let mut status = self.ptest.status_of(self.record()?)?;
+        status.disk = Some(self.disk(&status.record)?);
+        Ok(status)
+    }
+
+    fn disk(&self, record: &Record) -> Result<Disk> {
+        let engine = self.ptest.engine(&record.engine)?;
+        let store = self.ptest.store();
+        let stack = match store.stack(&record.stack) {
+            Err(ptest_store::Error::StackMissing { .. }) => Stack::default(),
+            stack => stack?,
+        };
+        let mut shared = 0;
+        for layer in stack.layers() {
+            // What is gone takes nothing; `verify` says that it is gone.
+            shared += store.size_of(layer)?.unwrap_or_default();
+        }
+        Ok(Disk {
+            private: self.ptest.block_on(engine.disk(&record.id))?,
+            shared,
+        })
     }
 
     /// Starts its init; `false` when it was active already.

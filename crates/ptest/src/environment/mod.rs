@@ -6,7 +6,7 @@ pub mod owner;
 pub mod state;
 pub(crate) mod table;
 
-pub use self::handle::{Environment, Status};
+pub use self::handle::{Disk, Environment, Status};
 pub use self::id::{EnvironmentId, EnvironmentName};
 pub use self::owner::{Owner, ProcessIdentity};
 pub use self::state::{IllegalTransition, State, Transition};

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use ptest_store::{Database, StackId};
+use ptest_store::{Database, Stack, StackId};
 use rusqlite::types::Type;
 use rusqlite::{OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
@@ -16,6 +16,7 @@ use super::{EnvironmentId, EnvironmentName, Owner, State};
 use crate::engine::Achieved;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json;
+use crate::recipe;
 use crate::settings::Settings;
 use crate::spec::Requirements;
 use crate::timestamp::Timestamp;
@@ -104,13 +105,20 @@ impl Record {
     }
 }
 
-/// Adds a row. A taken name is `AlreadyExists`.
-pub(crate) fn insert(database: &Database, record: &Record) -> Result<()> {
+/// Adds a row and says that its recipe was used; `false` when its stack was collected meanwhile.
+/// A taken name is `AlreadyExists`.
+///
+/// From now on no collection takes the stack: a row and the collection are one after the other.
+pub(crate) fn insert(database: &Database, record: &Record) -> Result<bool> {
     let owner = json::text(&record.owner)?;
     let python = json::text(&record.python)?;
     let requirements = json::text(&record.requirements)?;
     let settings = json::text(&record.settings)?;
     let inserted = database.write(|transaction| {
+        if !Stack::is_recorded(transaction, &record.stack)? {
+            return Ok(None);
+        }
+        recipe::touch(transaction, &record.recipe)?;
         transaction
             .prepare_cached(
                 "INSERT INTO environments (id, name, engine, state, owner, process_owned, stack, recipe, python, \
@@ -132,11 +140,13 @@ pub(crate) fn insert(database: &Database, record: &Record) -> Result<()> {
                 record.created_at.as_millisecond(),
             ])
             .map_err(Error::from)
+            .map(Some)
     })?;
-    if inserted == 0 {
-        return Err(name_taken(record.label()));
+    match inserted {
+        None => Ok(false),
+        Some(0) => Err(name_taken(record.label())),
+        Some(_) => Ok(true),
     }
-    Ok(())
 }
 
 /// Says that there is an environment of this name.
@@ -233,7 +243,7 @@ pub(crate) fn ids(database: &Database) -> Result<BTreeSet<EnvironmentId>> {
     })
 }
 
-/// Puts a row on another stack.
+/// Puts a row on another stack, which a lease has kept from being collected.
 pub(crate) fn set_stack(
     database: &Database,
     id: &EnvironmentId,
@@ -243,6 +253,9 @@ pub(crate) fn set_stack(
 ) -> Result<()> {
     let requirements = json::text(requirements)?;
     database.write(|transaction| {
+        if !Stack::is_recorded(transaction, stack)? {
+            return Err(ptest_store::Error::StackMissing { id: *stack }.into());
+        }
         transaction
             .prepare_cached(
                 "UPDATE environments SET stack = ?2, recipe = ?3, requirements = ?4 WHERE id = ?1",
@@ -257,9 +270,16 @@ pub(crate) fn set_stack(
     })
 }
 
-/// Deletes a row.
+/// Deletes a row; its recipe was in use until now.
 pub(crate) fn delete(database: &Database, id: &EnvironmentId) -> Result<()> {
     database.write(|transaction| {
+        let recipe: Option<String> = transaction
+            .prepare_cached("SELECT recipe FROM environments WHERE id = ?1")?
+            .query_row([id.as_str()], |row| row.get(0))
+            .optional()?;
+        if let Some(recipe) = recipe {
+            recipe::touch(transaction, &recipe)?;
+        }
         transaction
             .prepare_cached("DELETE FROM environments WHERE id = ?1")?
             .execute([id.as_str()])?;

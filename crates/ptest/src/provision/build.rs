@@ -3,7 +3,7 @@
 //! Everything that is on its way lies in staging directories of the store, so
 //! that what a dead process left is found and deleted with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -165,14 +165,23 @@ impl Build<'_> {
         resolution: &Resolution,
         work: &Path,
     ) -> Result<Vec<Pin>> {
-        let mut pins = Vec::new();
+        let mut known = Vec::new();
         let mut missing = Vec::new();
         for pin in &resolution.distributions {
             match self.known(pin)? {
-                Some((layer, content)) => {
-                    pins.push(named(pin, &layer, content, provenance::direct_url(pin)));
-                }
+                Some((layer, content)) => known.push((pin, layer, content)),
                 None => missing.push(pin.clone()),
+            }
+        }
+        let layers: Vec<LayerId> = known.iter().map(|(_, layer, _)| *layer).collect();
+        let kept: BTreeSet<LayerId> = self.store.touch(&layers)?.into_iter().collect();
+        let mut pins = Vec::new();
+        for (pin, layer, content) in known {
+            // Collected since it was found.
+            if kept.contains(&layer) {
+                pins.push(named(pin, &layer, content, provenance::direct_url(pin)));
+            } else {
+                missing.push(pin.clone());
             }
         }
         if missing.is_empty() {
@@ -272,8 +281,8 @@ impl Build<'_> {
             requested: false,
         };
         let (layer, content) = match self.known(&pin)? {
-            Some(known) => known,
-            None => self.layer(&Fetched {
+            Some(known) if touch(self.store, &known.0)? => known,
+            _ => self.layer(&Fetched {
                 pin: pin.clone(),
                 wheel,
                 sha256,
@@ -287,6 +296,7 @@ impl Build<'_> {
         let key = format!("skeleton 1 {}", self.interpreter.identity());
         if let Some((layer, _)) = recipe::known_layer(self.store.database(), &key)?
             && has(self.store, &layer)?
+            && touch(self.store, &layer)?
         {
             return Ok(layer);
         }
@@ -320,6 +330,11 @@ fn has(store: &Store, layer: &LayerId) -> Result<bool> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Says that a layer is used; `false` when it was collected since it was found.
+fn touch(store: &Store, layer: &LayerId) -> Result<bool> {
+    Ok(!store.touch(&[*layer])?.is_empty())
 }
 
 /// Skeleton, distributions by name, and what says how they came there, in this order.
@@ -374,11 +389,11 @@ fn keep(
 ) -> Result<(Recipe, Stack)> {
     let recipe = Recipe {
         key: key.to_owned(),
-        stack: store.put_stack(&stack)?,
+        stack: stack.id(),
         exact,
         resolved_at: Timestamp::now(),
     };
-    recipe::keep(store.database(), &recipe, pins)?;
+    recipe::keep(store.database(), &recipe, &stack, pins)?;
     // Nobody waits for the disk: layers that are not synced are verified after a crash.
     let unsynced = store.clone();
     let syncing = std::thread::Builder::new().name("sync".to_owned());

@@ -370,8 +370,9 @@ mod tests {
     /// As `Ptest` supervises; the directory holds the attendant.
     fn attended() -> (tempfile::TempDir, Supervision) {
         let directory = tempfile::tempdir().unwrap();
+        let program = crate::init_program::InitProgram::install(directory.path()).unwrap();
         let supervision = Supervision {
-            attendant: Some(crate::init_program::install(directory.path()).unwrap()),
+            attendant: Some(program.path().to_owned()),
             ..Supervision::default()
         };
         (directory, supervision)

@@ -35,6 +35,11 @@ impl PipTool {
         }
     }
 
+    /// Names the carried wheel's content, and so everything that is made of it.
+    pub(crate) fn carried_hash() -> &'static str {
+        CARRIED_HASH
+    }
+
     /// The directory of the carried pip, unpacked if it was not: holds the package `pip`.
     pub fn carried(&self) -> Result<PathBuf, PipToolError> {
         let target = self
@@ -59,7 +64,7 @@ impl PipTool {
             source,
         };
         fs::create_dir_all(&directory).map_err(failed)?;
-        let partial = directory.join(unique("wheel"));
+        let partial = self.directory.join(unique("wheel"));
         fs::write(&partial, CARRIED).map_err(failed)?;
         fs::rename(&partial, &wheel).map_err(failed)?;
         Ok(wheel)

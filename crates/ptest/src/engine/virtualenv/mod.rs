@@ -29,9 +29,10 @@ use self::root::Inside;
 use super::{
     Achieved, Capability, Change, Command, Engine, Instance, Process, Strength, Upper, Usage,
 };
+use crate::disk;
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::init_program;
+use crate::init_program::InitProgram;
 
 /// Keeps environments of this machine.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub struct Virtualenv {
     /// The directory of the instances' directories.
     instances: PathBuf,
     launcher: Launcher,
+    /// Held as long as the launcher may start it.
+    _program: InitProgram,
     mounts: Mounts,
     /// The sandboxes that this process launched: dropping one ends it.
     launched: Mutex<HashMap<EnvironmentId, Sandbox>>,
@@ -49,11 +52,12 @@ impl Virtualenv {
     /// The engine of a store.
     pub fn new(store: &Store) -> Result<Self> {
         store.database().migrate("virtualenv", &[driver::SCHEMA])?;
-        let program = init_program::install(&store.dir("bin")?)?;
+        let program = InitProgram::install(&store.dir("bin")?)?;
         Ok(Self {
             store: store.clone(),
             instances: store.dir("envs")?,
-            launcher: Launcher::new(program),
+            launcher: Launcher::new(program.path().to_owned()),
+            _program: program,
             mounts: Mounts::default(),
             launched: Mutex::default(),
         })
@@ -228,6 +232,10 @@ impl Engine for Virtualenv {
             memory: usage.memory_bytes,
             processes: usage.processes,
         })
+    }
+
+    async fn disk(&self, id: &EnvironmentId) -> Result<u64> {
+        disk::allocated(self.directory(id).path())
     }
 
     async fn changes(&self, instance: &Instance) -> Result<Vec<Change>> {

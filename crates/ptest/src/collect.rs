@@ -1,0 +1,283 @@
+//! Takes away what is of no use to anyone any more: layers, recipes, caches, old programs.
+//!
+//! What is in use is never taken: by an environment, by a living process, or by an operation that
+//! has not written its row yet, in any process (see `lease`). Not for what removed environments
+//! left: that is `tidy`'s, which runs here too.
+
+mod mark;
+mod programs;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ptest_store::Layer;
+use ptest_store::rusqlite::Connection;
+
+use self::mark::{Selection, Wanted};
+use crate::disk;
+use crate::error::{Error, Result};
+use crate::lease;
+use crate::ptest::Ptest;
+use crate::timestamp::Timestamp;
+
+/// What is to be collected.
+#[derive(Clone, Copy, Debug)]
+pub struct Collection {
+    /// What nothing is made of now is kept for this long after its last use.
+    pub older_than: Duration,
+    /// Below this many bytes the store is to be afterwards: what was used least recently goes
+    /// first, however young.
+    pub keep_size: Option<u64>,
+    /// Only say what would be collected.
+    pub dry_run: bool,
+}
+
+/// What was collected, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Layers.
+    pub layers: usize,
+    /// Recipes.
+    pub recipes: usize,
+    /// Caches that commands filled, one for each recipe.
+    pub caches: usize,
+    /// Programs and tools of other versions of ptest.
+    pub programs: usize,
+    /// The bytes of all of them.
+    pub bytes: u64,
+}
+
+/// What a store takes on disk, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    /// How many layers there are.
+    pub layers: usize,
+    /// The files of all layers, which environments share.
+    pub layer_bytes: u64,
+    /// What environments have of their own.
+    pub environment_bytes: u64,
+    /// Caches.
+    pub cache_bytes: u64,
+}
+
+impl StoreSize {
+    /// All of it.
+    pub fn bytes(&self) -> u64 {
+        self.layer_bytes + self.beside()
+    }
+
+    /// What is not in layers.
+    fn beside(&self) -> u64 {
+        self.environment_bytes + self.cache_bytes
+    }
+}
+
+impl Ptest {
+    /// Takes away what is of no use.
+    ///
+    /// When it returns, the files are gone. Any number of processes may do this, and use the
+    /// store, at the same time. One that is killed leaves only what the next one takes.
+    pub fn collect(&self, collection: &Collection) -> Result<Collected> {
+        let used_after = Timestamp::now().before(collection.older_than);
+        let beside = match collection.keep_size {
+            Some(_) => self.size()?.beside(),
+            None => 0,
+        };
+        let select = |connection: &Connection, layers| {
+            let wanted = Wanted {
+                used_after,
+                leased_since: lease::oldest(self.locks())?,
+                layer_bytes: collection.keep_size.map(|size| size.saturating_sub(beside)),
+            };
+            let selection = mark::select(connection, layers, &wanted)?;
+            let caches = self.unused_caches(&selection)?;
+            Ok::<_, Error>((selection, caches))
+        };
+        if !collection.dry_run {
+            // What a killed collection forgot and did not throw away is known again, and goes now.
+            self.store().recover()?;
+        }
+        // Decided once more below, where nothing changes meanwhile, and where nobody should wait
+        // for a look at every file.
+        let (selection, caches) = self
+            .store()
+            .database()
+            .read(|connection| select(connection, Layer::all(connection)?))?;
+        let programs = programs::unused(self.store())?;
+        let mut sizes = HashMap::new();
+        for path in caches.iter().chain(programs.paths()) {
+            sizes.insert(path.clone(), disk::allocated(path)?);
+        }
+        let sized = |path: &PathBuf| sizes.get(path).copied().unwrap_or_default();
+        let collected = |selection: &Selection, caches: &[PathBuf]| Collected {
+            layers: selection.layers.len(),
+            recipes: selection.recipes.len(),
+            caches: caches.len(),
+            programs: programs.paths().len(),
+            bytes: layers_size(&selection.layers)
+                + caches
+                    .iter()
+                    .chain(programs.paths())
+                    .map(sized)
+                    .sum::<u64>(),
+        };
+        if collection.dry_run {
+            return Ok(collected(&selection, &caches));
+        }
+        let mut result = Collected::default();
+        self.store().collect(|transaction, layers| {
+            let (selection, caches) = select(transaction, layers)?;
+            mark::forget(transaction, &selection)?;
+            // A cache is used from when an environment's row names it, and none comes in while
+            // this transaction lasts.
+            for cache in &caches {
+                self.store().trash(cache)?;
+            }
+            result = collected(&selection, &caches);
+            Ok::<_, Error>(selection.layers)
+        })?;
+        programs.trash(self.store())?;
+        self.tidy_now()?;
+        Ok(result)
+    }
+
+    /// What the store takes on disk. Looks at every file of every environment and cache.
+    pub fn size(&self) -> Result<StoreSize> {
+        let store = self.store();
+        let layers = store.layers()?;
+        Ok(StoreSize {
+            layers: layers.len(),
+            layer_bytes: layers_size(&layers),
+            environment_bytes: disk::allocated(&store.dir("envs")?)?,
+            cache_bytes: disk::allocated(&store.dir("caches")?)?,
+        })
+    }
+
+    /// The caches of recipes that are neither kept nor an environment's.
+    fn unused_caches(&self, selection: &Selection) -> Result<Vec<PathBuf>> {
+        let directory = self.store().dir("caches")?;
+        let failed = |source| Error::io(format!("read {}", directory.display()), source);
+        let mut unused = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            // Each is named by its recipe; what has another name was not made by ptest.
+            let name = entry.file_name();
+            let Some(recipe) = name.to_str() else {
+                continue;
+            };
+            if !selection.kept_recipes.contains(recipe) {
+                unused.push(entry.path());
+            }
+        }
+        Ok(unused)
+    }
+}
+
+fn layers_size(layers: &[Layer]) -> u64 {
+    layers.iter().map(|layer| layer.bytes).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::InstallerChoice;
+    use crate::lease::Lease;
+    use crate::progress::Silent;
+    use crate::project::Project;
+    use crate::python::{HostEnv, Supervision};
+    use crate::settings::Settings;
+    use crate::spec::{EnvironmentSpec, Lifetime, Requirements};
+    use crate::{OpenOptions, Provision};
+
+    const EVERYTHING: Collection = Collection {
+        older_than: Duration::ZERO,
+        keep_size: None,
+        dry_run: false,
+    };
+
+    fn with_known_recipe() -> (tempfile::TempDir, Ptest, EnvironmentSpec) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = std::env::var_os("PATH").map(|path| ("PATH".into(), path));
+        let ptest = Ptest::open(OpenOptions {
+            home: directory.path().join("store"),
+            host: HostEnv::new(path, "/"),
+            provision: Provision {
+                installer: InstallerChoice::Pip,
+                program_directory: None,
+                resolve_lifetime: Duration::from_hours(24),
+                refresh: false,
+                supervision: Supervision::default(),
+            },
+        })
+        .unwrap();
+        let spec = EnvironmentSpec {
+            name: None,
+            lifetime: Lifetime::Detached,
+            engine: "virtualenv".to_owned(),
+            python: None,
+            requirements: Requirements::default(),
+            settings: Settings::new(Project::at(directory.path())),
+        };
+        let environment = ptest.create(&spec, &Silent).unwrap();
+        environment.remove().unwrap();
+        (directory, ptest, spec)
+    }
+
+    #[test]
+    fn a_stack_that_is_collected_before_its_row_gets_none_and_is_made_again() {
+        let (_directory, ptest, spec) = with_known_recipe();
+        let chosen = ptest
+            .provisioner()
+            .provision(ptest.store(), &spec, None, &Silent)
+            .unwrap();
+        assert!(chosen.lease.is_none());
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
+        assert!(ptest.enter(&spec, chosen).unwrap().is_none());
+        assert!(ptest.records().unwrap().is_empty());
+        ptest.create(&spec, &Silent).unwrap().remove().unwrap();
+    }
+
+    #[test]
+    fn what_was_chosen_or_made_under_a_lease_is_there_until_its_row_is() {
+        let (_directory, ptest, spec) = with_known_recipe();
+        let provision = |lease| {
+            let provisioner = ptest.provisioner();
+            provisioner.provision(ptest.store(), &spec, lease, &Silent)
+        };
+        let lease = Lease::take(ptest.store()).unwrap();
+        let known = provision(Some(lease)).unwrap();
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
+        let full = Collection {
+            keep_size: Some(0),
+            ..EVERYTHING
+        };
+        assert_eq!(ptest.collect(&full).unwrap(), Collected::default());
+        let (record, _, lock) = ptest.enter(&spec, known).unwrap().unwrap();
+        ptest.take_away(&record, lock).unwrap();
+
+        // Given back, it keeps nothing; what is made anew brings a lease of its own.
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
+        let made = provision(None).unwrap();
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
+        let (record, _, lock) = ptest.enter(&spec, made).unwrap().unwrap();
+        ptest.take_away(&record, lock).unwrap();
+    }
+
+    #[test]
+    fn a_lease_keeps_nothing_that_was_used_before_it_and_ends_with_its_holder() {
+        let (_directory, ptest, _) = with_known_recipe();
+        let past = "UPDATE layers SET used_at = used_at - 60; UPDATE recipes SET used_at = used_at - 60000";
+        let aged = ptest.store().database().write(|transaction| {
+            transaction.execute_batch(past)?;
+            Ok::<_, ptest_store::Error>(())
+        });
+        aged.unwrap();
+        let lease = Lease::take(ptest.store()).unwrap();
+        assert!(lease::oldest(ptest.locks()).unwrap().is_some());
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
+        drop(lease);
+        assert_eq!(lease::oldest(ptest.locks()).unwrap(), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! Which layers and recipes are of use, and which are not.
+//!
+//! Only reads and forgets rows. What becomes of the trees is the store's business.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use ptest_store::rusqlite::Connection;
+use ptest_store::{Layer, LayerId, Stack, StackId};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::timestamp::Timestamp;
+
+/// What keeps a stack for as long as it is there: queries for the ids of stacks, as text. Who
+/// keeps stacks in a table of their own adds a line.
+const ROOTS: &[&str] = &["SELECT stack FROM environments"];
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What is to be left, apart from what is in use.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// What was used later than this.
+    pub(super) used_after: Timestamp,
+    /// What was used since then, whatever else is said.
+    pub(super) leased_since: Option<Timestamp>,
+    /// At most this many bytes of layers.
+    pub(super) layer_bytes: Option<u64>,
+}
+
+/// What is to go.
+#[derive(Debug)]
+pub(super) struct Selection {
+    pub(super) layers: Vec<Layer>,
+    pub(super) recipes: Vec<String>,
+    /// Stacks that lose a layer, or that nothing refers to once the recipes are gone.
+    stacks: Vec<StackId>,
+    /// The recipes that stay, and those of environments.
+    pub(super) kept_recipes: BTreeSet<String>,
+}
+
+struct Recipe {
+    key: String,
+    stack: StackId,
+    used_at: Timestamp,
+}
+
+/// Decides what goes.
+pub(super) fn select(
+    connection: &Connection,
+    layers: Vec<Layer>,
+    wanted: &Wanted,
+) -> Result<Selection> {
+    let stacks: HashMap<StackId, Stack> = Stack::all(connection)?.into_iter().collect();
+    let recipes = recipes(connection)?;
+    let roots = roots(connection)?;
+    let in_use: HashSet<LayerId> = layers_of(&stacks, &roots).collect();
+
+    let mut last_used: HashMap<LayerId, Timestamp> = layers
+        .iter()
+        .map(|layer| (layer.id, seconds(layer.used_at)))
+        .collect();
+    for recipe in &recipes {
+        for layer in layers_of(&stacks, [&recipe.stack]) {
+            if let Some(last) = last_used.get_mut(&layer) {
+                *last = (*last).max(recipe.used_at);
+            }
+        }
+    }
+    let last = |layer: &Layer| last_used.get(&layer.id).copied();
+    // Layers' times are whole seconds: one may have been used later in its second.
+    let is_leased = |at: Timestamp| {
+        let since = wanted.leased_since.map(|since| since.before(SECOND));
+        since.is_some_and(|since| at >= since)
+    };
+
+    let mut free: Vec<Layer> = layers
+        .iter()
+        .filter(|layer| !in_use.contains(&layer.id) && !last(layer).is_some_and(is_leased))
+        .copied()
+        .collect();
+    // Those that go first stand last.
+    free.sort_by_key(|layer| Reverse(last(layer)));
+    let mut bytes: u64 = layers.iter().map(|layer| layer.bytes).sum();
+    let mut going = Vec::new();
+    while let Some(layer) = free.pop() {
+        let is_old = last(&layer).is_none_or(|at| at <= wanted.used_after);
+        let is_too_much = wanted.layer_bytes.is_some_and(|most| bytes > most);
+        // The ones before it are younger, and what there is has room.
+        if !is_old && !is_too_much {
+            break;
+        }
+        bytes -= layer.bytes;
+        going.push(layer);
+    }
+    let gone: HashSet<LayerId> = going.iter().map(|layer| layer.id).collect();
+    let mut used = recipes_of_environments(connection)?;
+    let is_broken = |stack: &StackId| {
+        let mut layers = layers_of(&stacks, [stack]);
+        !stacks.contains_key(stack) || layers.any(|layer| gone.contains(&layer))
+    };
+    let (forgotten, kept): (Vec<Recipe>, Vec<Recipe>) = recipes.into_iter().partition(|recipe| {
+        let is_old = recipe.used_at <= wanted.used_after && !is_leased(recipe.used_at);
+        is_broken(&recipe.stack) || (is_old && !used.contains(&recipe.key))
+    });
+    let referred: HashSet<StackId> = roots
+        .into_iter()
+        .chain(kept.iter().map(|recipe| recipe.stack))
+        .collect();
+    used.extend(kept.into_iter().map(|recipe| recipe.key));
+    // Without a row that refers to it yet, a stack may be somebody's who holds a lease.
+    let is_forgotten = |stack: &StackId| {
+        is_broken(stack) || (wanted.leased_since.is_none() && !referred.contains(stack))
+    };
+    Ok(Selection {
+        layers: going,
+        recipes: forgotten.into_iter().map(|recipe| recipe.key).collect(),
+        stacks: stacks
+            .keys()
+            .filter(|id| is_forgotten(id))
+            .copied()
+            .collect(),
+        kept_recipes: used,
+    })
+}
+
+/// Forgets everything but the layers.
+pub(super) fn forget(transaction: &Connection, selection: &Selection) -> Result<()> {
+    let mut delete = transaction.prepare_cached("DELETE FROM recipes WHERE key = ?1")?;
+    for key in &selection.recipes {
+        delete.execute([key])?;
+    }
+    let mut delete = transaction.prepare_cached("DELETE FROM pins WHERE stack = ?1")?;
+    for stack in &selection.stacks {
+        Stack::forget(transaction, stack)?;
+        delete.execute([stack.to_string()])?;
+    }
+    let gone: HashSet<String> = selection
+        .layers
+        .iter()
+        .map(|layer| layer.id.to_string())
+        .collect();
+    let mut delete = transaction.prepare_cached("DELETE FROM known_layers WHERE key = ?1")?;
+    for key in known_as(transaction, &gone)? {
+        delete.execute([key])?;
+    }
+    Ok(())
+}
+
+/// The keys under which these layers are known.
+fn known_as(connection: &Connection, layers: &HashSet<String>) -> Result<Vec<String>> {
+    let mut select = connection.prepare_cached("SELECT key, layer FROM known_layers")?;
+    let mut rows = select.query([])?;
+    let mut keys = Vec::new();
+    while let Some(row) = rows.next()? {
+        if layers.contains(&row.get::<_, String>(1)?) {
+            keys.push(row.get(0)?);
+        }
+    }
+    Ok(keys)
+}
+
+fn recipes(connection: &Connection) -> Result<Vec<Recipe>> {
+    let mut select = connection.prepare_cached("SELECT key, stack, used_at FROM recipes")?;
+    let mut rows = select.query([])?;
+    let mut recipes = Vec::new();
+    while let Some(row) = rows.next()? {
+        recipes.push(Recipe {
+            key: row.get(0)?,
+            stack: stack_id(row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?)?,
+            used_at: Timestamp::from_millisecond(row.get(2)?),
+        });
+    }
+    Ok(recipes)
+}
+
+fn recipes_of_environments(connection: &Connection) -> Result<BTreeSet<String>> {
+    let mut select = connection.prepare_cached("SELECT recipe FROM environments")?;
+    let recipes = select.query_map([], |row| row.get(0))?;
+    Ok(recipes.collect::<Result<_, _>>()?)
+}
+
+fn roots(connection: &Connection) -> Result<HashSet<StackId>> {
+    let mut roots = HashSet::new();
+    for query in ROOTS {
+        let mut select = connection.prepare_cached(query)?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            roots.insert(stack_id(
+                row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?,
+            )?);
+        }
+    }
+    Ok(roots)
+}
+
+fn stack_id(text: &str) -> Result<StackId> {
+    text.parse().map_err(|source| {
+        let what = format!("`{}` in the database is not a stack", text.escape_debug());
+        Error::new(ErrorKind::Corrupt, what).with_source(source)
+    })
+}
+
+fn seconds(since_1970: i64) -> Timestamp {
+    Timestamp::from_millisecond(since_1970.saturating_mul(1000))
+}
+
+fn layers_of<'a>(
+    stacks: &'a HashMap<StackId, Stack>,
+    ids: impl IntoIterator<Item = &'a StackId>,
+) -> impl Iterator<Item = LayerId> {
+    ids.into_iter()
+        .filter_map(|id| stacks.get(id))
+        .flat_map(|stack| stack.layers().iter().copied())
+}

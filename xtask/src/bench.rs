@@ -111,7 +111,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     let room = match (&bench.ptest, bench.sets().last()) {
         (Some(Ptest { program, .. }), Some(set)) if arguments.wants_work("room") => {
-            room::take(program, set)?
+            room::take(program, scratch.path(), set)?
         }
         _ => Vec::new(),
     };

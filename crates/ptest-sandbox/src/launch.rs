@@ -19,6 +19,7 @@ use rustix::process::{Pid, PidfdFlags, geteuid, pidfd_open};
 use crate::cgroup::{self, Group};
 use crate::client::{Client, PATIENCE, socket_address, system};
 use crate::error::{Error, Result};
+use crate::lock;
 use crate::plan::{Isolation, MAX_LAYERS, Mount, Plan};
 use crate::protocol::{Confinement, Launch, LeftOut, Reply, Request};
 use crate::wire::{self, Inbox, WireError};
@@ -120,7 +121,8 @@ impl Launcher {
             .chain(limit.group.as_ref().and_then(Group::descriptor))
             .collect();
         let request = Request::Launch(Box::new(launch));
-        let (client, left_out) = match self.start(&request, &descriptors) {
+        let lock = options.lock.as_ref().map(|lock| lock.as_fd());
+        let (client, left_out) = match self.start(&request, &descriptors, lock) {
             Ok(started) => started,
             Err(error) => {
                 if let Some(group) = &limit.group {
@@ -142,6 +144,7 @@ impl Launcher {
         &self,
         request: &Request,
         descriptors: &[BorrowedFd<'_>],
+        lock: Option<BorrowedFd<'_>>,
     ) -> Result<(Client, Vec<LeftOut>)> {
         let action = "launch the sandbox";
         let deadline = Some(Instant::now() + PATIENCE);
@@ -172,13 +175,15 @@ impl Launcher {
             _ => return Err(Error::Malformed),
         };
         stub.reap();
+        let recorded = lock.map_or(Ok(()), |lock| lock::hand_to(lock, pid));
         let ready = wire::receive(control.as_fd(), &mut inbox, deadline);
         let client = Client::controlling(control, pid, pidfd);
         match ready {
-            Ok((Reply::Ready { left_out }, _)) => Ok((client, left_out)),
+            Ok((Reply::Ready { left_out }, _)) if recorded.is_ok() => Ok((client, left_out)),
             other => {
                 client.kill();
                 client.wait_for_end(PATIENCE)?;
+                recorded?;
                 match other {
                     Ok((Reply::Failed(failure), _)) => Err(Error::launch(failure)),
                     Ok(_) => Err(Error::Malformed),

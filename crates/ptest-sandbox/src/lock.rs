@@ -2,21 +2,123 @@
 //!
 //! The kernel accepts a second mount of one upper with no more than a warning in its log, and
 //! both corrupt each other. A lock is handed to init, which holds it for life.
+//!
+//! A dying process loses its locks before what it ran is dead, and an init takes all of its
+//! namespace with it. So the lock's directory also says which process it was handed to, and the
+//! lock is not to be had until that one is gone, when the kernel has ended everything below it.
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open, openat};
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, Result};
 
-/// Takes the lock on a directory without waiting.
+/// The file that says which process a lock was handed to.
+const HOLDER: &str = "init";
+
+/// How long a dying process is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Takes the lock on a directory without waiting for who holds it.
 ///
 /// The lock lives as long as any copy of the descriptor, in whichever process. Held by another,
 /// it is [`Error::Locked`].
 pub fn take(directory: &Path) -> Result<OwnedFd> {
+    let descriptor = lock(directory)?;
+    if is_gone_by(directory, Instant::now() + PATIENCE)? {
+        Ok(descriptor)
+    } else {
+        Err(locked(directory))
+    }
+}
+
+/// Waits until nobody holds the lock on a directory and what its last holder ran is dead.
+pub fn wait(directory: &Path) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match take(directory) {
+            Err(Error::Locked { .. }) if Instant::now() < deadline => {
+                if !is_gone_by(directory, deadline)? {
+                    return Err(locked(directory));
+                }
+            }
+            taken => return taken.map(drop),
+        }
+    }
+}
+
+/// Says to which process the lock is handed; `lock` is the lock.
+pub(crate) fn hand_to(lock: BorrowedFd<'_>, holder: Pid) -> Result<()> {
+    let record = || -> std::io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let file = openat(lock, HOLDER, flags, Mode::RUSR | Mode::WUSR)?;
+        let holder = holder.as_raw_nonzero();
+        let started = started_at(holder.get()).unwrap_or_default();
+        File::from(file).write_all(format!("{holder} {started}").as_bytes())
+    };
+    record().map_err(|source| Error::Io {
+        action: "record the holder of a lock in",
+        path: HOLDER.into(),
+        source,
+    })
+}
+
+/// Whether the process that the lock was last handed to is gone, or goes before the deadline.
+fn is_gone_by(directory: &Path, deadline: Instant) -> Result<bool> {
+    let path = directory.join(HOLDER);
+    let Ok(text) = fs::read_to_string(&path) else {
+        return Ok(true);
+    };
+    let mut numbers = text.split(' ');
+    let (Some(Ok(pid)), Some(Ok(started))) = (
+        numbers.next().map(str::parse::<i32>),
+        numbers.next().map(str::parse::<u64>),
+    ) else {
+        return Ok(true);
+    };
+    let failed = |source: Errno| Error::Io {
+        action: "wait for the process named in",
+        path: path.clone(),
+        source: source.into(),
+    };
+    let process = match Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+        None | Some(Err(Errno::SRCH)) => return Ok(true),
+        Some(opened) => opened.map_err(failed)?,
+    };
+    // Another process may have its number by now.
+    if started_at(pid) != Some(started) {
+        return Ok(true);
+    }
+    let mut ended = [PollFd::new(&process, PollFlags::IN)];
+    let left = deadline.saturating_duration_since(Instant::now());
+    let left = rustix::event::Timespec::try_from(left).ok();
+    match rustix::io::retry_on_intr(|| poll(&mut ended, left.as_ref())) {
+        Ok(ready) => Ok(ready > 0),
+        Err(source) => Err(failed(source)),
+    }
+}
+
+/// When a process started, in clock ticks since boot: proc_pid_stat(5), field 22.
+fn started_at(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split(' ').nth(19)?.parse().ok()
+}
+
+fn locked(directory: &Path) -> Error {
+    Error::Locked {
+        path: directory.to_owned(),
+    }
+}
+
+fn lock(directory: &Path) -> Result<OwnedFd> {
     let failed = |source: Errno| Error::Io {
         action: "lock",
         path: directory.to_owned(),
@@ -26,21 +128,7 @@ pub fn take(directory: &Path) -> Result<OwnedFd> {
     let descriptor = open(directory, flags, Mode::empty()).map_err(failed)?;
     match flock(&descriptor, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(descriptor),
-        Err(Errno::WOULDBLOCK) => Err(Error::Locked {
-            path: directory.to_owned(),
-        }),
+        Err(Errno::WOULDBLOCK) => Err(locked(directory)),
         Err(source) => Err(failed(source)),
-    }
-}
-
-/// Whether somebody holds the lock on a directory.
-pub fn is_held(directory: &Path) -> Result<bool> {
-    match take(directory) {
-        Ok(descriptor) => {
-            drop(File::from(descriptor));
-            Ok(false)
-        }
-        Err(Error::Locked { .. }) => Ok(true),
-        Err(other) => Err(other),
     }
 }

@@ -91,7 +91,11 @@ fn store(ptest: &Ptest) -> Looked {
         .map_err(|error| (error.to_string(), error.hint()))?
         .len();
     let environments = environments(ptest).map_err(|error| said(&error))?;
-    let detail = format!("{home}: {layers} layers, {} environments", environments.all);
+    let detail = format!(
+        "{home}: {}, {}",
+        counted(layers, "layer"),
+        counted(environments.all, "environment")
+    );
     let problems = [
         (
             recovered.lost.iter().map(ToString::to_string).collect(),
@@ -130,6 +134,11 @@ fn store(ptest: &Ptest) -> Looked {
         .map(|(which, what, _)| format!("; {} {what}: {}", which.len(), which.join(", ")));
     let hints: Vec<&str> = found.iter().map(|(.., hint)| *hint).collect();
     Err((detail + &told.collect::<String>(), Some(hints.join("; "))))
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// The environments of a store, and those that are not what they should be, each by its label.

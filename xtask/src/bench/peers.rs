@@ -94,7 +94,9 @@ impl Peers {
             .iter_mut()
             .map(|command| {
                 let words = process::output(command)?;
-                Ok(words.split(" from ").next().unwrap_or_default().to_owned())
+                // Where it lies says nothing on another machine.
+                let words = words.split_whitespace().take_while(|word| *word != "from");
+                Ok(words.collect::<Vec<_>>().join(" "))
             })
             .collect()
     }

@@ -50,6 +50,16 @@ impl Program {
         Ok(ptest)
     }
 
+    /// The same program with a store below `scratch` that knows one set only.
+    ///
+    /// # Errors
+    ///
+    /// When ptest fails.
+    pub(crate) fn in_another_store(&self, scratch: &Path, set: &Set) -> Result<Self> {
+        let sets = std::slice::from_ref(set);
+        Self::prepare(&self.executable, scratch, &self.python, &self.uv, sets)
+    }
+
     /// A name that no environment has had.
     pub(crate) fn fresh(&self) -> String {
         self.serial.set(self.serial.get() + 1);

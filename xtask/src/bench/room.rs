@@ -22,13 +22,16 @@ pub(crate) struct Room {
     pub(crate) unit: &'static str,
 }
 
-/// Takes every figure with environments of one set.
+/// Takes every figure with environments of one set, in a store with nothing else.
 ///
 /// # Errors
 ///
 /// When ptest fails.
-pub(crate) fn take(program: &Program, set: &Set) -> Result<Vec<Room>> {
-    Ok(vec![disk(program, set)?, memory(program, set)?])
+pub(crate) fn take(program: &Program, scratch: &Path, set: &Set) -> Result<Vec<Room>> {
+    let alone = program.in_another_store(&scratch.join("room"), set)?;
+    let figures = [disk(&alone, set)?, memory(&alone, set)?];
+    alone.end();
+    Ok(figures.into())
 }
 
 fn disk(program: &Program, set: &Set) -> Result<Room> {

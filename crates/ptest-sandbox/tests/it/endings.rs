@@ -319,9 +319,33 @@ fn init_holds_the_lock_of_its_environment_for_life() {
             lock::take(directory.path()),
             Err(Error::Locked { .. })
         ));
-        assert!(lock::is_held(directory.path()).unwrap());
         sandbox.stop(Duration::ZERO).unwrap();
         lock::take(directory.path()).unwrap();
+    }
+}
+
+#[test]
+fn the_lock_of_a_killed_init_is_not_to_be_had_while_anything_of_it_lives() {
+    if lacks_namespaces() {
+        return;
+    }
+    let directory = tempdir();
+    for _ in 0..20 {
+        let options = LaunchOptions {
+            lock: Some(lock::take(directory.path()).unwrap()),
+            ..LaunchOptions::default()
+        };
+        let plan = Standard::default().plan().unwrap();
+        let sandbox = launcher().launch(&plan, options).unwrap();
+        let marker = marker();
+        let script = format!("for _ in $(seq 100); do sleep {marker} & done; echo ready; wait");
+        let (_run, mut output) = start_piped(&sandbox, &shell(script));
+        read_line(&mut output);
+        eventually("all of them run", || processes_with(&marker).len() >= 100);
+        let init = rustix::process::Pid::from_raw(sandbox.pid()).unwrap();
+        rustix::process::kill_process(init, rustix::process::Signal::KILL).unwrap();
+        lock::wait(directory.path()).unwrap();
+        assert!(processes_with(&marker).is_empty());
     }
 }
 

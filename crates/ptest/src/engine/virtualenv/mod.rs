@@ -196,8 +196,11 @@ impl Engine for Virtualenv {
             None if launched.is_some() => return Ok(()),
             None => {}
         }
-        // Its group belongs to whoever launched it, who may be dead.
-        if self.directory(id).was_active() {
+        // An init that was killed may not be gone yet, and its group belongs to whoever launched it,
+        // who may be dead.
+        let directory = self.directory(id);
+        if directory.was_active() {
+            lock::wait(directory.path())?;
             cgroup::remove(id.as_str());
         }
         Ok(())

@@ -55,7 +55,7 @@ impl<'a> Check<'a> {
             return Ok(());
         }
         // The first to open the store puts it right.
-        let listed = self.listed()?;
+        let listed = self.settled()?;
         let damaged = self.json(&["verify", "--store"])?;
         for layer in damaged["damaged"].as_array().into_iter().flatten() {
             if layer["outcome"] == "failed" {
@@ -126,6 +126,18 @@ print(lost)
                 .arg(seed),
         )?;
         Ok(lost.parse()?)
+    }
+
+    /// Waits for a moment: what a killed ptest was just starting holds its locks until it is executed, and whoever opens
+    /// the store meanwhile must take the operation for one that goes on.
+    fn settled(&self) -> Result<Vec<Listed>> {
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            match self.listed() {
+                Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
+                listed => return listed,
+            }
+        }
     }
 
     fn listed(&self) -> Result<Vec<Listed>> {

@@ -6,6 +6,7 @@
 
 mod mark;
 mod programs;
+pub(crate) mod reserve;
 
 use std::collections::HashMap;
 use std::fs;
@@ -79,8 +80,18 @@ impl Ptest {
     /// Takes away what is of no use.
     ///
     /// When it returns, the files are gone. Any number of processes may do this, and use the
-    /// store, at the same time. One that is killed leaves only what the next one takes.
+    /// store, at the same time. One that is killed leaves only what the next one takes. On a
+    /// full disk it uses room that was kept for it.
     pub fn collect(&self, collection: &Collection) -> Result<Collected> {
+        if collection.dry_run {
+            return self.collect_now(collection);
+        }
+        // What was thrown away already makes room for what follows.
+        self.store().empty_trash()?;
+        reserve::with_room(self.store(), || self.collect_now(collection))
+    }
+
+    fn collect_now(&self, collection: &Collection) -> Result<Collected> {
         let used_after = Timestamp::now().before(collection.older_than);
         let beside = match collection.keep_size {
             Some(_) => self.size()?.beside(),

@@ -17,6 +17,7 @@ use ptest_store::{Stack, Store};
 
 use self::ask::Asked;
 use self::build::Build;
+use crate::collect::reserve;
 use crate::config::InstallerChoice;
 use crate::environment::{Python, Record};
 use crate::error::Result;
@@ -220,6 +221,8 @@ impl Provisioner {
         if lease.is_none() {
             lease = Some(Lease::take(store)?);
         }
+        // Whoever fills the disk leaves the room to empty it.
+        reserve::keep(store)?;
         // Whoever asks for the same meanwhile waits here, and then finds it known.
         let lock_path = store.dir("locks")?.join(format!("recipe-{key}"));
         let lock = FileLock::acquire(&lock_path, BUILD_PATIENCE, "the recipe")?;

@@ -1,7 +1,12 @@
 //! `gc`, and what `status` says of the disk.
 
 use std::{
-    fs, thread,
+    fs::{self, File},
+    io::{ErrorKind, Write},
+    iter,
+    path::PathBuf,
+    process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -137,5 +142,56 @@ fn status_says_what_an_environment_alone_takes_and_what_it_shares() {
     assert!(text.contains("of its own, "), "{text}");
     let list = context.run(["list", "--format", "json"]).success().json();
     assert_eq!(list["environments"][0]["usage"]["disk_bytes"], json!(null));
+    context.run(["remove", "web"]).success();
+}
+
+/// A file system of its own for the store, gone with the test.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(place: PathBuf, size: &str) -> Self {
+        fs::create_dir(&place).unwrap();
+        let option = format!("size={size}");
+        let mount = ["-t", "tmpfs", "-o", &option, "tmpfs"];
+        let status = Command::new("mount").args(mount).arg(&place).status();
+        assert!(status.unwrap().success());
+        Self(place)
+    }
+
+    /// Leaves no byte free.
+    fn fill(&self) {
+        let mut file = File::create(self.0.join("fill")).unwrap();
+        let error = iter::repeat_with(|| file.write_all(&[1; 4096]))
+            .find_map(Result::err)
+            .unwrap();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn gc_makes_room_on_a_full_disk() {
+    require!(requirement::root());
+    let mut context = TestContext::new();
+    let disk = SmallDisk::new(context.path("disk"), "100m");
+    context.set("PTEST_HOME", disk.0.join("store"));
+    context
+        .run(["create", "web", "--profile", "none"])
+        .success();
+    context.run(["remove", "web"]).success();
+    context
+        .run(["run", "--profile", "none", "--no-pip", "true"])
+        .success();
+    disk.fill();
+    assert_eq!(context.run(["create", "web"]).code(), Some(125));
+    context.run(["gc", "--older-than", "0s"]).success();
+    context
+        .run(["create", "web", "--profile", "none", "--no-pip"])
+        .success();
     context.run(["remove", "web"]).success();
 }

@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use ptest_store::{Rewrite, Stack, Store, TreePath};
+use rustix::fs::{CWD, RenameFlags};
 use walkdir::WalkDir;
 
 use super::directory::Directory;
@@ -21,15 +22,17 @@ use crate::python::ENV_PREFIX;
 
 /// Makes the tree of a stack.
 pub(super) fn create(store: &Store, directory: &Directory, stack: &Stack) -> Result<()> {
-    copy(store, stack, &directory.tree(), &directory.tree())?;
-    write_list(&directory.tree(), &directory.list())
+    let tree = directory.tree();
+    copy(store, stack, &tree, &tree)?;
+    write_list(&tree, &directory.list(&tree)?)
 }
 
 /// Every path that is not as it was when the tree was fresh, sorted.
 pub(super) fn changes(directory: &Directory) -> Result<Vec<Change>> {
-    let mut fresh = read_list(&directory.list())?;
+    let tree = directory.tree();
+    let mut fresh = read_list(&directory.list(&tree)?)?;
     let mut changes = Vec::new();
-    for (path, mark) in marks(&directory.tree())? {
+    for (path, mark) in marks(&tree)? {
         if fresh.remove(&path).as_ref() != Some(&mark) {
             changes.push(Change {
                 path,
@@ -45,7 +48,7 @@ pub(super) fn changes(directory: &Directory) -> Result<Vec<Change>> {
     Ok(changes)
 }
 
-/// Puts the tree on another stack: made beside, then swapped.
+/// Puts the tree on another stack: made beside, then exchanged, so that there is always one and it has its list.
 pub(super) fn restack(
     store: &Store,
     directory: &Directory,
@@ -54,19 +57,29 @@ pub(super) fn restack(
 ) -> Result<()> {
     let (tree, next) = (directory.tree(), directory.next_tree());
     if next.symlink_metadata().is_ok() {
-        store.trash(&next)?;
+        discard(store, directory, &next)?;
     }
     copy(store, stack, &next, &tree)?;
-    let next_list = directory.next_list();
-    write_list(&next, &next_list)?;
+    write_list(&next, &directory.list(&next)?)?;
     if upper == Upper::Keep {
         for change in changes(directory)? {
             carry(&tree, &next, &change)?;
         }
     }
-    store.trash(&tree)?;
-    rename(&next, &tree)?;
-    rename(&next_list, &directory.list())
+    exchange(&next, &tree)?;
+    discard(store, directory, &next)
+}
+
+/// Throws a tree away, and its list.
+fn discard(store: &Store, directory: &Directory, tree: &Path) -> Result<()> {
+    let list = directory.list(tree)?;
+    store.trash(tree)?;
+    match fs::remove_file(&list) {
+        // The tree was never complete.
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(Error::io(format!("delete {}", list.display()), source)),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Takes a change over into the next tree.
@@ -84,7 +97,7 @@ fn carry(tree: &Path, next: &Path, change: &Change) -> Result<()> {
                 fs::create_dir_all(parent)
                     .map_err(|source| Error::io(format!("create {}", parent.display()), source))?;
             }
-            rename(&tree.join(&change.path), &target)
+            link(&tree.join(&change.path), &target)
         }
     }
 }
@@ -166,12 +179,22 @@ fn read_list(list: &Path) -> Result<BTreeMap<PathBuf, Mark>> {
     Ok(fresh)
 }
 
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(|source| {
-        Error::io(
-            format!("rename {} to {}", from.display(), to.display()),
-            source,
-        )
+/// Gives a file of the old tree a name in the next one too: until they are exchanged the old one has everything.
+fn link(from: &Path, to: &Path) -> Result<()> {
+    let failed = |source| {
+        let what = format!("link {} to {}", from.display(), to.display());
+        Error::io(what, source)
+    };
+    match fs::remove_file(to) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(failed(source)),
+        _ => fs::hard_link(from, to).map_err(failed),
+    }
+}
+
+fn exchange(one: &Path, other: &Path) -> Result<()> {
+    rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).map_err(|errno| {
+        let what = format!("exchange {} and {}", one.display(), other.display());
+        Error::io(what, errno.into())
     })
 }
 

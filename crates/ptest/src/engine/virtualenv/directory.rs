@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use ptest_store::Store;
@@ -85,19 +85,16 @@ impl Directory {
         self.path.join("tree")
     }
 
-    /// What the tree of a clone was when it was fresh.
-    pub(super) fn list(&self) -> PathBuf {
-        self.path.join("tree.list")
+    /// What that tree of a clone, which is there, was when it was fresh. Goes with the tree, whatever name that has.
+    pub(super) fn list(&self, tree: &Path) -> Result<PathBuf> {
+        let facts = fs::symlink_metadata(tree)
+            .map_err(|source| Error::io(format!("examine {}", tree.display()), source))?;
+        Ok(self.path.join(format!("tree-{}.list", facts.ino())))
     }
 
     /// The tree that takes the place of a clone's.
     pub(super) fn next_tree(&self) -> PathBuf {
         self.path.join("next")
-    }
-
-    /// What the next tree was when it was fresh.
-    pub(super) fn next_list(&self) -> PathBuf {
-        self.path.join("next.list")
     }
 
     /// Temporary files of a clone.

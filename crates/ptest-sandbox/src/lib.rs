@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod client;
 pub mod error;
+pub mod identity;
 pub mod init;
 pub mod launch;
 pub mod lock;

@@ -8,17 +8,19 @@
 //! lock is not to be had until that one is gone, when the kernel has ended everything below it.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open, openat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, Result};
+use crate::identity::start_time;
 
 /// The file that says which process a lock was handed to.
 const HOLDER: &str = "init";
@@ -48,6 +50,8 @@ pub fn wait(directory: &Path) -> Result<()> {
                 if !is_gone_by(directory, deadline)? {
                     return Err(locked(directory));
                 }
+                // Held for a moment by a process that is no init, or has not named it yet.
+                thread::sleep(Duration::from_millis(1));
             }
             taken => return taken.map(drop),
         }
@@ -56,12 +60,15 @@ pub fn wait(directory: &Path) -> Result<()> {
 
 /// Says to which process the lock is handed; `lock` is the lock.
 pub(crate) fn hand_to(lock: BorrowedFd<'_>, holder: Pid) -> Result<()> {
-    let record = || -> std::io::Result<()> {
+    let record = || -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
         let file = openat(lock, HOLDER, flags, Mode::RUSR | Mode::WUSR)?;
-        let holder = holder.as_raw_nonzero();
-        let started = started_at(holder.get()).unwrap_or_default();
-        File::from(file).write_all(format!("{holder} {started}").as_bytes())
+        let holder = holder.as_raw_nonzero().get().unsigned_abs();
+        match start_time(holder) {
+            Ok(started) => File::from(file).write_all(format!("{holder} {started}").as_bytes()),
+            // It has ended already, and nobody needs to wait for it.
+            Err(_ended) => Ok(()),
+        }
     };
     record().map_err(|source| Error::Io {
         action: "record the holder of a lock in",
@@ -73,43 +80,39 @@ pub(crate) fn hand_to(lock: BorrowedFd<'_>, holder: Pid) -> Result<()> {
 /// Whether the process that the lock was last handed to is gone, or goes before the deadline.
 fn is_gone_by(directory: &Path, deadline: Instant) -> Result<bool> {
     let path = directory.join(HOLDER);
-    let Ok(text) = fs::read_to_string(&path) else {
-        return Ok(true);
-    };
-    let mut numbers = text.split(' ');
-    let (Some(Ok(pid)), Some(Ok(started))) = (
-        numbers.next().map(str::parse::<i32>),
-        numbers.next().map(str::parse::<u64>),
-    ) else {
-        return Ok(true);
-    };
-    let failed = |source: Errno| Error::Io {
+    let failed = |source: io::Error| Error::Io {
         action: "wait for the process named in",
         path: path.clone(),
-        source: source.into(),
+        source,
     };
-    let process = match Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+    let text = match fs::read_to_string(&path) {
+        // It was never handed to anyone.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        text => text.map_err(failed)?,
+    };
+    // Who is just writing it holds the lock.
+    let Some((pid, started)) = text
+        .split_once(' ')
+        .and_then(|(pid, started)| Some((pid.parse::<u32>().ok()?, started.parse().ok()?)))
+    else {
+        return Ok(true);
+    };
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let process = match number.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
         None | Some(Err(Errno::SRCH)) => return Ok(true),
-        Some(opened) => opened.map_err(failed)?,
+        Some(opened) => opened.map_err(|errno| failed(errno.into()))?,
     };
-    // Another process may have its number by now.
-    if started_at(pid) != Some(started) {
+    // Ended, or another process has its number by now.
+    if start_time(pid).ok() != Some(started) {
         return Ok(true);
     }
     let mut ended = [PollFd::new(&process, PollFlags::IN)];
     let left = deadline.saturating_duration_since(Instant::now());
-    let left = rustix::event::Timespec::try_from(left).ok();
-    match rustix::io::retry_on_intr(|| poll(&mut ended, left.as_ref())) {
+    let left = Timespec::try_from(left).ok();
+    match retry_on_intr(|| poll(&mut ended, left.as_ref())) {
         Ok(ready) => Ok(ready > 0),
-        Err(source) => Err(failed(source)),
+        Err(errno) => Err(failed(errno.into())),
     }
-}
-
-/// When a process started, in clock ticks since boot: proc_pid_stat(5), field 22.
-fn started_at(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(") ")?;
-    fields.split(' ').nth(19)?.parse().ok()
 }
 
 fn locked(directory: &Path) -> Error {

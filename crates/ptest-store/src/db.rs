@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 
 use crate::error::{Context as _, Error, Result};
 
-/// A connection to the database of a store.
+/// The database of a store, as one process has it open.
 ///
 /// Safe to share between threads: writers take turns, readers wait for nobody. In a forked child
 /// every use is [`Error::Forked`], and dropping it there leaves the parent's connections alone:

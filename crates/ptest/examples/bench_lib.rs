@@ -19,7 +19,7 @@ use ptest::config::InstallerChoice;
 use ptest::engine::{Command, ExitStatus, Stdio};
 use ptest::progress::Silent;
 use ptest::project::Project;
-use ptest::python::{HostEnv, Supervision};
+use ptest::python::HostEnv;
 use ptest::settings::{Profile, Settings};
 use ptest::{Environment, EnvironmentSpec, Lifetime, OpenOptions, Provision, Ptest, Requirements};
 
@@ -131,13 +131,7 @@ impl Bench {
         let options = OpenOptions {
             home,
             host: HostEnv::new(variables, std::env::current_dir()?),
-            provision: Provision {
-                installer: InstallerChoice::Auto,
-                program_directory: None,
-                resolve_lifetime: Duration::from_hours(24),
-                refresh: false,
-                supervision: Supervision::default(),
-            },
+            provision: Provision::new(InstallerChoice::Auto),
         };
         let bench = Self {
             ptest: Ptest::open(options.clone())?,

@@ -196,7 +196,7 @@ mod tests {
     use crate::lease::Lease;
     use crate::progress::Silent;
     use crate::project::Project;
-    use crate::python::{HostEnv, Supervision};
+    use crate::python::HostEnv;
     use crate::settings::Settings;
     use crate::spec::{EnvironmentSpec, Lifetime, Requirements};
     use crate::{OpenOptions, Provision};
@@ -213,13 +213,7 @@ mod tests {
         let ptest = Ptest::open(OpenOptions {
             home: directory.path().join("store"),
             host: HostEnv::new(path, "/"),
-            provision: Provision {
-                installer: InstallerChoice::Pip,
-                program_directory: None,
-                resolve_lifetime: Duration::from_hours(24),
-                refresh: false,
-                supervision: Supervision::default(),
-            },
+            provision: Provision::new(InstallerChoice::Pip),
         })
         .unwrap();
         let spec = EnvironmentSpec {

@@ -81,15 +81,9 @@ type Looked = Result<String, (String, Option<String>)>;
 /// Whether everything in the store is what it should be, after what dead processes left was put right.
 fn store(ptest: &Ptest) -> Looked {
     let home = ptest.store().home().display();
-    let recovered = ptest
-        .store()
-        .recover()
-        .map_err(|error| (error.to_string(), error.hint()))?;
-    let layers = ptest
-        .store()
-        .layers()
-        .map_err(|error| (error.to_string(), error.hint()))?
-        .len();
+    let of_the_store = |error: ptest_store::Error| said(&error.into());
+    let recovered = ptest.store().recover().map_err(of_the_store)?;
+    let layers = ptest.store().layers().map_err(of_the_store)?.len();
     let environments = environments(ptest).map_err(|error| said(&error))?;
     let detail = format!(
         "{home}: {}, {}",

@@ -50,6 +50,19 @@ pub struct Provision {
     pub supervision: Supervision,
 }
 
+impl Provision {
+    /// This installer, wherever its program lies, and versions that hold for a day.
+    pub fn new(installer: InstallerChoice) -> Self {
+        Self {
+            installer,
+            program_directory: None,
+            resolve_lifetime: Duration::from_hours(24),
+            refresh: false,
+            supervision: Supervision::default(),
+        }
+    }
+}
+
 /// A stack, and how it came to be.
 #[derive(Debug)]
 pub(crate) struct Provisioned {

@@ -1,11 +1,10 @@
 //! A store and a cheap environment for tests of the whole library.
 
 use std::path::Path;
-use std::time::Duration;
 
 use ptest::config::InstallerChoice;
 use ptest::project::Project;
-use ptest::python::{HostEnv, Supervision};
+use ptest::python::HostEnv;
 use ptest::settings::{Profile, Settings};
 use ptest::{EnvironmentSpec, Lifetime, OpenOptions, Provision, Ptest, Requirements};
 
@@ -17,13 +16,7 @@ pub(crate) fn open(home: &Path) -> Ptest {
     Ptest::open(OpenOptions {
         home: home.to_owned(),
         host: HostEnv::new(variables, "/"),
-        provision: Provision {
-            installer: InstallerChoice::Pip,
-            program_directory: None,
-            resolve_lifetime: Duration::from_hours(24),
-            refresh: false,
-            supervision: Supervision::default(),
-        },
+        provision: Provision::new(InstallerChoice::Pip),
     })
     .unwrap()
 }

@@ -395,7 +395,8 @@ fn keep(
         resolved_at: Timestamp::now(),
     };
     recipe::keep(store.database(), &recipe, &stack, pins)?;
-    // Nobody waits for the disk: layers that are not synced are verified after a crash.
+    // What goes on need not wait for the disk: layers that are not synced are verified after a crash. A process that
+    // ends meanwhile does wait, for the kernel does not interrupt this.
     let unsynced = store.clone();
     let syncing = std::thread::Builder::new().name("sync".to_owned());
     drop(syncing.spawn(move || unsynced.sync()));

@@ -57,6 +57,7 @@ pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
         connections: BTreeMap::from([(0, Connection::new(control))]),
         next_connection: 1,
         runs: BTreeMap::new(),
+        leaders: HashSet::new(),
         ending: None,
         peak_memory_bytes: 0,
     };
@@ -105,6 +106,8 @@ struct Server {
     next_connection: u64,
     /// By the number of the connection that each was asked for on.
     runs: BTreeMap<u64, Run>,
+    /// The leaders of runs that have not been reaped, those of forgotten runs among them.
+    leaders: HashSet<i32>,
     /// When everything that then still runs is killed.
     ending: Option<Instant>,
     peak_memory_bytes: u64,
@@ -215,7 +218,9 @@ impl Server {
         let told_to_end = sys::arrived_signals(&self.signals)
             .into_iter()
             .any(|signal| signal != libc::SIGCHLD);
-        while matches!(sys::wait_any(false, false), Ok(Some(_))) {}
+        while let Ok(Some(reaped)) = sys::wait_any(false, false) {
+            self.leaders.remove(&reaped.pid);
+        }
         !told_to_end
     }
 
@@ -289,7 +294,10 @@ impl Server {
                     .process_limit
                     .map(|limit| limit + 2 + self.runs.len() as u64);
                 match Run::start(&spawn, descriptors, &self.privileges, limit) {
-                    Ok(run) => drop(self.runs.insert(id, run)),
+                    Ok(run) => {
+                        self.leaders.insert(run.leader_pid());
+                        self.runs.insert(id, run);
+                    }
                     Err(failure) => self.say(id, &Reply::Failed(failure), None),
                 }
             }
@@ -353,9 +361,8 @@ impl Server {
 
     /// The living processes that are not init's own.
     fn commands(&self) -> Vec<Process> {
-        let leaders: HashSet<i32> = self.runs.values().map(Run::leader_pid).collect();
         let mut found = processes::descendants(own_pid());
-        found.retain(|process| !leaders.contains(&process.pid));
+        found.retain(|process| !self.leaders.contains(&process.pid));
         found
     }
 

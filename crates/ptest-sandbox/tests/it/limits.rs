@@ -122,6 +122,18 @@ fn usage_counts_commands_and_their_time_and_memory() {
 }
 
 #[test]
+fn when_a_command_has_ended_nothing_of_it_counts() {
+    if lacks_namespaces() {
+        return;
+    }
+    let sandbox = standard();
+    for _ in 0..300 {
+        run(&sandbox, &shell("exit 0"));
+        assert_eq!(sandbox.usage().unwrap().processes, 0);
+    }
+}
+
+#[test]
 fn frozen_processes_do_nothing_until_they_are_thawed() {
     if lacks_namespaces() {
         return;

@@ -9,6 +9,29 @@
 //! process, mounts nothing, prints nothing, and reads neither environment variables nor the
 //! current directory. Any number of processes of one user may use a store at the same time, and
 //! any of them may be killed at any moment.
+//!
+//! ```
+//! use ptest_store::{CommitOptions, Stack, Store};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let (home, copy) = (directory.path().join("store"), directory.path().join("copy"));
+//! let store = Store::open(&home)?;
+//! let staging = store.stage()?;
+//! std::fs::write(staging.path().join("greeting"), "hello")?;
+//! let layer = store.commit(staging, CommitOptions::default())?.layer;
+//!
+//! let stack = Stack::new([layer.id]);
+//! assert_eq!(store.resolve(&stack)?.len(), 1);
+//! store.clone_tree(&stack, &copy, None)?;
+//! assert_eq!(std::fs::read_to_string(copy.join("greeting"))?, "hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What is kept is the caller's to say: rows of a table of their own, written in the transaction
+//! that records a [`Stack`], and asked for by [`Store::collect`]. `examples/backup.rs` is a whole
+//! program of that shape, which keeps the states that a directory had.
 #![forbid(unsafe_code)]
 
 mod access;

@@ -5,10 +5,12 @@
 )]
 
 mod commit;
+mod example;
 mod faults;
 mod materialize;
 mod open;
 mod overlay;
+mod processes;
 mod properties;
 mod support;
 mod trash;

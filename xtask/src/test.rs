@@ -25,7 +25,7 @@ use crate::workspace::Workspace;
 use crate::{docs, tidy, tools};
 
 /// What a machine that tests ptest for others must have: there a skip is a failure.
-const CI_REQUIRES: &str = "userns,overlay,network,root,uv,pythons";
+const CI_REQUIRES: &str = "userns,overlay,network,root,uv,pythons,reflink";
 
 /// How long processes, mounts and cgroups may take to go after the last test.
 const SETTLING: Duration = Duration::from_secs(15);
@@ -131,6 +131,7 @@ impl Machine {
 
         let uv = tools::uv(workspace)?;
         let pythons = tools::missing_pythons(workspace, &uv);
+        tools::file_systems();
         let run = format!("{}", std::process::id());
         let scope = Scope {
             roots: vec![scratch.path().canonicalize()?, workspace.target.clone()],

@@ -1,7 +1,7 @@
 //! Other people's programs that the tests and the benchmark use, installed under `target/tools` at a fixed version.
 //!
-//! Nothing outside `target` is changed, except that bubblewrap comes from the system's packages when root asks for it. The
-//! installer is the pip that ptest carries, so a bare Python is enough.
+//! Nothing outside `target` is changed, except that bubblewrap and what makes file systems come from the system's packages
+//! when root asks for them. The installer is the pip that ptest carries, so a bare Python is enough.
 
 use std::env;
 use std::ffi::OsString;
@@ -106,22 +106,31 @@ pub(crate) fn missing_pythons(workspace: &Workspace, uv: &Path) -> Vec<PathBuf> 
 
 /// bubblewrap, installed from the system's packages when it is missing and root runs this; `None` where it cannot be had.
 pub(crate) fn bubblewrap() -> Option<PathBuf> {
+    system_program("bwrap", "bubblewrap")
+}
+
+/// What makes the file systems that tests mount, installed likewise. A test that misses one is skipped visibly.
+pub(crate) fn file_systems() {
+    for (program, package) in [("mkfs.btrfs", "btrfs-progs"), ("mkfs.xfs", "xfsprogs")] {
+        if system_program(program, package).is_none() {
+            eprintln!("note: no {program} for the tests that make a file system");
+        }
+    }
+}
+
+/// A program of the system's packages.
+fn system_program(program: &'static str, package: &str) -> Option<PathBuf> {
     let on_path = || {
-        ptest_testkit::requirement::program("bwrap")
+        ptest_testkit::requirement::program(program)
             .into_result()
             .ok()
     };
     on_path().or_else(|| {
         ptest_testkit::requirement::root().into_result().ok()?;
         let mut install = Command::new("apt-get");
-        install.args([
-            "install",
-            "--yes",
-            "--quiet",
-            "--no-install-recommends",
-            "bubblewrap",
-        ]);
+        install.args(["install", "--yes", "--quiet", "--no-install-recommends"]);
         install
+            .arg(package)
             .env("DEBIAN_FRONTEND", "noninteractive")
             .stdout(Stdio::null())
             .stderr(Stdio::null());

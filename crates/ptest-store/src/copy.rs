@@ -1,21 +1,20 @@
 //! Copies the entries of layers, or of an upper, to another place.
 //!
-//! Contents are shared where the file system can clone files, else copied; never hard-linked,
-//! since whoever writes to such a file writes into the layer. What is copied where is the business
-//! of `materialize` and `rebase`.
+//! A file is never hard-linked, since whoever writes to it would write into the layer; how it gets
+//! its contents is in `contents`. What is copied where is the business of `materialize` and
+//! `rebase`.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, fchmod, futimens, ioctl_ficlone, symlinkat, utimensat,
-};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fchmod, futimens, symlinkat, utimensat};
 
 use crate::access::{Need, with_access};
+use crate::contents::Copier;
 use crate::error::{Context as _, Error, Result};
 use crate::id::LayerId;
 use crate::manifest::{Kind, Mtime, TreePath};
@@ -34,6 +33,10 @@ pub struct Rewrite<'a> {
     /// Names text files, beside scripts, that mention the prefix, such as `bin/activate`. They are
     /// read into memory whole.
     pub select: &'a (dyn Fn(&TreePath) -> bool + Sync),
+    /// Is given the directory of the copy, before it appears in its place, and the files in it
+    /// whose text was changed, sorted: to change in the copy what tells of them, such as a list of
+    /// hashes.
+    pub finish: &'a (dyn Fn(&Path, &[TreePath]) -> io::Result<()> + Sync),
 }
 
 /// What [`Store::clone_tree`](crate::Store::clone_tree) made.
@@ -67,7 +70,8 @@ pub(crate) fn copy(
     let copying = Copying {
         root,
         rewrite,
-        can_share: AtomicBool::new(true),
+        copier: Copier::new(),
+        rewritten: Mutex::default(),
         shared: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
     };
@@ -82,7 +86,8 @@ pub(crate) fn copy(
 struct Copying<'a> {
     root: &'a Path,
     rewrite: Option<Rewrite<'a>>,
-    can_share: AtomicBool,
+    copier: Copier,
+    rewritten: Mutex<Vec<TreePath>>,
     shared: AtomicU64,
     bytes: AtomicU64,
 }
@@ -103,6 +108,7 @@ impl Copying<'_> {
             }
         }
         parallel::map(&others, || (), |(), piece| self.leaf(piece))?;
+        self.finish()?;
         for piece in directories.iter().rev() {
             if let Kind::Directory { mode } | Kind::Opaque { mode } = piece.kind {
                 let place = self.root.join(piece.path);
@@ -111,6 +117,19 @@ impl Copying<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What the caller does to the copy because of the files that were rewritten.
+    fn finish(&self) -> Result<()> {
+        let Some(rewrite) = self.rewrite else {
+            return Ok(());
+        };
+        let mut rewritten = self
+            .rewritten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        rewritten.sort();
+        (rewrite.finish)(self.root, &rewritten).at("finish the copy in", self.root)
     }
 
     fn leaf(&self, piece: &Piece<'_>) -> Result<()> {
@@ -166,14 +185,22 @@ impl Copying<'_> {
             .mode(0o600)
             .open(&to)
             .at("create", &to)?;
-        let written = match self.rewritten(path, &mut source, size).at("read", &from)? {
-            Some(contents) => {
-                copy.write_all(&contents).at("write", &to)?;
-                contents.len() as u64
-            }
-            None => self
-                .contents(&mut source, &mut copy, size)
-                .at("copy", &to)?,
+        let rewritten = self.rewritten(path, &mut source, size).at("read", &from)?;
+        let written = if let Some(contents) = rewritten {
+            copy.write_all(&contents).at("write", &to)?;
+            self.rewritten
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(path.clone());
+            contents.len() as u64
+        } else {
+            let is_shared = self
+                .copier
+                .copy(&mut source, &mut copy, size)
+                .at("copy", &to)?;
+            self.shared
+                .fetch_add(u64::from(is_shared), Ordering::Relaxed);
+            size
         };
         self.bytes.fetch_add(written, Ordering::Relaxed);
         fchmod(&copy, Mode::from_raw_mode(mode)).at("change the mode of", &to)?;
@@ -204,36 +231,10 @@ impl Copying<'_> {
         } else {
             prefix.text(&contents)
         };
-        Ok(Some(new.unwrap_or(contents)))
-    }
-
-    fn contents(&self, source: &mut File, copy: &mut File, size: u64) -> io::Result<u64> {
-        if size == 0 {
-            return Ok(0);
+        if new.is_none() {
+            source.rewind()?;
         }
-        if self.can_share.load(Ordering::Relaxed) {
-            match ioctl_ficlone(&*copy, &*source) {
-                Ok(()) => {
-                    self.shared.fetch_add(1, Ordering::Relaxed);
-                    return Ok(size);
-                }
-                Err(
-                    Errno::OPNOTSUPP
-                    | Errno::XDEV
-                    | Errno::INVAL
-                    | Errno::NOTTY
-                    | Errno::NOSYS
-                    | Errno::PERM
-                    | Errno::ACCESS,
-                ) => self.can_share.store(false, Ordering::Relaxed),
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        let copied = io::copy(source, copy)?;
-        if copied != size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(copied)
+        Ok(new)
     }
 
     fn prefix(&self) -> Option<Prefix<'_>> {

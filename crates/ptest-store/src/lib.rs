@@ -38,6 +38,7 @@ mod access;
 mod boot;
 mod collect;
 mod commit;
+mod contents;
 mod copy;
 mod db;
 mod error;
@@ -66,6 +67,7 @@ pub use rusqlite;
 
 pub use self::collect::Collected;
 pub use self::commit::{CommitOptions, Committed, Prepared, Source};
+pub use self::contents::CopyMethod;
 pub use self::copy::{Cloned, Rewrite};
 pub use self::db::Database;
 pub use self::error::{Error, ErrorKind, Result};

@@ -236,7 +236,7 @@ fn record_skip(test: &str, reason: &str, file: Option<&OsStr>) -> io::Result<()>
         .write_all(line.as_bytes())
 }
 
-fn succeeds(command: &mut Command) -> Result<(), String> {
+pub(crate) fn succeeds(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
         .stdin(Stdio::null())

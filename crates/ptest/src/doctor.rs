@@ -3,10 +3,12 @@
 //! Each finding is made by doing the thing, never by a version. Not for repairing.
 
 use std::error::Error as _;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use ptest_sandbox::{LaunchOptions, Launcher, Standard, probe};
+use ptest_store::CopyMethod;
 
 use crate::engine::virtualenv::Virtualenv;
 use crate::environment::{EnvironmentId, Record, State};
@@ -72,6 +74,7 @@ pub fn examine(ptest: &Ptest, program_directory: Option<&Path>) -> Result<Vec<Fi
                 .map(|()| "a stack was mounted, changed and mounted again".to_owned())
                 .map_err(refused),
         ),
+        found("clone", Health::Degraded, clone(ptest)),
         found("pids limit", Health::Degraded, pids_limit(launcher)),
     ])
 }
@@ -184,6 +187,19 @@ fn uv(ptest: &Ptest, program_directory: Option<&Path>) -> Looked {
         let hint = "install uv: it chooses versions several times faster than pip".to_owned();
         ("not found; pip is used".to_owned(), Some(hint))
     })
+}
+
+/// How a stack is copied where it cannot be mounted. Copying is slower and takes room, but is all that many file
+/// systems can do.
+fn clone(ptest: &Ptest) -> Looked {
+    match ptest.store().copy_method() {
+        Ok(CopyMethod::Reflink) => Ok("files are shared until they are written".to_owned()),
+        Ok(CopyMethod::Copy { errno }) => Ok(format!(
+            "files are copied, for the store's file system cannot share them as btrfs and xfs do: {}",
+            io::Error::from_raw_os_error(errno)
+        )),
+        Err(error) => Err(said(&error.into())),
+    }
 }
 
 /// Whether the number of processes can be limited, seen by a sandbox that has such a limit.

@@ -14,6 +14,7 @@ use super::{
     timestamps,
 };
 use crate::access::{Need, with_access};
+use crate::contents::Copier;
 use crate::error::{Context as _, Result};
 use crate::id::ContentHash;
 use crate::layout::random_name;
@@ -166,7 +167,9 @@ fn unshare(
 ) -> Result<()> {
     let copy = scratch.join(random_name()?);
     let mut new = File::create_new(&copy).at("create", &copy)?;
-    io::copy(file, &mut new).at("write", &copy)?;
+    Copier::new()
+        .copy(file, &mut new, stat.st_size as u64)
+        .at("write", &copy)?;
     fchmod(&new, Mode::from_raw_mode(stat.st_mode & 0o7777)).at("change the mode of", &copy)?;
     futimens(&new, &timestamps(mtime(stat))).at("set the time of", &copy)?;
     with_access(root, path.as_path(), Need::Parents, || {

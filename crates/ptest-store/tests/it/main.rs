@@ -12,6 +12,7 @@ mod open;
 mod overlay;
 mod processes;
 mod properties;
+mod reflink;
 mod support;
 mod trash;
 mod users;

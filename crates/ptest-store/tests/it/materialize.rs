@@ -33,6 +33,7 @@ fn rewrite(to: &Path) -> Rewrite<'_> {
         from: PREFIX,
         to: to.as_os_str().as_encoded_bytes(),
         select: &is_activate,
+        finish: &|_, _| Ok(()),
     }
 }
 
@@ -59,6 +60,43 @@ fn the_text_moves_and_the_rest_stays() {
         fs::read_link(place.join("bin/alias")).unwrap(),
         Path::new("program")
     );
+}
+
+#[test]
+fn the_caller_sees_what_was_rewritten_before_the_copy_appears() {
+    let test = TestStore::new();
+    let layer = test.commit(skeleton);
+    let stack = Stack::new([layer.id]);
+    let place = test.outside("v");
+    let finish = |copy: &Path, rewritten: &[TreePath]| {
+        assert!(!place.exists());
+        let said: Vec<String> = rewritten.iter().map(ToString::to_string).collect();
+        fs::write(copy.join("lib/rewritten"), said.join(" "))
+    };
+    let rewrite = Rewrite {
+        finish: &finish,
+        ..rewrite(&place)
+    };
+    test.store
+        .clone_tree(&stack, &place, Some(rewrite))
+        .unwrap();
+    assert_eq!(
+        fs::read_to_string(place.join("lib/rewritten")).unwrap(),
+        "bin/activate bin/program"
+    );
+
+    let refused = test.outside("w");
+    let rewrite = Rewrite {
+        finish: &|_, _| Err(std::io::Error::other("no")),
+        ..rewrite
+    };
+    assert!(
+        test.store
+            .clone_tree(&stack, &refused, Some(rewrite))
+            .is_err()
+    );
+    assert!(!refused.exists());
+    crate::support::assert_consistent(&test.store);
 }
 
 #[test]

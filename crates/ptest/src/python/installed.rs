@@ -194,7 +194,7 @@ fn check(tree: &dyn Tree, path: &Path, entry: &RecordEntry) -> io::Result<Option
 }
 
 /// The path of a listed file in the environment; `None` if it is outside.
-fn inside(site_packages: &Path, listed: &str) -> Option<PathBuf> {
+pub(crate) fn inside(site_packages: &Path, listed: &str) -> Option<PathBuf> {
     let mut path = PathBuf::new();
     for part in site_packages.join(listed).components() {
         match part {

@@ -41,6 +41,7 @@ mod ini;
 mod pyenv;
 mod pylock;
 mod record;
+pub(crate) mod relocate;
 mod report;
 mod resolve;
 

@@ -1,32 +1,21 @@
 //! What a collection takes, and what it never takes.
 
 use std::fs::{self, File};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ptest::progress::Silent;
-use ptest::{Collected, Collection, Depth, EnvironmentSpec, Ptest, Requirements};
+use ptest::{Collected, Collection, Depth, EnvironmentSpec, Ptest};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::context::{open, spec};
+use crate::context::{open, spec, with_pip};
 
 const EVERYTHING: Collection = Collection {
     older_than: Duration::ZERO,
     keep_size: None,
     dry_run: false,
 };
-
-fn with_pip(project: &Path) -> EnvironmentSpec {
-    EnvironmentSpec {
-        requirements: Requirements {
-            pip: true,
-            ..Requirements::default()
-        },
-        ..spec(project)
-    }
-}
 
 /// The names in a directory of the store, which may not be there yet.
 fn names(ptest: &Ptest, directory: &str) -> Vec<String> {

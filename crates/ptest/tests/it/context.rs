@@ -35,3 +35,14 @@ pub(crate) fn spec(project: &Path) -> EnvironmentSpec {
         },
     }
 }
+
+/// The same with the pip that ptest carries: a distribution that has scripts.
+pub(crate) fn with_pip(project: &Path) -> EnvironmentSpec {
+    EnvironmentSpec {
+        requirements: Requirements {
+            pip: true,
+            ..Requirements::default()
+        },
+        ..spec(project)
+    }
+}

@@ -2,7 +2,8 @@
 //! mounted and for the profile `none`.
 //!
 //! What commands change in it is found by comparing it with a list made when it
-//! was fresh. Not for how files are copied: that is the store's.
+//! was fresh. Not for how files are copied: that is the store's, and not for how
+//! their paths are moved: see `python::relocate`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -11,19 +12,19 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use ptest_store::{Rewrite, Stack, Store, TreePath};
+use ptest_store::{Stack, Store};
 use rustix::fs::{CWD, RenameFlags};
 use walkdir::WalkDir;
 
 use super::directory::Directory;
 use crate::engine::{Change, ChangeKind, Upper};
 use crate::error::{Error, ErrorKind, Result};
-use crate::python::ENV_PREFIX;
+use crate::python::relocate::clone_tree;
 
 /// Makes the tree of a stack.
 pub(super) fn create(store: &Store, directory: &Directory, stack: &Stack) -> Result<()> {
     let tree = directory.tree();
-    copy(store, stack, &tree, &tree)?;
+    clone_tree(store, stack, &tree, &tree)?;
     write_list(&tree, &directory.list(&tree)?)
 }
 
@@ -59,7 +60,7 @@ pub(super) fn restack(
     if next.symlink_metadata().is_ok() {
         discard(store, directory, &next)?;
     }
-    copy(store, stack, &next, &tree)?;
+    clone_tree(store, stack, &next, &tree)?;
     write_list(&next, &directory.list(&next)?)?;
     if upper == Upper::Keep {
         for change in changes(directory)? {
@@ -100,28 +101,6 @@ fn carry(tree: &Path, next: &Path, change: &Change) -> Result<()> {
             link(&tree.join(&change.path), &target)
         }
     }
-}
-
-/// What the text of these files says of the environment's place is rewritten.
-fn mentions_prefix(path: &TreePath) -> bool {
-    let bytes = path.as_bytes();
-    let in_bin = bytes
-        .strip_prefix(b"bin/")
-        .is_some_and(|name| name.starts_with(b"activate") || name.starts_with(b"Activate"));
-    in_bin || bytes == b"pyvenv.cfg"
-}
-
-fn copy(store: &Store, stack: &Stack, destination: &Path, place: &Path) -> Result<()> {
-    store.clone_tree(
-        stack,
-        destination,
-        Some(Rewrite {
-            from: ENV_PREFIX.as_bytes(),
-            to: place.as_os_str().as_bytes(),
-            select: &mentions_prefix,
-        }),
-    )?;
-    Ok(())
 }
 
 /// What tells a file that was changed from one that was not.

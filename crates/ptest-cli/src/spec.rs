@@ -33,6 +33,7 @@ pub(crate) fn environment(
     options: &EnvironmentOptions,
 ) -> Result<EnvironmentSpec, CliError> {
     let project = project(ui, host, config, options)?;
+    let (python, requirements) = contents(host, config, options)?;
     Ok(EnvironmentSpec {
         name,
         lifetime,
@@ -40,13 +41,24 @@ pub(crate) fn environment(
             .engine
             .clone()
             .unwrap_or_else(|| config.engine.to_string()),
-        python: options.python.as_ref().or(config.python.as_ref()).cloned(),
-        requirements: Requirements {
-            pip: *config.pip && !options.no_pip,
-            ..requirements(host, &options.with, &options.files)?
-        },
+        python,
+        requirements,
         settings: settings(host, config, options, project)?,
     })
+}
+
+/// The interpreter asked for, and what is to be installed.
+pub(crate) fn contents(
+    host: &Host,
+    config: &Config,
+    options: &EnvironmentOptions,
+) -> Result<(Option<String>, Requirements), CliError> {
+    let requirements = Requirements {
+        pip: *config.pip && !options.no_pip,
+        ..requirements(host, &options.with, &options.files)?
+    };
+    let python = options.python.as_ref().or(config.python.as_ref()).cloned();
+    Ok((python, requirements))
 }
 
 /// What is to be installed, besides pip. It is kept with the environment, so that every path in it is made absolute: a

@@ -4,14 +4,14 @@
 //! How a tree is copied is in `copy`; what a stack shows, in `view`.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, RenameFlags, StatxFlags, renameat_with, statx};
 
 use crate::Store;
 use crate::copy::{Cloned, Piece, Rewrite, copy};
@@ -32,9 +32,11 @@ impl Store {
     ///   mentions of the old prefix are replaced, and so is the beginning of symbolic links'
     ///   targets. A first line that no kernel could read is turned into a call by `sh`.
     /// - The directory appears complete or not at all: it is made elsewhere and renamed. An empty
-    ///   directory in its place is replaced.
+    ///   directory in its place is replaced. One that something is mounted on cannot be: what is
+    ///   made within it is moved up piece by piece, in the order of the names.
     /// - A killed process leaves nothing but what [`Store::recover`] removes; only when
-    ///   `destination` is on another file system, a directory `.ptest-…` beside it.
+    ///   `destination` is on another file system, a directory `.ptest-…` beside it, or in it when
+    ///   it is a mount point.
     ///
     /// # Errors
     ///
@@ -46,7 +48,7 @@ impl Store {
         destination: &Path,
         rewrite: Option<Rewrite<'_>>,
     ) -> Result<Cloned> {
-        let parent = check_destination(destination)?;
+        self.check_destination(destination)?;
         let prefix = rewrite.map(|Rewrite { from, to, .. }| Prefix { from, to });
         if let Some(prefix) = prefix
             && !prefix.is_usable()
@@ -69,11 +71,35 @@ impl Store {
             })
             .collect();
 
-        let unfinished = Unfinished::new(self, parent)?;
+        let unfinished = Unfinished::new(self, destination)?;
         let cloned = copy(&pieces, unfinished.path(), rewrite)?;
         reach("clone.copied")?;
         unfinished.finish(destination)?;
         Ok(cloned)
+    }
+
+    /// Refuses early what [`clone_tree`](Store::clone_tree) would refuse in the end: what is not
+    /// absolute, and what is there and not an empty directory.
+    pub fn check_destination(&self, destination: &Path) -> Result<()> {
+        if !destination.is_absolute() || destination.parent().is_none() {
+            return Err(Error::RelativePath {
+                path: destination.to_owned(),
+            });
+        }
+        let taken = match fs::symlink_metadata(destination) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Ok(found) if found.is_dir() => fs::read_dir(destination)
+                .at("list", destination)?
+                .next()
+                .is_some(),
+            result => result.at("examine", destination).map(|_| true)?,
+        };
+        if taken {
+            return Err(Error::DestinationTaken {
+                path: destination.to_owned(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -81,31 +107,41 @@ impl Store {
 enum Unfinished {
     /// In the store, where `recover` finds it.
     Staged(Staging),
-    /// Where only a rename from beside is possible. `None` when it has its name.
-    Beside(Option<PathBuf>),
+    /// Where only a rename from beside is possible, or from within a mount point. `None` when it
+    /// has its name.
+    Near(Option<PathBuf>),
 }
 
 impl Unfinished {
-    fn new(store: &Store, parent: &Path) -> Result<Self> {
-        if place_of(parent)? == place_of(store.home())? {
+    fn new(store: &Store, destination: &Path) -> Result<Self> {
+        let parent = destination.parent().unwrap_or(destination);
+        let place = place_of(parent)?;
+        let near = if is_mount_point(destination, place)? {
+            destination
+        } else if place == place_of(store.home())? {
             return store.stage().map(Self::Staged);
-        }
-        let path = parent.join(format!(".ptest-{}", random_name()?));
+        } else {
+            parent
+        };
+        let path = near.join(format!(".ptest-{}", random_name()?));
         DirBuilder::new()
             .mode(0o755)
             .create(&path)
             .at("create the directory", &path)?;
-        Ok(Self::Beside(Some(path)))
+        Ok(Self::Near(Some(path)))
     }
 
     fn path(&self) -> &Path {
         match self {
             Self::Staged(staging) => staging.path(),
-            Self::Beside(path) => path.as_deref().unwrap_or(Path::new("")),
+            Self::Near(path) => path.as_deref().unwrap_or(Path::new("")),
         }
     }
 
     fn finish(mut self, destination: &Path) -> Result<()> {
+        if self.path().parent() == Some(destination) {
+            return self.move_up(destination);
+        }
         fs::rename(self.path(), destination).map_err(|source| match source.kind() {
             io::ErrorKind::DirectoryNotEmpty
             | io::ErrorKind::AlreadyExists
@@ -118,8 +154,31 @@ impl Unfinished {
                 source,
             },
         })?;
-        if let Self::Beside(path) = &mut self {
+        if let Self::Near(path) = &mut self {
             *path = None;
+        }
+        Ok(())
+    }
+
+    /// Moves what was made within a mount point up into it; takes all of it back if one piece
+    /// cannot be moved.
+    fn move_up(&self, destination: &Path) -> Result<()> {
+        let made = self.path();
+        let mut names: Vec<OsString> = fs::read_dir(made)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
+            .at("list", made)?;
+        names.sort();
+        for (moved, name) in names.iter().enumerate() {
+            let target = destination.join(name);
+            // Somebody else may have put something there meanwhile: it stays.
+            let renamed = renameat_with(CWD, made.join(name), CWD, &target, RenameFlags::NOREPLACE);
+            if let Err(errno) = renamed {
+                for name in &names[..moved] {
+                    // What is reported is why the move failed; what stays is seen.
+                    let _ = fs::rename(destination.join(name), made.join(name));
+                }
+                return Err(errno).at("create", target);
+            }
         }
         Ok(())
     }
@@ -127,7 +186,7 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if let Self::Beside(Some(path)) = self {
+        if let Self::Near(Some(path)) = self {
             // What is reported is why it was not finished.
             let _ = fs::remove_dir_all(path);
         }
@@ -142,28 +201,7 @@ fn place_of(directory: &Path) -> Result<(u32, u32, u64)> {
     Ok((found.stx_dev_major, found.stx_dev_minor, found.stx_mnt_id))
 }
 
-/// Refuses early what the final rename would refuse; returns the directory that it is in.
-fn check_destination(destination: &Path) -> Result<&Path> {
-    let parent = match destination.parent() {
-        Some(parent) if destination.is_absolute() => parent,
-        _ => {
-            return Err(Error::RelativePath {
-                path: destination.to_owned(),
-            });
-        }
-    };
-    let taken = match fs::symlink_metadata(destination) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Ok(found) if found.is_dir() => fs::read_dir(destination)
-            .at("list", destination)?
-            .next()
-            .is_some(),
-        result => result.at("examine", destination).map(|_| true)?,
-    };
-    if taken {
-        return Err(Error::DestinationTaken {
-            path: destination.to_owned(),
-        });
-    }
-    Ok(parent)
+/// Whether something is mounted on an existing directory in a parent that is at `parent`.
+fn is_mount_point(directory: &Path, parent: (u32, u32, u64)) -> Result<bool> {
+    Ok(directory.is_dir() && place_of(directory)?.2 != parent.2)
 }

@@ -234,7 +234,7 @@ mod tests {
         let (_directory, ptest, spec) = with_known_recipe();
         let chosen = ptest
             .provisioner()
-            .provision(ptest.store(), &spec, None, &Silent)
+            .provision(ptest.store(), None, &spec.requirements, None, &Silent)
             .unwrap();
         assert!(chosen.lease.is_none());
         assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
@@ -248,7 +248,7 @@ mod tests {
         let (_directory, ptest, spec) = with_known_recipe();
         let provision = |lease| {
             let provisioner = ptest.provisioner();
-            provisioner.provision(ptest.store(), &spec, lease, &Silent)
+            provisioner.provision(ptest.store(), None, &spec.requirements, lease, &Silent)
         };
         let lease = Lease::take(ptest.store()).unwrap();
         let known = provision(Some(lease)).unwrap();

@@ -29,7 +29,7 @@ use crate::python::interpreter::{Asking, Interpreter, InterpreterCache};
 use crate::python::requirement::Requirement;
 use crate::python::{HostEnv, PipTool, PythonRequest, discover};
 use crate::recipe::{self, Pin, Recipe};
-use crate::spec::{EnvironmentSpec, Requirements};
+use crate::spec::Requirements;
 use crate::timestamp::Timestamp;
 
 /// How long a caller waits for another that makes the same recipe.
@@ -101,24 +101,19 @@ impl Provisioner {
         }
     }
 
-    /// The stack of what `spec` asks for, under the caller's lease if it has one.
+    /// The stack of these requirements on the interpreter asked for, under the caller's lease if
+    /// it has one.
     pub(crate) fn provision(
         &self,
         store: &Store,
-        spec: &EnvironmentSpec,
+        python: Option<&str>,
+        requirements: &Requirements,
         lease: Option<Lease>,
         progress: &dyn Progress,
     ) -> Result<Provisioned> {
-        let interpreter = self.interpreter(store, spec.python.as_deref(), progress)?;
+        let interpreter = self.interpreter(store, python, progress)?;
         let none = BTreeMap::new();
-        self.stack(
-            store,
-            &interpreter,
-            &spec.requirements,
-            &none,
-            lease,
-            progress,
-        )
+        self.stack(store, &interpreter, requirements, &none, lease, progress)
     }
 
     /// The stack of an environment whose requirements change.

@@ -145,9 +145,13 @@ impl Ptest {
     ) -> Result<(Record, Stack, FileLock)> {
         let mut lease = None;
         loop {
-            let provisioned =
-                self.provisioner()
-                    .provision(self.store(), spec, lease.take(), progress)?;
+            let provisioned = self.provisioner().provision(
+                self.store(),
+                spec.python.as_deref(),
+                &spec.requirements,
+                lease.take(),
+                progress,
+            )?;
             let (stack, is_kept) = (provisioned.stack.id(), provisioned.lease.is_some());
             match self.enter(spec, provisioned)? {
                 Some(entered) => return Ok(entered),

@@ -1,6 +1,10 @@
-//! `ptest create`: an environment that stays.
+//! `ptest create`: an environment that stays, or a plain virtual environment that needs ptest no more.
 
-use std::{ffi::OsString, time::Instant};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use clap::Args;
 use ptest::{EnvironmentName, Lifetime};
@@ -9,18 +13,29 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::EnvironmentReport,
+    json::{EnvironmentReport, MaterializedReport},
     options::{CommandOptions, EnvironmentOptions, Format, ReportOptions},
     progress::Shown,
     spec,
     ui::Ui,
 };
 
+/// What a plain virtual environment, which commands use as they do any directory, cannot be told.
+const OF_AN_ENVIRONMENT: [&str; 10] = [
+    "name", "engine", "profile", "network", "home", "write", "read", "pass", "pids", "env",
+];
+
 /// Make an environment that stays until it is removed.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     /// Its name: letters, digits, `-`, `_` and `.`, at most 63.
-    name: OsString,
+    #[arg(required_unless_present = "materialize")]
+    name: Option<OsString>,
+
+    /// Make a plain virtual environment there instead, which needs ptest no more and which ptest does not know. Nothing
+    /// must be there, or an empty directory.
+    #[arg(long, value_name = "DIR", conflicts_with_all = OF_AN_ENVIRONMENT)]
+    materialize: Option<PathBuf>,
 
     #[command(flatten)]
     environment: EnvironmentOptions,
@@ -39,8 +54,23 @@ impl Arguments {
 }
 
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
+    match (&arguments.name, &arguments.materialize) {
+        (_, Some(destination)) => materialize(ui, context, destination, &arguments),
+        (Some(name), None) => create(ui, context, EnvironmentName::from_os(name)?, &arguments),
+        (None, None) => Err(CliError::Usage {
+            message: "an environment that stays has a name".to_owned(),
+            hint: None,
+        }),
+    }
+}
+
+fn create(
+    ui: &Ui,
+    context: &Context,
+    name: EnvironmentName,
+    arguments: &Arguments,
+) -> Result<Exit, CliError> {
     let began = Instant::now();
-    let name = EnvironmentName::from_os(&arguments.name)?;
     let (config, ui) = context.config(ui)?;
     let signals = context.stop_making_on_signals()?;
     let store = context.open(&config, arguments.environment.refresh)?;
@@ -67,14 +97,59 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         ui.done(
             "Created",
             format_args!(
-                "{} with Python {} in {:.1} ms",
+                "{} with Python {} in {}",
                 record.label(),
                 record.python.version,
-                began.elapsed().as_secs_f64() * 1000.0
+                milliseconds(began)
             ),
         );
     }
     Ok(Exit::Success)
+}
+
+fn materialize(
+    ui: &Ui,
+    context: &Context,
+    destination: &Path,
+    arguments: &Arguments,
+) -> Result<Exit, CliError> {
+    let began = Instant::now();
+    let (config, ui) = context.config(ui)?;
+    let signals = context.stop_making_on_signals()?;
+    let options = &arguments.environment;
+    let host = context.host();
+    if host.working_directory.is_none() {
+        return Err(CliError::NoWorkingDirectory);
+    }
+    let store = context.open(&config, options.refresh)?;
+    let (python, requirements) = spec::contents(host, &config, options)?;
+    let made = {
+        let progress = Shown::new(&ui);
+        signals.outcome(store.materialize(
+            python.as_deref(),
+            &requirements,
+            &host.absolute(destination),
+            &progress,
+        ))?
+    };
+    if arguments.report.format == Format::Json {
+        ui.json(&MaterializedReport::from(made))?;
+    } else {
+        ui.done(
+            "Made",
+            format_args!(
+                "{} with Python {} in {}",
+                made.path.display(),
+                made.python,
+                milliseconds(began)
+            ),
+        );
+    }
+    Ok(Exit::Success)
+}
+
+fn milliseconds(began: Instant) -> String {
+    format!("{:.1} ms", began.elapsed().as_secs_f64() * 1000.0)
 }
 
 /// What is kept with an environment is text.

@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod environment;
 mod error;
+mod materialized;
 mod packages;
 mod schema;
 mod store;
@@ -20,6 +21,7 @@ pub(crate) use doctor::DoctorReport;
 pub(crate) use environment::{EnvironmentReport, EnvironmentsReport, RemovedReport};
 use error::ErrorDto;
 pub(crate) use error::ErrorReport;
+pub(crate) use materialized::MaterializedReport;
 pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
 pub(crate) use store::{CollectedReport, StoreVerificationReport};
 
@@ -45,6 +47,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
     vec![
         schema_of::<EnvironmentsReport>(),
         schema_of::<EnvironmentReport>(),
+        schema_of::<MaterializedReport>(),
         schema_of::<RemovedReport>(),
         schema_of::<PackagesReport>(),
         schema_of::<ChangesReport>(),

@@ -9,6 +9,7 @@ mod doctor;
 mod edges;
 mod environments;
 mod gc;
+mod materialize;
 mod packages;
 mod projects;
 mod reference;

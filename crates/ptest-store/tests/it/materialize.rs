@@ -220,6 +220,13 @@ fn another_file_system_or_mount_gets_a_whole_tree_or_nothing() {
     fs::create_dir(&disk).unwrap();
     let none = rustix::mount::MountFlags::empty();
     rustix::mount::mount("tmpfs", &disk, "tmpfs", none, c"size=1m").unwrap();
+    // What is mounted there cannot be replaced.
+    test.store.clone_tree(&stack, &disk, None).unwrap();
+    assert_eq!(names(&disk), ["bin", "lib", "lib64"]);
+    for name in ["bin", "lib"] {
+        fs::remove_dir_all(disk.join(name)).unwrap();
+    }
+    fs::remove_file(disk.join("lib64")).unwrap();
     // The same file system through another mount: the same device, and still no rename.
     let bound = test.outside("bound");
     fs::create_dir(&bound).unwrap();

@@ -1,0 +1,90 @@
+//! A plain virtual environment, made from a stack and then on its own: it needs ptest no more, and
+//! ptest knows nothing of it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::lease::Lease;
+use crate::progress::Progress;
+use crate::ptest::Ptest;
+use crate::python::relocate;
+use crate::spec::Requirements;
+
+/// A plain virtual environment that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Materialized {
+    /// Where it is, with symbolic links resolved.
+    pub path: PathBuf,
+    /// The version of its Python.
+    pub python: String,
+    /// The interpreter that its `bin/python` leads to.
+    pub interpreter: PathBuf,
+    /// How many files, links and directories it has.
+    pub entries: u64,
+    /// The sizes of its files together.
+    pub bytes: u64,
+    /// How many of its files share their contents with the store until one of the two is written.
+    pub shared: u64,
+}
+
+impl Ptest {
+    /// Makes a virtual environment at `destination` with these requirements.
+    ///
+    /// - `destination` is absolute; nothing is there, or an empty directory.
+    /// - It appears complete or not at all: it is made elsewhere and renamed. Only into an empty
+    ///   directory that something is mounted on it is moved piece by piece, `pyvenv.cfg` last.
+    /// - Files are copied, or their contents shared where the file system can do that: whoever
+    ///   writes to one changes no other environment.
+    pub fn materialize(
+        &self,
+        python: Option<&str>,
+        requirements: &Requirements,
+        destination: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Materialized> {
+        let path = resolve(destination)?;
+        // Refused before anything is fetched.
+        self.store().check_destination(&path)?;
+        let lease = Some(Lease::take(self.store())?);
+        let provisioned =
+            self.provisioner()
+                .provision(self.store(), python, requirements, lease, progress)?;
+        let cloned = relocate::clone_tree(self.store(), &provisioned.stack, &path, &path)?;
+        Ok(Materialized {
+            path,
+            python: provisioned.python.version,
+            interpreter: provisioned.python.executable,
+            entries: cloned.entries,
+            bytes: cloned.bytes,
+            shared: cloned.shared,
+        })
+    }
+}
+
+/// The path that scripts will name: real, so that it means the same from everywhere.
+fn resolve(destination: &Path) -> Result<PathBuf> {
+    let failed = |path: &Path, source: io::Error| {
+        let hint = (source.kind() == io::ErrorKind::NotFound)
+            .then_some("make the directory that it is to lie in first");
+        let error = Error::io(format!("resolve {}", path.display()), source);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    };
+    match destination.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        resolved => return resolved.map_err(|source| failed(destination, source)),
+    }
+    let (Some(parent), Some(name)) = (destination.parent(), destination.file_name()) else {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("{} names no directory", destination.display()),
+        ));
+    };
+    let parent = parent
+        .canonicalize()
+        .map_err(|source| failed(parent, source))?;
+    Ok(parent.join(name))
+}

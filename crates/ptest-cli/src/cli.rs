@@ -9,7 +9,7 @@ use ptest::config::ColorChoice;
 use crate::{
     commands::{
         activate, completions, config, create, deactivate, doctor, exec, gc, install, list, man,
-        packages, reference, remove, run, shell, status, uninstall, upgrade, verify,
+        packages, path, reference, remove, run, shell, status, uninstall, upgrade, verify,
     },
     options::Format,
 };
@@ -76,6 +76,7 @@ pub(crate) enum Command {
     Verify(verify::Arguments),
     List(list::Arguments),
     Status(status::Arguments),
+    Path(path::Arguments),
     Activate(activate::Arguments),
     Deactivate(deactivate::Arguments),
     Remove(remove::Arguments),
@@ -100,6 +101,7 @@ impl Command {
             Self::Verify(arguments) => arguments.format(),
             Self::List(arguments) => arguments.format(),
             Self::Status(arguments) => arguments.format(),
+            Self::Path(arguments) => arguments.format(),
             Self::Activate(arguments) => arguments.format(),
             Self::Deactivate(arguments) => arguments.format(),
             Self::Remove(arguments) => arguments.format(),

@@ -38,6 +38,7 @@ mod tidy;
 pub mod timestamp;
 pub mod variables;
 mod verify;
+mod view;
 
 pub use self::collect::{Collected, Collection, StoreSize};
 pub use self::environment::{Environment, EnvironmentName};
@@ -50,4 +51,5 @@ pub use self::ptest::{OpenOptions, Ptest, Recovery};
 pub use self::repair::{DamagedLayer, Outcome, StoreVerification};
 pub use self::spec::{EnvironmentSpec, Lifetime, Requirements};
 pub use self::verify::{Problem, Verification};
+pub use self::view::HostView;
 pub use ptest_store::Depth;

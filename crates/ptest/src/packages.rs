@@ -171,6 +171,7 @@ impl Environment {
         let changes = difference(&before, &after);
         if provisioned.stack.id() != record.stack || requirements != record.requirements {
             self.swap(record, &provisioned, &provisioned.requirements)?;
+            self.ptest.refresh_view(&self.record()?)?;
         }
         drop(lock);
         Ok(changes)

@@ -171,6 +171,12 @@ impl Provisioner {
         left
     }
 
+    /// Where the program `ptest` is, if that was said.
+    pub(crate) fn program(&self) -> Option<PathBuf> {
+        let directory = self.options.program_directory.as_ref()?;
+        Some(directory.join("ptest"))
+    }
+
     pub(crate) fn supervision(&self) -> &Supervision {
         &self.options.supervision
     }

@@ -361,7 +361,12 @@ impl Ptest {
             }
             _ => Usage::default(),
         };
-        Ok(Status { record, usage })
+        let path = self.view_path(&record);
+        Ok(Status {
+            record,
+            usage,
+            path,
+        })
     }
 
     pub(crate) fn is_active(&self, record: &Record) -> Result<bool> {
@@ -441,6 +446,7 @@ impl Ptest {
             return Err(error);
         }
         let removed = removing.state.next(Transition::Removed)?;
+        self.forget_view(&record)?;
         table::delete(self.store().database(), &record.id)?;
         lock.discard()?;
         Ok(removed)

@@ -13,6 +13,7 @@ pub(crate) mod install;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod packages;
+pub(crate) mod path;
 pub(crate) mod reference;
 pub(crate) mod remove;
 pub(crate) mod run;
@@ -38,6 +39,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::Verify(arguments) => verify::run(ui, context, arguments),
         Command::List(arguments) => list::run(ui, context, arguments),
         Command::Status(arguments) => status::run(ui, context, arguments),
+        Command::Path(arguments) => path::run(ui, context, arguments),
         Command::Activate(arguments) => activate::run(ui, context, arguments),
         Command::Deactivate(arguments) => deactivate::run(ui, context, arguments),
         Command::Remove(arguments) => remove::run(ui, context, arguments),

@@ -47,7 +47,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
 }
 
 fn text(status: &Status, disk: &Disk) -> String {
-    let Status { record, usage } = status;
+    let Status { record, usage, .. } = status;
     let Record {
         id,
         engine,

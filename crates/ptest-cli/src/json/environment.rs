@@ -26,7 +26,7 @@ struct EnvironmentDto {
     name: Option<String>,
     engine: String,
     state: &'static str,
-    /// Where it sees itself.
+    /// Where its view on this machine is, once `ptest path` was called.
     path: String,
     /// The version of its Python.
     python: String,
@@ -91,7 +91,11 @@ impl From<Status> for EnvironmentReport {
 
 impl From<Status> for EnvironmentDto {
     fn from(status: Status) -> Self {
-        let Status { record, usage } = status;
+        let Status {
+            record,
+            usage,
+            path,
+        } = status;
         let profile = record
             .achieved
             .as_ref()
@@ -114,7 +118,7 @@ impl From<Status> for EnvironmentDto {
             name: name.map(|name| name.to_string()),
             engine,
             state: state.as_str(),
-            path: ptest::python::ENV_PREFIX.to_owned(),
+            path: path.display().to_string(),
             python: python.version,
             interpreter: python.executable.display().to_string(),
             profile: profile.map(ptest::settings::Profile::as_str),
@@ -147,7 +151,7 @@ impl EnvironmentDto {
             name: None,
             engine: "virtualenv".to_owned(),
             state: "created",
-            path: "/ptest/env".to_owned(),
+            path: "/var/lib/ptest/views/web".to_owned(),
             python: "3.12.3".to_owned(),
             interpreter: "/usr/bin/python3.12".to_owned(),
             profile: None,

@@ -10,6 +10,7 @@ mod environment;
 mod error;
 mod materialized;
 mod packages;
+mod path;
 mod schema;
 mod store;
 
@@ -23,6 +24,7 @@ use error::ErrorDto;
 pub(crate) use error::ErrorReport;
 pub(crate) use materialized::MaterializedReport;
 pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
+pub(crate) use path::PathReport;
 pub(crate) use store::{CollectedReport, StoreVerificationReport};
 
 /// A report: what one command writes.
@@ -48,6 +50,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<EnvironmentsReport>(),
         schema_of::<EnvironmentReport>(),
         schema_of::<MaterializedReport>(),
+        schema_of::<PathReport>(),
         schema_of::<RemovedReport>(),
         schema_of::<PackagesReport>(),
         schema_of::<ChangesReport>(),

@@ -11,6 +11,7 @@ mod environments;
 mod gc;
 mod materialize;
 mod packages;
+mod path;
 mod projects;
 mod reference;
 mod run;

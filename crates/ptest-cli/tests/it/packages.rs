@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{context::TestContext, reference::assert_conforms, wheel};
 
 /// A user whose only index is a directory with `alpha` 1.0 and 2.0, which need `beta`, and `beta` 1.0.
-fn with_index() -> TestContext {
+pub(crate) fn with_index() -> TestContext {
     let mut context = TestContext::new();
     let index = context.path("index");
     fs::create_dir(&index).unwrap();

@@ -1,5 +1,6 @@
 //! The cases: one for each line under *Behaviour* in the docs of the engine trait.
 
+use std::fs;
 use std::time::Duration;
 
 use ptest::engine::{Change, ChangeKind, ExitStatus, Instance, Upper};
@@ -139,6 +140,11 @@ pub(super) fn all() -> Vec<(&'static str, Required, Case)> {
             "changes::an_instance_in_which_nothing_was_written_has_none",
             files,
             changes_none,
+        ),
+        (
+            "host_files::a_file_that_was_written_is_in_the_last_of_the_trees",
+            |capability| capability.host_files,
+            host_files,
         ),
         (
             "restack::what_was_written_is_kept_or_dropped_as_asked",
@@ -482,6 +488,14 @@ fn changes_none(subject: &dyn Subject) {
         block_on(subject.engine().changes(&made.instance)).unwrap(),
         []
     );
+}
+
+fn host_files(subject: &dyn Subject) {
+    let made = Made::active(subject);
+    made.output(Task::Put("file"), b"contents");
+    let files = block_on(subject.engine().host_files(&made.instance)).unwrap();
+    let last = files.trees.last().unwrap();
+    assert_eq!(fs::read(last.join("file")).unwrap(), b"contents");
 }
 
 fn restack_upper(subject: &dyn Subject) {

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Capability {
     /// Files written in an environment last until it is removed.
     pub files: bool,
+    /// Those files, and the stack's, are on this machine.
+    pub host_files: bool,
     /// A stack can be swapped under an environment.
     pub restack: bool,
     /// A command can be run on a terminal of its own.

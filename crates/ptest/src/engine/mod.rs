@@ -20,6 +20,7 @@
 //! | [`Process::relay`] | `Tty: true`, resize by `POST /exec/ID/resize` | `tty=true`, resize by channel 4 |
 //! | [`Engine::usage`] | one frame of the stats stream | `metrics.k8s.io`, else the kubelet's summary |
 //! | [`Engine::changes`] | `GET /containers/ID/changes` | an exec that lists the upper directory |
+//! | [`Engine::host_files`] | none: the files are the daemon's | none |
 //! | [`Engine::restack`] | the container is made anew on the new stack, its writable layer kept by commit or dropped | the pod is made anew; the volume claim kept or emptied |
 //! | [`Engine::remove`] | `DELETE /containers/ID?force=1&v=1`, then seen gone | pod and claim deleted, then seen gone |
 //!
@@ -44,7 +45,7 @@ use serde::{Deserialize, Serialize};
 pub use self::capability::Capability;
 pub use self::process::{Command, Exit, ExitStatus, Process, Stdio, TerminalSize};
 use crate::environment::EnvironmentId;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::settings::{Profile, Settings};
 
 /// What an engine is told of an environment.
@@ -114,6 +115,17 @@ pub struct Change {
     pub path: PathBuf,
     /// What happened to it.
     pub kind: ChangeKind,
+}
+
+/// Where an instance's files are on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFiles {
+    /// Directories that overlayfs would merge, bottom first.
+    pub trees: Vec<PathBuf>,
+    /// Where a view of them can be kept: it goes with the instance.
+    pub view: PathBuf,
+    /// A path at which commands in the instance see its tree: the view's own, if they can.
+    pub prefix: PathBuf,
 }
 
 /// What happened to a path.
@@ -214,6 +226,23 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// - A file that was written is among them, the instance being active or not.
     /// - An instance in which nothing was written has none.
     async fn changes(&self, instance: &Instance) -> Result<Vec<Change>>;
+
+    /// Where the instance's files are on this machine.
+    ///
+    /// Requires [`Capability::host_files`].
+    ///
+    /// *Behaviour*
+    /// - A file that was written is in the last of the trees.
+    async fn host_files(&self, instance: &Instance) -> Result<HostFiles> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "the engine `{}` keeps no files of environment {} on this machine",
+                self.name(),
+                instance.id
+            ),
+        ))
+    }
 
     /// Puts an instance that is not active on `instance.stack`.
     ///

@@ -2,6 +2,7 @@
 //!
 //! Not for packages: see `packages`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ptest_store::Stack;
@@ -34,6 +35,8 @@ pub struct Status {
     pub record: Record,
     /// What it uses now.
     pub usage: Usage,
+    /// Where its [view](Environment::view) is, once that was made.
+    pub path: PathBuf,
 }
 
 /// What an environment takes on disk, in bytes.

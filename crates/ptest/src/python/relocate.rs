@@ -64,7 +64,8 @@ fn correct_records(root: &Path, rewritten: &[TreePath]) -> io::Result<()> {
     Ok(())
 }
 
-fn site_packages(root: &Path) -> io::Result<Vec<PathBuf>> {
+/// The directories for packages of a tree, relative to it.
+pub(crate) fn site_packages(root: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let entries = match fs::read_dir(root.join("lib")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),

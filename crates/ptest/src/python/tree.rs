@@ -31,7 +31,7 @@ impl Layers {
     }
 
     /// The entries that are seen at `path`, topmost first, up to the first that hides the rest.
-    fn seen(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+    pub(crate) fn seen(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         let mut seen = Vec::new();
         for layer in self.0.iter().rev() {
             let mut place = layer.clone();
@@ -99,12 +99,12 @@ impl Tree for Layers {
 }
 
 /// The overlay's marker for a deleted entry.
-fn is_whiteout(kind: FileType, device: u64) -> bool {
+pub(crate) fn is_whiteout(kind: FileType, device: u64) -> bool {
     kind.is_char_device() && device == 0
 }
 
 /// The overlay's marker for a directory that shows nothing of those below.
-fn is_opaque(directory: &Path) -> bool {
+pub(crate) fn is_opaque(directory: &Path) -> bool {
     let mut value = [0; 1];
     matches!(
         rustix::fs::lgetxattr(directory, "user.overlay.opaque", &mut value),

@@ -72,3 +72,31 @@ fn the_log_of_the_database_does_not_grow_for_ever() {
     ptest.tidy(LONG).unwrap();
     assert_eq!(log(), 0);
 }
+
+#[test]
+fn a_view_of_no_environment_goes_and_one_of_another_stack_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("store");
+    let ptest = open(&home);
+    let environment = ptest
+        .create(&spec(directory.path()), &ptest::progress::Silent)
+        .unwrap();
+    let view = environment.view().unwrap();
+    let stamp = view.path.join(".ptest-view");
+    let made_for = fs::read_to_string(&stamp).unwrap();
+    // As a process leaves it that is killed after the stack was swapped.
+    fs::write(&stamp, "another").unwrap();
+    let gone = format!("../envs/e{}/view", "0".repeat(32));
+    std::os::unix::fs::symlink(gone, home.join("views/gone")).unwrap();
+    fs::write(home.join("views/not-of-ptest"), "").unwrap();
+    ptest.tidy(LONG).unwrap();
+    assert_eq!(fs::read_to_string(&stamp).unwrap(), made_for);
+    let mut left = names(&home.join("views"));
+    left.sort();
+    assert_eq!(
+        left,
+        [environment.id().to_string(), "not-of-ptest".to_owned()]
+    );
+    environment.remove().unwrap();
+    assert_eq!(names(&home.join("views")), ["not-of-ptest"]);
+}

@@ -102,6 +102,11 @@ impl Directory {
         self.path.join("tmp")
     }
 
+    /// What shows the instance's files to the host, and where an overlay also appears inside.
+    pub(super) fn view(&self) -> PathBuf {
+        self.path.join("view")
+    }
+
     /// The driver that the instance was made with.
     pub(super) fn driver(&self) -> Result<Driver> {
         let path = self.instead();

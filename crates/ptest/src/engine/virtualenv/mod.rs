@@ -27,7 +27,8 @@ use self::directory::Directory;
 use self::driver::{Driver, Mounts};
 use self::root::Inside;
 use super::{
-    Achieved, Capability, Change, Command, Engine, Instance, Process, Strength, Upper, Usage,
+    Achieved, Capability, Change, Command, Engine, HostFiles, Instance, Process, Strength, Upper,
+    Usage,
 };
 use crate::disk;
 use crate::environment::EnvironmentId;
@@ -115,6 +116,7 @@ impl Engine for Virtualenv {
     fn capability(&self) -> Capability {
         Capability {
             files: true,
+            host_files: true,
             restack: true,
             terminal: true,
             signal: true,
@@ -247,6 +249,30 @@ impl Engine for Virtualenv {
             Driver::Overlay => changes::of_upper(&directory.upper()),
             Driver::Clone { .. } => clone::changes(&directory),
         }
+    }
+
+    async fn host_files(&self, instance: &Instance) -> Result<HostFiles> {
+        let directory = self.directory(&instance.id);
+        if !directory.exists() {
+            return Err(unknown(&instance.id));
+        }
+        let view = directory.view();
+        Ok(match directory.driver()? {
+            Driver::Overlay => {
+                let mut trees = self.store.stack_paths(&instance.stack)?;
+                trees.push(directory.upper());
+                HostFiles {
+                    trees,
+                    prefix: view.clone(),
+                    view,
+                }
+            }
+            Driver::Clone { .. } => HostFiles {
+                trees: vec![directory.tree()],
+                prefix: directory.tree(),
+                view,
+            },
+        })
     }
 
     async fn restack(&self, instance: &Instance, upper: Upper) -> Result<()> {

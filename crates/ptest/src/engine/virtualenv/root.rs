@@ -128,6 +128,7 @@ fn standard(store: &Store, directory: &Directory, instance: &Instance) -> Result
                 work: directory.work(),
             }),
         }),
+        aliases: vec![directory.view()],
         runtime_directory: Some(runtime_directory()),
         ..Standard::default()
     };

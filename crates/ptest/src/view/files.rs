@@ -1,0 +1,238 @@
+//! What is in a view: links to an environment's files, and programs that run in it.
+//!
+//! Directories are real, and every file is a link: a Python of the host that imports from here
+//! writes its bytecode into the view and never into a layer, which would damage it.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirEntry, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::environment::Record;
+use crate::error::{Error, ErrorKind, Result};
+use crate::python::relocate;
+use crate::python::tree::{Layers, Tree as _, is_opaque, is_whiteout};
+
+/// Short names of the directories that files are linked from: a link of less than 60 bytes takes
+/// no block of its own on most file systems.
+const LAYERS: &str = ".layers";
+
+/// A view in the making.
+pub(super) struct Build<'a> {
+    trees: Layers,
+    destination: &'a Path,
+    site_packages: PathBuf,
+}
+
+/// What the programs in `bin` do.
+pub(super) struct Shims<'a> {
+    /// The store.
+    pub(super) home: &'a Path,
+    /// The program `ptest`, if it is known where that is.
+    pub(super) program: Option<PathBuf>,
+    /// The environment that they run in.
+    pub(super) record: &'a Record,
+    /// Where it sees its tree.
+    pub(super) prefix: &'a Path,
+}
+
+/// What one name of a merged directory is: numbers are those of the places, topmost first.
+enum Found {
+    Leaf(usize),
+    /// Merged from several, until something hides what is below.
+    Directory {
+        places: Vec<usize>,
+        hides: bool,
+    },
+    Hidden,
+}
+
+impl<'a> Build<'a> {
+    /// Of these directories, bottom first, as overlayfs would merge them.
+    pub(super) fn new(trees: &[PathBuf], destination: &'a Path) -> Result<Self> {
+        let site_packages = trees
+            .iter()
+            .find_map(|tree| relocate::site_packages(tree).ok()?.into_iter().next());
+        Ok(Self {
+            trees: Layers(trees.to_vec()),
+            destination,
+            site_packages: site_packages.ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Unsupported,
+                    "the environment has no place for packages",
+                )
+            })?,
+        })
+    }
+
+    /// Where packages are, relative to the environment.
+    pub(super) fn site_packages(&self) -> &Path {
+        &self.site_packages
+    }
+
+    /// Fills the directory, which is not there yet.
+    pub(super) fn run(&self, shims: &Shims<'_>) -> Result<()> {
+        let failed = |source| Error::io(format!("fill {}", self.destination.display()), source);
+        self.packages().map_err(failed)?;
+        self.configuration().map_err(failed)?;
+        self.programs(shims).map_err(failed)
+    }
+
+    fn packages(&self) -> io::Result<()> {
+        let places = self.trees.seen(&self.site_packages)?;
+        let names = self.destination.join(LAYERS);
+        fs::create_dir_all(&names)?;
+        for (number, place) in places.iter().enumerate() {
+            symlink(place, names.join(number.to_string()))?;
+        }
+        fs::create_dir_all(self.destination.join(&self.site_packages))?;
+        let all: Vec<usize> = (0..places.len()).collect();
+        self.merge(&places, &all, Path::new(""))
+    }
+
+    /// Fills the directory `relative` of the packages with what these places have there.
+    fn merge(&self, places: &[PathBuf], merged: &[usize], relative: &Path) -> io::Result<()> {
+        let mut names: BTreeMap<OsString, Found> = BTreeMap::new();
+        for number in merged {
+            // What a command deletes meanwhile is not there.
+            let Some(entries) = if_there(fs::read_dir(places[*number].join(relative)))? else {
+                continue;
+            };
+            for entry in entries {
+                add(&mut names, *number, &entry?)?;
+            }
+        }
+        let here = self.destination.join(&self.site_packages).join(relative);
+        let up: PathBuf = self
+            .site_packages
+            .components()
+            .chain(relative.components())
+            .map(|_| "..")
+            .collect();
+        for (name, found) in names {
+            match found {
+                Found::Leaf(number) => {
+                    let target = up.join(LAYERS).join(number.to_string());
+                    symlink(target.join(relative).join(&name), here.join(&name))?;
+                }
+                Found::Directory { places: deeper, .. } => {
+                    fs::create_dir(here.join(&name))?;
+                    self.merge(places, &deeper, &relative.join(&name))?;
+                }
+                Found::Hidden => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn configuration(&self) -> io::Result<()> {
+        let Some(mut file) = self.trees.open(Path::new("pyvenv.cfg"))? else {
+            return Ok(());
+        };
+        io::copy(
+            &mut file,
+            &mut File::create_new(self.destination.join("pyvenv.cfg"))?,
+        )
+        .map(|_| ())
+    }
+
+    fn programs(&self, shims: &Shims<'_>) -> io::Result<()> {
+        let bin = Path::new("bin");
+        fs::create_dir(self.destination.join(bin))?;
+        for name in self.trees.list(bin)? {
+            let Some(program) = self.trees.open(&bin.join(&name))? else {
+                continue;
+            };
+            // A script to be read by the shell, such as `activate`, is none to be run.
+            if program.metadata()?.permissions().mode() & 0o111 == 0 {
+                continue;
+            }
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o755)
+                .open(self.destination.join(bin).join(&name))?
+                .write_all(&shims.script(&name))?;
+        }
+        Ok(())
+    }
+}
+
+impl Shims<'_> {
+    fn script(&self, name: &OsStr) -> Vec<u8> {
+        let program = self.program.as_deref().unwrap_or(Path::new("ptest"));
+        let inside = self.prefix.join("bin").join(name);
+        [
+            b"#!/bin/sh\n# Runs in an environment of ptest's, which makes this anew after each change.\nptest="
+                .as_slice(),
+            &quoted(program.as_os_str()),
+            b"\n[ -x \"$ptest\" ] || ptest=$(command -v ptest) || {\n    \
+              echo \"$0: ptest is gone; install it again, or delete this directory\" >&2\n    \
+              exit 125\n}\nexec \"$ptest\" --ptest-home ",
+            &quoted(self.home.as_os_str()),
+            b" exec ",
+            self.record.id.as_str().as_bytes(),
+            b" -- ",
+            &quoted(inside.as_os_str()),
+            b" \"$@\"\n",
+        ]
+        .concat()
+    }
+}
+
+/// Adds what one place has under one name; those above it were added before.
+fn add(names: &mut BTreeMap<OsString, Found>, number: usize, entry: &DirEntry) -> io::Result<()> {
+    let kind = entry.file_type()?;
+    let hides = kind.is_dir() && is_opaque(&entry.path());
+    match names.get_mut(&entry.file_name()) {
+        None => {
+            let found = if kind.is_dir() {
+                Found::Directory {
+                    places: vec![number],
+                    hides,
+                }
+            } else if is_whiteout(kind, entry.metadata()?.rdev()) {
+                Found::Hidden
+            } else {
+                Found::Leaf(number)
+            };
+            names.insert(entry.file_name(), found);
+        }
+        Some(Found::Directory {
+            places,
+            hides: hidden,
+        }) if !*hidden => {
+            if kind.is_dir() {
+                places.push(number);
+                *hidden = hides;
+            } else {
+                *hidden = true;
+            }
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// In single quotes, for `sh`.
+fn quoted(text: &OsStr) -> Vec<u8> {
+    let mut quoted = vec![b'\''];
+    for byte in text.as_bytes() {
+        match byte {
+            b'\'' => quoted.extend_from_slice(b"'\\''"),
+            byte => quoted.push(*byte),
+        }
+    }
+    quoted.push(b'\'');
+    quoted
+}

@@ -3,7 +3,8 @@
 //! Works with descriptors, so that no path is too long and no link is followed, and asks the
 //! kernel not to cross mounts: what is bound into a dead environment belongs to somebody else.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
+use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, unlinkat};
 use rustix::io::Errno;
 
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::layout::random_name;
 use crate::trash::Emptied;
 
@@ -31,6 +32,38 @@ pub(crate) fn empty(trash: &Path) -> Result<Emptied> {
         removal.contents(&root, 0).at("list", trash)?;
     }
     Ok(removal.emptied)
+}
+
+/// Deletes a directory where it is, with everything in it.
+///
+/// # Errors
+///
+/// The first thing that could not be deleted; the rest is gone.
+pub(crate) fn tree(path: &Path) -> Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::RelativePath {
+            path: path.to_owned(),
+        });
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(parent, flags, Mode::empty()).at("open", parent)?;
+    let mut removal = Removal {
+        root: &root,
+        path: path.to_owned(),
+        emptied: Emptied::default(),
+        moved_up: false,
+    };
+    let name = CString::new(name.as_bytes())
+        .map_err(io::Error::from)
+        .at("delete", path)?;
+    match removal.entry(&root, &name, FileType::Directory, 0) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno).at("delete", path),
+    }
+    match removal.emptied.failed.into_iter().next() {
+        Some((path, source)) => Err(source).at("delete", path),
+        None => Ok(()),
+    }
 }
 
 /// How many directories may be open at once.

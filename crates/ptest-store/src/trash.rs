@@ -1,7 +1,9 @@
 //! Getting rid of things at once, and deleting them later.
 //!
 //! A rename into `trash/` takes microseconds whatever is inside; deleting is left to whoever has
-//! time. How a tree is deleted is in `remove`.
+//! time. What cannot be renamed is deleted where it is: whoever throws something away has forgotten
+//! it before, so that what is left of it after a kill is thrown away again. How a tree is deleted
+//! is in `remove`.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -67,6 +69,14 @@ impl Store {
                 fs::set_permissions(path, Permissions::from_mode(0o700))
                     .at("change the mode of", path)?;
                 fs::rename(path, &place).at("move to the trash", path)?;
+            }
+            // What came with an overlay, as a store in a container's image did, cannot be renamed
+            // there; nor can what is mounted apart from the trash.
+            Err(error)
+                if error.kind() == io::ErrorKind::CrossesDevices
+                    && fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) =>
+            {
+                remove::tree(path)?;
             }
             result => result.at("move to the trash", path)?,
         }

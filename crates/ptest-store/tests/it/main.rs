@@ -7,12 +7,14 @@
 mod commit;
 mod example;
 mod faults;
+mod hostile;
 mod materialize;
 mod open;
 mod overlay;
 mod processes;
 mod properties;
 mod reflink;
+mod space;
 mod support;
 mod trash;
 mod users;

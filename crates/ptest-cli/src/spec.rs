@@ -123,6 +123,7 @@ fn settings(
             pids: options.pids.or(*config.pids).map(NonZeroU32::get),
         },
         project,
+        hard_links: *config.hard_links,
         git_identity: git::identity(&host.library()),
     })
 }

@@ -1,8 +1,8 @@
 //! Copies the entries of layers, or of an upper, to another place.
 //!
-//! A file is never hard-linked, since whoever writes to it would write into the layer; how it gets
-//! its contents is in `contents`. What is copied where is the business of `materialize` and
-//! `rebase`.
+//! A file is hard-linked only where that was asked for, since whoever writes to it writes into the
+//! layer (see `linked`); how else it gets its contents is in `contents`. What is copied where is the
+//! business of `materialize` and `rebase`.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -11,7 +11,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fchmod, futimens, symlinkat, utimensat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fchmod, futimens, linkat, symlinkat, utimensat};
+use rustix::io::Errno;
 
 use crate::access::{Need, with_access};
 use crate::contents::Copier;
@@ -46,7 +47,7 @@ pub struct Cloned {
     pub entries: u64,
     /// The sizes of its files together.
     pub bytes: u64,
-    /// How many files share their contents with a layer.
+    /// How many files share their contents with a layer, or are a layer's own.
     pub shared: u64,
 }
 
@@ -61,15 +62,26 @@ pub(crate) struct Piece<'a> {
     pub(crate) layer: Option<LayerId>,
 }
 
+/// Whether files that are not rewritten are files of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// They are.
+    Own,
+    /// They are further names of the files that they are copies of, where that is possible.
+    Linked,
+}
+
 /// Copies `pieces`, each directory before what is in it, into the empty directory `root`.
 pub(crate) fn copy(
     pieces: &[Piece<'_>],
     root: &Path,
     rewrite: Option<Rewrite<'_>>,
+    contents: Contents,
 ) -> Result<Cloned> {
     let copying = Copying {
         root,
         rewrite,
+        contents,
         copier: Copier::new(),
         rewritten: Mutex::default(),
         shared: AtomicU64::new(0),
@@ -86,6 +98,7 @@ pub(crate) fn copy(
 struct Copying<'a> {
     root: &'a Path,
     rewrite: Option<Rewrite<'a>>,
+    contents: Contents,
     copier: Copier,
     rewritten: Mutex<Vec<TreePath>>,
     shared: AtomicU64,
@@ -179,13 +192,18 @@ impl Copying<'_> {
                 },
             });
         }
+        let rewritten = self.rewritten(path, &mut source, size).at("read", &from)?;
+        if rewritten.is_none() && self.link_to(&from, &to)? {
+            self.bytes.fetch_add(size, Ordering::Relaxed);
+            self.shared.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
         let mut copy = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&to)
             .at("create", &to)?;
-        let rewritten = self.rewritten(path, &mut source, size).at("read", &from)?;
         let written = if let Some(contents) = rewritten {
             copy.write_all(&contents).at("write", &to)?;
             self.rewritten
@@ -205,6 +223,19 @@ impl Copying<'_> {
         self.bytes.fetch_add(written, Ordering::Relaxed);
         fchmod(&copy, Mode::from_raw_mode(mode)).at("change the mode of", &to)?;
         futimens(&copy, &timestamps(mtime)).at("set the time of", to)
+    }
+
+    /// Gives a file another name, if that is wanted and possible: not on another file system, and
+    /// not without end.
+    fn link_to(&self, from: &Path, to: &Path) -> Result<bool> {
+        if self.contents == Contents::Own {
+            return Ok(false);
+        }
+        match linkat(CWD, from, CWD, to, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => Ok(false),
+            Err(errno) => Err(errno).at("link", to),
+        }
     }
 
     /// The new contents of a file that mentions the prefix; else `None`, and `source` is at its

@@ -123,6 +123,12 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// Root asked for copies that are further names of the layers' files.
+    #[error(
+        "files are not hard-linked as root, whom no permission keeps from writing into a layer"
+    )]
+    LinksAsRoot,
+
     /// No layer of that id is in the store.
     #[error("no layer {id}")]
     LayerMissing {
@@ -177,6 +183,7 @@ impl Error {
             | Self::Refused { .. }
             | Self::NotOurs { .. }
             | Self::UnusablePrefix { .. }
+            | Self::LinksAsRoot
             | Self::BadName { .. } => ErrorKind::InvalidInput,
             Self::NotAStore { .. } | Self::DestinationTaken { .. } => ErrorKind::AlreadyExists,
             Self::ForeignOwner { .. } => ErrorKind::PermissionDenied,
@@ -206,6 +213,10 @@ impl Error {
             Self::NewerFormat { .. } => {
                 Some("update ptest, or name another store for this version".to_owned())
             }
+            Self::LinksAsRoot => Some(
+                "take `hard_links` out of the configuration, or use ptest as an ordinary user"
+                    .to_owned(),
+            ),
             Self::RelativePath { .. } => Some("give the full path, from the root".to_owned()),
             Self::Forked { .. } => Some("open the store again in the child process".to_owned()),
             Self::LayerCorrupt { .. } | Self::LayerMissing { .. } => Some(

@@ -10,11 +10,13 @@ use crate::Store;
 use crate::boot;
 use crate::error::{Context as _, Error, Result};
 use crate::id::LayerId;
+use crate::linked;
 use crate::manifest::{Manifest, ManifestError};
 use crate::verify::{Depth, Verdict};
 
 /// The store's tables. Only ever grows, at its end.
-pub(crate) const TABLES: &[&str] = &["
+pub(crate) const TABLES: &[&str] = &[
+    "
     CREATE TABLE layers (
         id         BLOB PRIMARY KEY,
         bytes      INTEGER NOT NULL,
@@ -29,7 +31,9 @@ pub(crate) const TABLES: &[&str] = &["
         id     BLOB PRIMARY KEY,
         layers BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    linked::COLUMNS,
+];
 
 /// A layer of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,24 +66,27 @@ impl Store {
     /// Looks a layer up.
     ///
     /// A layer that was not yet synced when the machine last started is verified in full here,
-    /// once.
+    /// once; one whose files have further names, each time.
     ///
     /// # Errors
     ///
     /// [`Error::LayerCorrupt`] when it is known but not what was committed: it is never served.
     /// The caller may [`quarantine`](Store::quarantine) it and make it again.
     pub fn layer(&self, id: &LayerId) -> Result<Option<Layer>> {
-        let row = self.database().read(|connection| row(connection, id))?;
-        let Some((layer, boot)) = row else {
+        let boot = boot::id()?;
+        let row = self
+            .database()
+            .read(|connection| row(connection, id, boot))?;
+        let Some((layer, is_safe)) = row else {
             return Ok(None);
         };
         if !self.layout().layer(id).is_dir() {
             return Err(missing_directory(*id));
         }
-        if layer.synced || boot == boot::id()? {
+        if is_safe {
             return Ok(Some(layer));
         }
-        self.verify_after_boot(*id)?;
+        self.verify_doubtful(*id)?;
         Ok(Some(Layer {
             synced: true,
             ..layer
@@ -88,7 +95,10 @@ impl Store {
 
     /// Whether a layer is known, without a look at the disk.
     pub fn is_known(&self, id: &LayerId) -> Result<bool> {
-        let found = self.database().read(|connection| row(connection, id))?;
+        let boot = boot::id()?;
+        let found = self
+            .database()
+            .read(|connection| row(connection, id, boot))?;
         Ok(found.is_some())
     }
 
@@ -183,13 +193,29 @@ impl Store {
         })
     }
 
-    /// Verifies a layer that the machine's last start made doubtful. What can be read from the
-    /// disk after a start is on the disk.
-    pub(crate) fn verify_after_boot(&self, id: LayerId) -> Result<()> {
+    /// Verifies a layer that the machine's last start, or further names of its files, made
+    /// doubtful. What can be read from the disk after a start is on the disk.
+    pub(crate) fn verify_doubtful(&self, id: LayerId) -> Result<()> {
+        let before = boot::id()?;
+        let times = self.times_linked(&id)?;
         match self.verify(&id, Depth::Full)? {
-            Verdict::Sound => self.mark_synced(&[id]),
+            Verdict::Sound => {
+                self.forget_links(&id, times)?;
+                self.mark_read(id, before)
+            }
             Verdict::Corrupt { detail } => Err(Error::LayerCorrupt { id, detail }),
         }
+    }
+
+    /// A layer of an earlier boot that was read whole is on the disk; of this boot that says
+    /// nothing.
+    fn mark_read(&self, id: LayerId, boot: &str) -> Result<()> {
+        self.database().write(|transaction| {
+            transaction
+                .prepare_cached("UPDATE layers SET synced = 1 WHERE id = ?1 AND boot <> ?2")?
+                .execute((id, boot))?;
+            Ok(())
+        })
     }
 
     fn mark_synced(&self, ids: &[LayerId]) -> Result<()> {
@@ -218,12 +244,14 @@ pub(crate) fn now() -> i64 {
     }
 }
 
-fn row(connection: &Connection, id: &LayerId) -> Result<Option<(Layer, String)>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, bytes, entries, created_at, used_at, synced, boot FROM layers WHERE id = ?1",
-    )?;
+/// A layer, and whether it can be served without a look.
+fn row(connection: &Connection, id: &LayerId, boot: &str) -> Result<Option<(Layer, bool)>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id, bytes, entries, created_at, used_at, synced, {} FROM layers WHERE id = ?1",
+        linked::IS_SAFE
+    ))?;
     Ok(statement
-        .query_row([id], |row| Ok((from_row(row)?, row.get(6)?)))
+        .query_row((id, boot), |row| Ok((from_row(row)?, row.get(6)?)))
         .optional()?)
 }
 

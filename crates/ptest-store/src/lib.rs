@@ -46,6 +46,7 @@ mod home;
 mod id;
 mod layer;
 mod layout;
+mod linked;
 mod manifest;
 mod materialize;
 mod overlay_marks;

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, RenameFlags, StatxFlags, renameat_with, statx};
 
 use crate::Store;
-use crate::copy::{Cloned, Piece, Rewrite, copy};
+use crate::contents::CopyMethod;
+use crate::copy::{Cloned, Contents, Piece, Rewrite, copy};
 use crate::error::{Context as _, Error, Result};
 use crate::id::LayerId;
 use crate::layout::random_name;
@@ -48,6 +49,41 @@ impl Store {
         destination: &Path,
         rewrite: Option<Rewrite<'_>>,
     ) -> Result<Cloned> {
+        self.copy_tree(stack, destination, rewrite, Contents::Own)
+    }
+
+    /// The same, but where files cannot share their contents they become further names of the
+    /// layers' files: nothing is copied, and whoever writes to one writes into the layer.
+    ///
+    /// From then on the layers are verified in full each time they are served, until none of
+    /// these names is left.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LinksAsRoot`]: permissions that keep others from writing do not keep root.
+    pub fn link_tree(
+        &self,
+        stack: &Stack,
+        destination: &Path,
+        rewrite: Option<Rewrite<'_>>,
+    ) -> Result<Cloned> {
+        if rustix::process::geteuid().is_root() {
+            return Err(Error::LinksAsRoot);
+        }
+        let contents = match self.copy_method()? {
+            CopyMethod::Reflink => Contents::Own,
+            CopyMethod::Copy { .. } => Contents::Linked,
+        };
+        self.copy_tree(stack, destination, rewrite, contents)
+    }
+
+    fn copy_tree(
+        &self,
+        stack: &Stack,
+        destination: &Path,
+        rewrite: Option<Rewrite<'_>>,
+        contents: Contents,
+    ) -> Result<Cloned> {
         self.check_destination(destination)?;
         let prefix = rewrite.map(|Rewrite { from, to, .. }| Prefix { from, to });
         if let Some(prefix) = prefix
@@ -72,7 +108,11 @@ impl Store {
             .collect();
 
         let unfinished = Unfinished::new(self, destination)?;
-        let cloned = copy(&pieces, unfinished.path(), rewrite)?;
+        let cloned = copy(&pieces, unfinished.path(), rewrite, contents)?;
+        if contents == Contents::Linked {
+            // Before anybody can write to one.
+            self.mark_linked(stack)?;
+        }
         reach("clone.copied")?;
         unfinished.finish(destination)?;
         Ok(cloned)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::Store;
 use crate::commit::{CommitOptions, Source};
-use crate::copy::{Piece, copy};
+use crate::copy::{Contents, Piece, copy};
 use crate::error::Result;
 use crate::id::{ContentHash, LayerId};
 use crate::manifest::{Entry, TreePath};
@@ -86,5 +86,5 @@ fn copy_entries(
             layer,
         })
         .collect();
-    copy(&pieces, staging.path(), None).map(|_| ())
+    copy(&pieces, staging.path(), None, Contents::Own).map(|_| ())
 }

@@ -15,6 +15,7 @@ use crate::boot;
 use crate::error::{Context as _, Error, Result};
 use crate::id::{LayerId, StackId};
 use crate::layer::missing_directory;
+use crate::linked;
 
 /// Layers in order, the bottom one first.
 ///
@@ -178,8 +179,8 @@ impl Store {
 
     /// Where the trees of a stack's layers are, bottom first: the lower directories to mount.
     ///
-    /// Every layer is known; those that the machine's last start made doubtful have been
-    /// verified.
+    /// Every layer is known; those that the machine's last start, or further names of their files,
+    /// made doubtful have been verified.
     ///
     /// # Errors
     ///
@@ -189,8 +190,10 @@ impl Store {
         let boot = boot::id()?;
         // One transaction, so that all of them are there at one moment.
         let doubtful = self.database().read::<_, Error>(|connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT synced OR boot = ?2 FROM layers WHERE id = ?1")?;
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {} FROM layers WHERE id = ?1",
+                linked::IS_SAFE
+            ))?;
             let mut doubtful = Vec::new();
             for id in stack.layers() {
                 let safe = statement
@@ -205,7 +208,7 @@ impl Store {
             Ok(doubtful)
         })?;
         for id in doubtful {
-            self.verify_after_boot(id)?;
+            self.verify_doubtful(id)?;
         }
         let paths: Vec<PathBuf> = stack
             .layers()

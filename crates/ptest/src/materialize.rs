@@ -50,7 +50,7 @@ impl Ptest {
         let provisioned =
             self.provisioner()
                 .provision(self.store(), python, requirements, lease, progress)?;
-        let cloned = relocate::clone_tree(self.store(), &provisioned.stack, &path, &path)?;
+        let cloned = relocate::clone_tree(self.store(), &provisioned.stack, &path, &path, false)?;
         Ok(Materialized {
             path,
             python: provisioned.python.version,

@@ -90,6 +90,9 @@ pub struct Settings {
     pub limits: Limits,
     /// The project that commands work on.
     pub project: Project,
+    /// Whether a copy of the stack may consist of further names of the store's files.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hard_links: bool,
     /// Who commits made inside are by.
     #[serde(default, skip_serializing_if = "is_default")]
     pub git_identity: Option<GitIdentity>,
@@ -108,6 +111,7 @@ impl Settings {
             variables: BTreeMap::new(),
             limits: Limits::default(),
             project,
+            hard_links: false,
             git_identity: None,
         }
     }

@@ -28,6 +28,7 @@ fn list_shows_each_value_and_its_origin() {
     pass ["CI", "DISPLAY"] PTEST_PASS
     write [] built-in
     read [] built-in
+    hard_links false built-in
     installer "auto" built-in
     pip true built-in
     resolve_ttl "24h" built-in

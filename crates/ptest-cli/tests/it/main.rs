@@ -9,6 +9,7 @@ mod doctor;
 mod edges;
 mod environments;
 mod gc;
+mod hard_links;
 mod materialize;
 mod packages;
 mod path;

@@ -8,6 +8,7 @@ mod commit;
 mod example;
 mod faults;
 mod hostile;
+mod linked;
 mod materialize;
 mod open;
 mod overlay;

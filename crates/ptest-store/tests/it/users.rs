@@ -9,6 +9,7 @@ fn everything_holds_for_an_ordinary_user_too() {
     }
     let output = again::as_nobody(&[
         "commit::",
+        "hostile::",
         "materialize::",
         "open::",
         "overlay::",

@@ -93,6 +93,10 @@ keys! {
     write: Vec<PathBuf> = Vec::new();
     /// Paths that every environment may read though they lie where it has files of its own (such as `/tmp`).
     read: Vec<PathBuf> = Vec::new();
+    /// Whether an environment that is copied (profile `none`) may have further names of the store's files where it
+    /// cannot share their contents. Saves time and room; but what writes to such a file changes it for every
+    /// environment, until the store notices and makes it again. Never as root.
+    hard_links: bool = false;
     /// Which program resolves and builds distributions.
     installer: InstallerChoice = InstallerChoice::Auto;
     /// Whether an environment has pip.

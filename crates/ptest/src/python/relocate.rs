@@ -18,16 +18,18 @@ use super::installed::inside;
 use super::record::{self, RecordEntry};
 
 /// Copies what a stack shows to `destination`, to be used at `place`: what names the prefix of
-/// every environment names `place` instead, and each `RECORD` is true of the copy.
+/// every environment names `place` instead, and each `RECORD` is true of the copy. With
+/// `hard_links` files that cannot share their contents are the layers' own.
 ///
 /// # Errors
 ///
-/// As [`Store::clone_tree`].
+/// As [`Store::clone_tree`] and [`Store::link_tree`].
 pub(crate) fn clone_tree(
     store: &Store,
     stack: &Stack,
     destination: &Path,
     place: &Path,
+    hard_links: bool,
 ) -> ptest_store::Result<Cloned> {
     let rewrite = Rewrite {
         from: ENV_PREFIX.as_bytes(),
@@ -35,7 +37,11 @@ pub(crate) fn clone_tree(
         select: &mentions_prefix,
         finish: &correct_records,
     };
-    store.clone_tree(stack, destination, Some(rewrite))
+    if hard_links {
+        store.link_tree(stack, destination, Some(rewrite))
+    } else {
+        store.clone_tree(stack, destination, Some(rewrite))
+    }
 }
 
 /// What the text of these files says of the environment's place is rewritten.

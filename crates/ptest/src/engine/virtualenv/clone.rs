@@ -12,19 +12,19 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use ptest_store::{Stack, Store};
+use ptest_store::Store;
 use rustix::fs::{CWD, RenameFlags};
 use walkdir::WalkDir;
 
 use super::directory::Directory;
-use crate::engine::{Change, ChangeKind, Upper};
+use crate::engine::{Change, ChangeKind, Instance, Upper};
 use crate::error::{Error, ErrorKind, Result};
 use crate::python::relocate::clone_tree;
 
 /// Makes the tree of a stack.
-pub(super) fn create(store: &Store, directory: &Directory, stack: &Stack) -> Result<()> {
+pub(super) fn create(store: &Store, directory: &Directory, instance: &Instance) -> Result<()> {
     let tree = directory.tree();
-    clone_tree(store, stack, &tree, &tree)?;
+    copy(store, instance, &tree, &tree)?;
     write_list(&tree, &directory.list(&tree)?)
 }
 
@@ -53,14 +53,14 @@ pub(super) fn changes(directory: &Directory) -> Result<Vec<Change>> {
 pub(super) fn restack(
     store: &Store,
     directory: &Directory,
-    stack: &Stack,
+    instance: &Instance,
     upper: Upper,
 ) -> Result<()> {
     let (tree, next) = (directory.tree(), directory.next_tree());
     if next.symlink_metadata().is_ok() {
         discard(store, directory, &next)?;
     }
-    clone_tree(store, stack, &next, &tree)?;
+    copy(store, instance, &next, &tree)?;
     write_list(&next, &directory.list(&next)?)?;
     if upper == Upper::Keep {
         for change in changes(directory)? {
@@ -69,6 +69,12 @@ pub(super) fn restack(
     }
     exchange(&next, &tree)?;
     discard(store, directory, &next)
+}
+
+fn copy(store: &Store, instance: &Instance, destination: &Path, place: &Path) -> Result<()> {
+    let hard_links = instance.settings.hard_links;
+    clone_tree(store, &instance.stack, destination, place, hard_links)?;
+    Ok(())
 }
 
 /// Throws a tree away, and its list.

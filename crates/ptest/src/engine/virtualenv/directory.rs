@@ -186,7 +186,7 @@ impl Directory {
                 fs::write(&path, instead.as_deref().unwrap_or_default())
                     .map_err(|source| Error::io(format!("write {}", path.display()), source))?;
                 make(&self.temporary())?;
-                clone::create(store, self, &instance.stack)?;
+                clone::create(store, self, instance)?;
             }
         }
         Ok(())

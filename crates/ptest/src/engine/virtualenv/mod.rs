@@ -282,7 +282,7 @@ impl Engine for Virtualenv {
             (Driver::Overlay, Upper::Keep) => Ok(()),
             (Driver::Overlay, Upper::Drop) => directory.drop_upper(&self.store),
             (Driver::Clone { .. }, upper) => {
-                clone::restack(&self.store, &directory, &instance.stack, upper)
+                clone::restack(&self.store, &directory, instance, upper)
             }
         }
     }

@@ -32,7 +32,7 @@ pub struct HostView {
     pub shims: PathBuf,
 }
 
-/// What a view was made for, in it.
+/// What a view was made of, in it: the stack, then what else tells whether it is up to date.
 const STAMP: &str = ".ptest-view";
 
 impl Environment {
@@ -82,13 +82,17 @@ impl Ptest {
             prefix: &host.prefix,
         };
         let next = host.view.with_extension("next");
-        if next.symlink_metadata().is_ok() {
-            self.store().trash(&next)?;
-        }
         let build = Build::new(&host.trees, &next)?;
-        build.run(&shims)?;
-        write(&next.join(STAMP), &record.stack.to_string())?;
-        self.exchange(&host, &next)?;
+        // Read before what it is about: what is written meanwhile is seen the next time.
+        let stamp = format!("{}\n{}\n{:?}\n", record.stack, build.mark()?, shims.program);
+        if !fs::read_to_string(host.view.join(STAMP)).is_ok_and(|found| found == stamp) {
+            if next.symlink_metadata().is_ok() {
+                self.store().trash(&next)?;
+            }
+            build.run(&shims)?;
+            write(&next.join(STAMP), &stamp)?;
+            self.exchange(&host, &next)?;
+        }
         let path = self.view_path(record);
         lead(&path, &host.view)?;
         Ok(HostView {
@@ -171,7 +175,9 @@ fn leads_to(link: &Path) -> Option<EnvironmentId> {
 }
 
 fn is_of(view: &Path, record: &Record) -> bool {
-    fs::read_to_string(view.join(STAMP)).is_ok_and(|stack| stack == record.stack.to_string())
+    let stack = record.stack.to_string();
+    fs::read_to_string(view.join(STAMP))
+        .is_ok_and(|stamp| stamp.lines().next() == Some(stack.as_str()))
 }
 
 /// Makes the link `path` lead to `view`, whatever it was.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -163,6 +164,16 @@ fn the_programs_of_the_view_run_inside_and_see_themselves_where_they_are() {
     );
     assert!(!bin.join("activate").exists());
     assert!(context.path("store/views/web/pyvenv.cfg").is_file());
+
+    let inode = || fs::metadata(context.path("store/views/web")).unwrap().ino();
+    let before = inode();
+    context.run(["path", "web"]).success();
+    assert_eq!(inode(), before, "nothing had changed");
+    let script = "cd $VIRTUAL_ENV/bin && echo echo mine > mine && chmod +x mine";
+    context.run(["exec", "web", "sh", "-c", script]).success();
+    context.run(["path", "web"]).success();
+    assert_ne!(inode(), before);
+    assert!(bin.join("mine").exists());
 
     let status = context
         .run(["status", "web", "--format", "json"])

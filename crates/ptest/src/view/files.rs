@@ -3,28 +3,37 @@
 //! Directories are real, and every file is a link: a Python of the host that imports from here
 //! writes its bytecode into the view and never into a layer, which would damage it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink,
+};
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use walkdir::WalkDir;
 
 use crate::environment::Record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::python::relocate;
 use crate::python::tree::{Layers, Tree as _, is_opaque, is_whiteout};
 
-/// Short names of the directories that files are linked from: a link of less than 60 bytes takes
-/// no block of its own on most file systems.
-const LAYERS: &str = ".layers";
+/// Numbers for the directories that files are linked from: a link of less than 60 bytes takes no
+/// block of its own on most file systems.
+const SOURCES: &str = ".sources";
 
 /// A view in the making.
 pub(super) struct Build<'a> {
     trees: Layers,
     destination: &'a Path,
     site_packages: PathBuf,
+    /// How many numbers were given.
+    sources: Cell<usize>,
 }
 
 /// What the programs in `bin` do.
@@ -59,6 +68,7 @@ impl<'a> Build<'a> {
         Ok(Self {
             trees: Layers(trees.to_vec()),
             destination,
+            sources: Cell::new(0),
             site_packages: site_packages.ok_or_else(|| {
                 Error::new(
                     ErrorKind::Unsupported,
@@ -73,6 +83,44 @@ impl<'a> Build<'a> {
         &self.site_packages
     }
 
+    /// What tells whether the view would be another one, the stack being the same: the names, not
+    /// the contents, of what commands wrote.
+    pub(super) fn mark(&self) -> Result<String> {
+        let mut hasher = Sha256::new();
+        let written = self.trees.0.last();
+        for place in written.into_iter().flat_map(|tree| {
+            [
+                Path::new("bin"),
+                Path::new("pyvenv.cfg"),
+                &self.site_packages,
+            ]
+            .map(|place| tree.join(place))
+        }) {
+            for entry in WalkDir::new(place).sort_by_file_name() {
+                let facts = match entry {
+                    Ok(entry) => entry,
+                    // What is deleted meanwhile, or was never there, has no name.
+                    Err(error) if error.io_error().is_some_and(is_absence) => continue,
+                    Err(error) => return Err(Error::io("read the environment", error.into())),
+                };
+                let kind = facts.file_type();
+                let what = match kind {
+                    kind if kind.is_dir() && is_opaque(facts.path()) => b'o',
+                    kind if kind.is_dir() => b'd',
+                    kind if kind.is_char_device() => b'w',
+                    _ => match facts.metadata() {
+                        Ok(facts) if facts.mode() & 0o111 != 0 => b'x',
+                        _ => b'f',
+                    },
+                };
+                hasher.update(facts.path().as_os_str().as_bytes());
+                hasher.update([0, what]);
+            }
+        }
+        let digest = hasher.finalize();
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// Fills the directory, which is not there yet.
     pub(super) fn run(&self, shims: &Shims<'_>) -> Result<()> {
         let failed = |source| Error::io(format!("fill {}", self.destination.display()), source);
@@ -83,11 +131,7 @@ impl<'a> Build<'a> {
 
     fn packages(&self) -> io::Result<()> {
         let places = self.trees.seen(&self.site_packages)?;
-        let names = self.destination.join(LAYERS);
-        fs::create_dir_all(&names)?;
-        for (number, place) in places.iter().enumerate() {
-            symlink(place, names.join(number.to_string()))?;
-        }
+        fs::create_dir_all(self.destination.join(SOURCES))?;
         fs::create_dir_all(self.destination.join(&self.site_packages))?;
         let all: Vec<usize> = (0..places.len()).collect();
         self.merge(&places, &all, Path::new(""))
@@ -112,11 +156,17 @@ impl<'a> Build<'a> {
             .chain(relative.components())
             .map(|_| "..")
             .collect();
+        let mut sources: BTreeMap<usize, PathBuf> = BTreeMap::new();
         for (name, found) in names {
             match found {
                 Found::Leaf(number) => {
-                    let target = up.join(LAYERS).join(number.to_string());
-                    symlink(target.join(relative).join(&name), here.join(&name))?;
+                    let source = match sources.entry(number) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(new) => {
+                            new.insert(self.source(&places[number].join(relative))?)
+                        }
+                    };
+                    symlink(up.join(source).join(&name), here.join(&name))?;
                 }
                 Found::Directory { places: deeper, .. } => {
                     fs::create_dir(here.join(&name))?;
@@ -126,6 +176,14 @@ impl<'a> Build<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A short name, from the top of the view, for a directory that files are linked from.
+    fn source(&self, directory: &Path) -> io::Result<PathBuf> {
+        let number = self.sources.replace(self.sources.get() + 1);
+        let name = Path::new(SOURCES).join(number.to_string());
+        symlink(directory, self.destination.join(&name))?;
+        Ok(name)
     }
 
     fn configuration(&self) -> io::Result<()> {
@@ -217,9 +275,13 @@ fn add(names: &mut BTreeMap<OsString, Found>, number: usize, entry: &DirEntry) -
     Ok(())
 }
 
+fn is_absence(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
 fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is_absence(&error) => Ok(None),
         result => result.map(Some),
     }
 }

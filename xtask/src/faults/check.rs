@@ -197,6 +197,21 @@ print(lost)
                 return Err(format!("{directory} holds {found:?}, not {expected:?}").into());
             }
         }
+        let views = names(&home.join("views"))?;
+        for view in &views {
+            if listed.iter().all(|one| one.name != *view) {
+                return Err(format!("the view {view} is of no environment").into());
+            }
+            let broken = process::output(
+                Command::new("find")
+                    .arg("-L")
+                    .arg(home.join("views").join(view))
+                    .args(["-type", "l"]),
+            )?;
+            if !broken.is_empty() {
+                return Err(format!("the view {view} leads to what is gone: {broken}").into());
+            }
+        }
         let locks = names(&home.join("locks"))?;
         if !locks.is_subset(&ids) {
             return Err(format!("locks of nothing: {locks:?}").into());

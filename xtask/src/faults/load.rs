@@ -216,6 +216,7 @@ impl Worker {
             }
             (5, Some(_)) => (words(&["remove", &name]), name, None),
             (6, now) => (words(&["deactivate", &name]), name, now),
+            (7, now) if self.random.below(2) > 0 => (words(&["path", &name]), name, now),
             (_, now) => {
                 let one = now.iter().flatten().next().cloned().unwrap_or_default();
                 let mut exec: Vec<String> = words(&["exec", &name, "python", "-c"]);

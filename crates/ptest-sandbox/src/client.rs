@@ -123,20 +123,24 @@ impl Client {
 
     /// What the sandbox uses now.
     pub fn usage(&self) -> Result<Usage> {
-        match self.ask("ask for usage", &Request::Usage)? {
+        match ask(&self.open()?, "ask for usage", &Request::Usage)? {
             Reply::Usage(usage) => Ok(usage),
             _ => Err(Error::Malformed),
         }
     }
 
-    /// Stops every process until [`Client::thaw`]. When this returns none runs.
-    pub fn freeze(&self) -> Result<()> {
-        self.ask("freeze the sandbox", &Request::Freeze).map(drop)
-    }
-
-    /// Lets frozen processes go on.
-    pub fn thaw(&self) -> Result<()> {
-        self.ask("thaw the sandbox", &Request::Thaw).map(drop)
+    /// Stops every process for as long as the result lives. When this returns none runs.
+    ///
+    /// Processes that were stopped before stay so afterwards; commands that are started meanwhile
+    /// begin when it ends. It ends with this process too, however that ends.
+    ///
+    /// # Errors
+    ///
+    /// When something does not stop within two seconds: then all goes on.
+    pub fn freeze(&self) -> Result<Frozen> {
+        let socket = self.open()?;
+        ask(&socket, "freeze the sandbox", &Request::Freeze)?;
+        Ok(Frozen { _socket: socket })
     }
 
     /// Ends the sandbox: SIGTERM to every process, SIGKILL to those that are left after the grace.
@@ -188,20 +192,6 @@ impl Client {
         let _gone = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    fn ask(&self, action: &'static str, request: &Request) -> Result<Reply> {
-        let socket = self.open()?;
-        let deadline = Some(Instant::now() + PATIENCE);
-        wire::send(socket.as_fd(), request, &[], deadline)
-            .map_err(|error| Error::wire(action, error))?;
-        match wire::receive(socket.as_fd(), &mut Inbox::default(), deadline) {
-            Ok((Reply::Failed(failure), _)) => {
-                Err(system(action, Errno::from_raw_os_error(failure.errno)))
-            }
-            Ok((reply, _)) => Ok(reply),
-            Err(error) => Err(Error::wire(action, error)),
-        }
-    }
-
     /// A new connection to init.
     fn open(&self) -> Result<OwnedFd> {
         ensure_not_forked(self.creator)?;
@@ -226,6 +216,27 @@ impl Client {
             }
         }
     }
+}
+
+/// Says something to init and takes its answer.
+fn ask(socket: &OwnedFd, action: &'static str, request: &Request) -> Result<Reply> {
+    let deadline = Some(Instant::now() + PATIENCE);
+    wire::send(socket.as_fd(), request, &[], deadline)
+        .map_err(|error| Error::wire(action, error))?;
+    match wire::receive(socket.as_fd(), &mut Inbox::default(), deadline) {
+        Ok((Reply::Failed(failure), _)) => {
+            Err(system(action, Errno::from_raw_os_error(failure.errno)))
+        }
+        Ok((reply, _)) => Ok(reply),
+        Err(error) => Err(Error::wire(action, error)),
+    }
+}
+
+/// A sandbox whose processes are stopped; they go on when this is dropped.
+#[derive(Debug)]
+pub struct Frozen {
+    /// Init looks at its other end.
+    _socket: OwnedFd,
 }
 
 impl Error {

@@ -25,7 +25,7 @@ mod sys;
 pub mod terminal;
 mod wire;
 
-pub use client::Client;
+pub use client::{Client, Frozen};
 pub use error::{Error, Result};
 pub use launch::{LaunchOptions, Launcher, Listen, Owner, Sandbox, Strength};
 pub use plan::{Access, Isolation, Mount, Overlay, Plan, Privileges, Source, Upper};

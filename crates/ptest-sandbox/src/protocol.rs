@@ -13,7 +13,7 @@ use crate::os_bytes;
 use crate::plan::Plan;
 
 /// The version that both sides must speak. It goes up with every change to a message.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// What a client asks of init.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,10 +34,8 @@ pub(crate) enum Request {
     },
     /// Report what the sandbox uses.
     Usage,
-    /// Stop every process until [`Request::Thaw`].
+    /// Stop every process until this connection ends.
     Freeze,
-    /// Let frozen processes go on.
-    Thaw,
     /// End every process, politely for as long as the grace lasts, then init.
     Stop {
         /// How long processes have to end by themselves.

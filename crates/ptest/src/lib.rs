@@ -34,6 +34,7 @@ mod repair;
 mod schema;
 pub mod settings;
 pub mod spec;
+mod swap;
 mod tidy;
 pub mod timestamp;
 pub mod variables;

@@ -6,19 +6,19 @@
 //! for they could not tell what the result would be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use crate::engine::{Change, ChangeKind, Upper};
-use crate::environment::table::{self, Record};
-use crate::environment::{Environment, State};
+use crate::environment::Environment;
+use crate::environment::table::Record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use crate::provision::{Preference, Provisioned};
+use crate::provision::Preference;
 use crate::python::HostEnv;
 use crate::python::name::normalize;
 use crate::python::requirement::Requirement;
 use crate::recipe::{self, Pin};
 use crate::spec::Requirements;
+use crate::swap::Target;
 
 /// A distribution that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,71 +170,16 @@ impl Environment {
         let after = recipe::pins(database, &provisioned.stack.id())?;
         let changes = difference(&before, &after);
         if provisioned.stack.id() != record.stack || requirements != record.requirements {
-            self.swap(record, &provisioned, &provisioned.requirements)?;
-            self.ptest.refresh_view(&self.record()?)?;
+            let target = Target {
+                stack: &provisioned.stack,
+                recipe: &provisioned.recipe,
+                python: &provisioned.python,
+                requirements: &provisioned.requirements,
+            };
+            self.swap(record, &target, Upper::Keep)?;
         }
         drop(lock);
         Ok(changes)
-    }
-
-    fn swap(
-        &self,
-        record: Record,
-        provisioned: &Provisioned,
-        requirements: &Requirements,
-    ) -> Result<()> {
-        let was_active = record.state == State::Active;
-        let record = if was_active {
-            self.pause(record)?
-        } else {
-            record
-        };
-        let engine = self.ptest.engine(&record.engine)?;
-        let mut instance = self.ptest.instance(&record)?;
-        instance.stack = provisioned.stack.clone();
-        let swapped = self
-            .ptest
-            .block_on(engine.restack(&instance, Upper::Keep))
-            .and_then(|()| {
-                table::set_stack(
-                    self.ptest.store().database(),
-                    &record.id,
-                    &provisioned.stack.id(),
-                    &provisioned.recipe,
-                    requirements,
-                )
-            });
-        if was_active {
-            let record = table::by_id(self.ptest.store().database(), &record.id)?.unwrap_or(record);
-            self.activate_locked(record)?;
-        }
-        swapped
-    }
-
-    /// Stops init for a swap, unless that would end a command.
-    fn pause(&self, record: Record) -> Result<Record> {
-        let engine = self.ptest.engine(&record.engine)?;
-        let usage = self.ptest.block_on(engine.usage(&record.id))?;
-        if usage.processes > 0 {
-            return Err(Error::new(
-                ErrorKind::Busy,
-                format!(
-                    "swapping the packages of `{}` would end what runs in it, {} {}",
-                    record.label(),
-                    usage.processes,
-                    if usage.processes == 1 {
-                        "process"
-                    } else {
-                        "processes"
-                    }
-                ),
-            )
-            .with_hint(format!(
-                "wait for them, or `ptest deactivate {}` first",
-                record.label()
-            )));
-        }
-        self.deactivate_locked(record, Duration::ZERO)
     }
 
     fn refuse_foreign(&self, record: &Record) -> Result<()> {

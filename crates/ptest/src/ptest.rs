@@ -179,6 +179,7 @@ impl Ptest {
                 Lifetime::Detached => Owner::Detached,
             },
             stack: provisioned.stack.id(),
+            generation: 0,
             recipe: provisioned.recipe,
             python: provisioned.python,
             requirements: spec.requirements.clone(),
@@ -245,7 +246,32 @@ impl Ptest {
                 Err(error) => recovery.failed.push((id, error)),
             }
         }
+        for id in table::swapping(self.store().database())? {
+            match self.recover_swap(&id) {
+                Ok(true) => recovery.settled.push(id),
+                Ok(false) => {}
+                Err(error) => recovery.failed.push((id, error)),
+            }
+        }
         Ok(recovery)
+    }
+
+    /// Whether a swap that was cut off is finished or undone now.
+    fn recover_swap(&self, id: &EnvironmentId) -> Result<bool> {
+        // Whoever holds the lock is alive and will put it right itself.
+        let Some(lock) = FileLock::try_acquire(&self.lock_path(id))? else {
+            return Ok(false);
+        };
+        match table::by_id(self.store().database(), id)? {
+            // It is put right when it is at rest.
+            Some(record) if record.state == State::Active => Ok(false),
+            Some(_) => self.finish_swap(id).map(|()| true),
+            None => {
+                self.finish_swap(id)?;
+                lock.discard()?;
+                Ok(true)
+            }
+        }
     }
 
     /// The state that an environment was brought to, if it had to be.
@@ -484,5 +510,6 @@ fn instance_on(record: &Record, stack: Stack) -> Instance {
         settings: record.settings.clone(),
         interpreter: record.python.roots.clone(),
         process_owned: matches!(record.owner, Owner::Process(_)),
+        generation: record.generation,
     }
 }

@@ -14,19 +14,18 @@ use rustix::process::{
     DumpableBehavior, geteuid, getpid, set_child_subreaper, set_dumpable_behavior, setsid,
 };
 
+use crate::init::freezing::Freezing;
 use crate::init::processes::{self, Process};
 use crate::init::runs::{News, Run};
 use crate::init::stub::Passed;
 use crate::init::{AtStage as _, root, security};
 use crate::plan::{Isolation, Privileges};
-use crate::protocol::{Failure, Launch, LeftOut, Reply, Request, Stage, Usage};
+use crate::protocol::{Failure, Launch, LeftOut, Reply, Request, Spawn, Stage, Usage};
 use crate::sys;
 use crate::wire::{self, Filled, Inbox, WireError};
 
 /// How often it is looked whether everything has ended, while it is to end.
 const ENDING_INTERVAL: Duration = Duration::from_millis(2);
-/// How long freezing may take.
-const FREEZE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Makes the sandbox and serves it until it ends.
 pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
@@ -58,6 +57,7 @@ pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
         next_connection: 1,
         runs: BTreeMap::new(),
         leaders: HashSet::new(),
+        freezing: Freezing::default(),
         ending: None,
         peak_memory_bytes: 0,
     };
@@ -108,6 +108,7 @@ struct Server {
     runs: BTreeMap<u64, Run>,
     /// The leaders of runs that have not been reaped, those of forgotten runs among them.
     leaders: HashSet<i32>,
+    freezing: Freezing,
     /// When everything that then still runs is killed.
     ending: Option<Instant>,
     peak_memory_bytes: u64,
@@ -274,6 +275,7 @@ impl Server {
 
     fn hang_up(&mut self, id: u64) -> bool {
         self.connections.remove(&id);
+        self.thaw(id);
         if let Some(run) = self.runs.get_mut(&id) {
             run.abandon(Instant::now());
         }
@@ -288,19 +290,10 @@ impl Server {
             Request::Spawn(_) if self.runs.contains_key(&id) || self.ending.is_some() => {
                 self.say(id, &refusal(libc::EBUSY), None);
             }
-            Request::Spawn(spawn) => {
-                // Init and the leaders count as processes of the same user.
-                let limit = self
-                    .process_limit
-                    .map(|limit| limit + 2 + self.runs.len() as u64);
-                match Run::start(&spawn, descriptors, &self.privileges, limit) {
-                    Ok(run) => {
-                        self.leaders.insert(run.leader_pid());
-                        self.runs.insert(id, run);
-                    }
-                    Err(failure) => self.say(id, &Reply::Failed(failure), None),
-                }
+            Request::Spawn(spawn) if self.freezing.is_frozen() => {
+                self.freezing.put_off(id, spawn, descriptors);
             }
+            Request::Spawn(spawn) => self.start(id, &spawn, descriptors),
             Request::Signal { signal, group } => {
                 if let Some(run) = self.runs.get(&id) {
                     run.signal(signal, group);
@@ -311,16 +304,14 @@ impl Server {
                 self.say(id, &Reply::Usage(usage), None);
             }
             Request::Freeze => {
-                let reply = if self.freeze() {
+                let mut freezing = std::mem::take(&mut self.freezing);
+                let reply = if freezing.begin(id, || self.commands()) {
                     Reply::Done
                 } else {
                     refusal(libc::ETIMEDOUT)
                 };
+                self.freezing = freezing;
                 self.say(id, &reply, None);
-            }
-            Request::Thaw => {
-                self.signal_commands(libc::SIGCONT);
-                self.say(id, &Reply::Done, None);
             }
             Request::Stop { grace } => {
                 let now = Instant::now();
@@ -331,6 +322,30 @@ impl Server {
                 self.ending = Some(now.checked_add(grace).unwrap_or(now));
             }
             Request::Launch(_) => self.say(id, &refusal(libc::EALREADY), None),
+        }
+    }
+
+    fn start(&mut self, id: u64, spawn: &Spawn, descriptors: Vec<OwnedFd>) {
+        // Init and the leaders count as processes of the same user.
+        let limit = self
+            .process_limit
+            .map(|limit| limit + 2 + self.runs.len() as u64);
+        match Run::start(spawn, descriptors, &self.privileges, limit) {
+            Ok(run) => {
+                self.leaders.insert(run.leader_pid());
+                self.runs.insert(id, run);
+            }
+            Err(failure) => self.say(id, &Reply::Failed(failure), None),
+        }
+    }
+
+    /// Lets go on what was stopped for this connection, if it was.
+    fn thaw(&mut self, id: u64) {
+        let mut freezing = std::mem::take(&mut self.freezing);
+        let waiting = freezing.end(id, || self.commands());
+        self.freezing = freezing;
+        for (id, spawn, descriptors) in waiting {
+            self.start(id, &spawn, descriptors);
         }
     }
 
@@ -347,10 +362,7 @@ impl Server {
         };
         let descriptors: Vec<BorrowedFd<'_>> = descriptor.iter().map(|one| one.as_fd()).collect();
         if wire::send(connection.socket.as_fd(), reply, &descriptors, None).is_err() {
-            self.connections.remove(&id);
-            if let Some(run) = self.runs.get_mut(&id) {
-                run.abandon(Instant::now());
-            }
+            self.hang_up(id);
         }
     }
 
@@ -370,29 +382,6 @@ impl Server {
         for process in self.commands() {
             // One that has just ended needs no signal.
             let _gone = sys::kill(process.pid, signal);
-        }
-    }
-
-    /// Stops every process. There may be new ones while others are being stopped: repeat.
-    fn freeze(&self) -> bool {
-        let deadline = Instant::now() + FREEZE_LIMIT;
-        loop {
-            let running: Vec<_> = self
-                .commands()
-                .into_iter()
-                .filter(|process| !process.is_stopped())
-                .collect();
-            if running.is_empty() {
-                return true;
-            }
-            if Instant::now() > deadline {
-                self.signal_commands(libc::SIGCONT);
-                return false;
-            }
-            for process in running {
-                let _gone = sys::kill(process.pid, libc::SIGSTOP);
-            }
-            std::thread::yield_now();
         }
     }
 

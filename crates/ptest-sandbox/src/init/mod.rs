@@ -16,6 +16,7 @@ mod events;
 mod execute;
 mod exercise;
 mod filter;
+mod freezing;
 mod leader;
 mod overlay;
 mod processes;

@@ -30,6 +30,11 @@ impl Process {
         !matches!(self.state, b'Z' | b'X' | b'x')
     }
 
+    /// Whether a signal has stopped it.
+    pub(super) fn is_stopped_by_signal(&self) -> bool {
+        self.state == b'T'
+    }
+
     /// Whether none of its threads can do anything before it is continued.
     pub(super) fn is_stopped(&self) -> bool {
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else {

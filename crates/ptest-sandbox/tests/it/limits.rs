@@ -1,13 +1,15 @@
 //! Limits, usage and freezing.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Duration;
 
-use ptest_sandbox::{LaunchOptions, Sandbox, Standard, Strength, cgroup};
+use ptest_sandbox::{LaunchOptions, Sandbox, Standard, Status, Stdio, Strength, cgroup};
 
 use crate::support::{
-    eventually, is_root, lacks, lacks_namespaces, launcher, read_line, run, shell, standard,
+    eventually, is_root, lacks, lacks_namespaces, launcher, null, read_line, run, shell, standard,
     start_piped,
 };
 
@@ -143,14 +145,51 @@ fn frozen_processes_do_nothing_until_they_are_thawed() {
     let script = "echo ready; while :; do /bin/true; done";
     let (run, mut output) = start_piped(&sandbox, &shell(script));
     read_line(&mut output);
-    sandbox.freeze().unwrap();
+    let frozen = sandbox.freeze().unwrap();
     let before = sandbox.usage().unwrap();
     for _ in 0..50 {
         assert_eq!(sandbox.usage().unwrap().cpu_time, before.cpu_time);
     }
-    sandbox.thaw().unwrap();
+    drop(frozen);
     eventually("it goes on", || {
         sandbox.usage().unwrap().cpu_time > before.cpu_time
     });
     assert_eq!(run.event(Some(Duration::ZERO)).unwrap(), None);
+}
+
+#[test]
+fn what_was_stopped_before_stays_so_when_the_rest_goes_on() {
+    if lacks_namespaces() {
+        return;
+    }
+    let sandbox = standard();
+    let script = "sleep 1000 & kill -STOP $!; until grep -q 'State:.T' /proc/$!/status; do :; done; echo; \
+                  read line; grep State /proc/$!/status; kill -KILL $!";
+    let (stdin, mut input) = std::io::pipe().unwrap();
+    let (mut output, stdout) = std::io::pipe().unwrap();
+    let null = null();
+    let stdio = Stdio::Descriptors([stdin.as_fd(), stdout.as_fd(), null.as_fd()]);
+    let run = sandbox.spawn(&shell(script), stdio).unwrap();
+    read_line(&mut output);
+    drop(sandbox.freeze().unwrap());
+    input.write_all(b"go\n").unwrap();
+    assert_eq!(read_line(&mut output), "State:\tT (stopped)");
+    run.wait().unwrap();
+}
+
+#[test]
+fn a_command_that_is_started_while_all_is_frozen_begins_when_it_is_not() {
+    if lacks_namespaces() {
+        return;
+    }
+    let sandbox = standard();
+    let (first, second) = (sandbox.freeze().unwrap(), sandbox.freeze().unwrap());
+    std::thread::scope(|scope| {
+        let started = scope.spawn(|| run(&sandbox, &shell("exit 7")));
+        drop(first);
+        eventually("it is asked for", || sandbox.usage().is_ok());
+        assert!(!started.is_finished());
+        drop(second);
+        assert_eq!(started.join().unwrap().exit.status, Status::Code(7));
+    });
 }

@@ -257,6 +257,48 @@ fn what_is_left_in_an_upper_becomes_a_layer_that_shows_the_same() {
     });
 }
 
+#[test]
+fn what_was_changed_in_a_copy_becomes_a_layer_that_shows_the_same() {
+    let input = (proptest::collection::vec(any_tree(false), 1..4), deeds());
+    run(&input, |(trees, deeds)| {
+        let test = TestStore::new();
+        let ids = trees
+            .iter()
+            .map(|tree| test.commit_upper(|root| write(root, tree, false)).id);
+        let stack = Stack::new(ids);
+        let place = test.outside("copy");
+        test.store.clone_tree(&stack, &place, None).unwrap();
+        let before = flat(&read(&place));
+        for deed in &deeds {
+            act(&place, deed);
+        }
+        let seen = read(&place);
+        let after = flat(&seen);
+        let is_changed = |entry: &ptest_store::Entry| {
+            before.get(entry.path.as_bytes()) != after.get(entry.path.as_bytes())
+        };
+        let deleted: Vec<_> = before
+            .keys()
+            .filter(|path| !after.contains_key(*path))
+            .map(|path| ptest_store::TreePath::new(path.as_slice()).unwrap())
+            .collect();
+        let (staging, _) = test
+            .store
+            .stage_changes(&place, &is_changed, &deleted, None)
+            .unwrap();
+        let options = ptest_store::CommitOptions {
+            source: ptest_store::Source::OverlayUpper,
+            ..Default::default()
+        };
+        let layer = test.store.commit(staging, options).unwrap().layer;
+        let again = test.outside("again");
+        let stack = stack.with_top(layer.id);
+        test.store.clone_tree(&stack, &again, None).unwrap();
+        assert_eq!(read(&again), seen);
+        assert_consistent(&test.store);
+    });
+}
+
 fn run<S: Strategy>(input: &S, body: impl Fn(S::Value)) {
     let config = ProptestConfig {
         cases: 64,

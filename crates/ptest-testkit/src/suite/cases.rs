@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use ptest::engine::{Change, ChangeKind, ExitStatus, Instance, Upper};
+use ptest::engine::{Change, ChangeKind, Copied, ExitStatus, Instance, Upper};
 use ptest::error::ErrorKind;
 
 use super::running::{block_on, output_of, start};
@@ -18,6 +18,7 @@ pub(super) fn all() -> Vec<(&'static str, Required, Case)> {
     let any: Required = |_| true;
     let files: Required = |capability| capability.files;
     let restack: Required = |capability| capability.restack && capability.files;
+    let snapshot: Required = |capability| capability.snapshot && capability.files;
     vec![
         (
             "create::a_created_instance_is_not_active",
@@ -152,9 +153,34 @@ pub(super) fn all() -> Vec<(&'static str, Required, Case)> {
             restack_upper,
         ),
         (
+            "restack::the_generation_before_is_as_it_was_until_it_is_settled_otherwise",
+            restack,
+            restack_back,
+        ),
+        (
             "restack::an_active_instance_is_refused",
             restack,
             restack_active,
+        ),
+        (
+            "settle::an_unknown_instance_is_left_alone",
+            restack,
+            settle_unknown,
+        ),
+        (
+            "snapshot::an_instance_of_its_stack_shows_what_was_shown_then",
+            snapshot,
+            snapshot_shows,
+        ),
+        (
+            "snapshot::an_instance_in_which_nothing_was_written_gives_its_own_stack",
+            snapshot,
+            snapshot_of_nothing,
+        ),
+        (
+            "snapshot::what_runs_in_an_active_instance_goes_on",
+            snapshot,
+            snapshot_goes_on,
         ),
         (
             "remove::an_active_instance_is_gone_with_its_commands",
@@ -199,6 +225,20 @@ impl<'a> Made<'a> {
 
     fn deactivate(&self) {
         block_on(self.subject.engine().deactivate(&self.instance.id, GRACE)).unwrap();
+    }
+
+    /// Puts it on its own stack once more.
+    fn restack(&mut self, upper: Upper) {
+        let (engine, instance) = (self.subject.engine(), &mut self.instance);
+        let next = block_on(engine.restack(instance, &instance.stack, upper)).unwrap();
+        instance.generation = next;
+        block_on(engine.settle(&instance.id, next)).unwrap();
+    }
+
+    fn snapshot(&self) -> Copied {
+        let copied = block_on(self.subject.engine().snapshot(&self.instance)).unwrap();
+        assert_eq!(copied.left_out, Vec::<String>::new());
+        copied
     }
 
     fn is_active(&self) -> bool {
@@ -499,24 +539,97 @@ fn host_files(subject: &dyn Subject) {
 }
 
 fn restack_upper(subject: &dyn Subject) {
-    let made = Made::active(subject);
+    let mut made = Made::active(subject);
     made.output(Task::Put("file"), b"contents");
     made.deactivate();
-    block_on(subject.engine().restack(&made.instance, Upper::Keep)).unwrap();
+    made.restack(Upper::Keep);
     made.activate();
     assert_eq!(made.output(Task::Get("file"), b""), b"contents");
     made.deactivate();
-    block_on(subject.engine().restack(&made.instance, Upper::Drop)).unwrap();
+    made.restack(Upper::Drop);
     made.activate();
     assert_ne!(made.status(Task::Get("file")), ExitStatus::Code(0));
+}
+
+fn restack_back(subject: &dyn Subject) {
+    let made = Made::active(subject);
+    made.output(Task::Put("file"), b"contents");
+    made.deactivate();
+    let instance = &made.instance;
+    for _ in 0..2 {
+        // Twice: what is left of one that was given up is in nobody's way.
+        block_on(
+            subject
+                .engine()
+                .restack(instance, &instance.stack, Upper::Drop),
+        )
+        .unwrap();
+    }
+    block_on(subject.engine().settle(&instance.id, instance.generation)).unwrap();
+    made.activate();
+    assert_eq!(made.output(Task::Get("file"), b""), b"contents");
 }
 
 fn restack_active(subject: &dyn Subject) {
     let made = Made::active(subject);
     made.output(Task::Put("file"), b"contents");
-    let refused = block_on(subject.engine().restack(&made.instance, Upper::Drop)).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::IllegalState);
+    let instance = &made.instance;
+    let refused = block_on(
+        subject
+            .engine()
+            .restack(instance, &instance.stack, Upper::Drop),
+    );
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::IllegalState);
     assert_eq!(made.output(Task::Get("file"), b""), b"contents");
+}
+
+fn settle_unknown(subject: &dyn Subject) {
+    block_on(subject.engine().settle(&subject.instance().id, 7)).unwrap();
+}
+
+fn snapshot_shows(subject: &dyn Subject) {
+    let made = Made::active(subject);
+    made.output(Task::Put("file"), b"before");
+    let active = made.snapshot().stack;
+    made.output(Task::Put("file"), b"after");
+    made.output(Task::Put("more"), b"more");
+    made.deactivate();
+    let at_rest = made.snapshot().stack;
+    for (stack, file, has_more) in [
+        (active, b"before".as_slice(), false),
+        (at_rest, b"after", true),
+    ] {
+        let mut other = Made {
+            subject,
+            instance: subject.instance(),
+        };
+        other.instance.stack = stack;
+        block_on(subject.engine().create(&other.instance)).unwrap();
+        other.activate();
+        assert_eq!(other.output(Task::Get("file"), b""), file);
+        assert_eq!(
+            other.status(Task::Get("more")) == ExitStatus::Code(0),
+            has_more
+        );
+        assert_eq!(other.snapshot().stack, other.instance.stack);
+    }
+}
+
+fn snapshot_of_nothing(subject: &dyn Subject) {
+    let made = Made::created(subject);
+    assert_eq!(made.snapshot().stack, made.instance.stack);
+}
+
+fn snapshot_goes_on(subject: &dyn Subject) {
+    let made = Made::active(subject);
+    let mut stubborn = start(subject, &made.instance, Task::Stubborn, b"", |_| {}).unwrap();
+    stubborn.first_byte();
+    made.output(Task::Put("file"), b"contents");
+    made.snapshot();
+    assert_eq!(made.output(Task::Echo("on"), b""), b"on\n");
+    block_on(stubborn.process.signal(SIGKILL)).unwrap();
+    let exit = block_on(stubborn.process.wait()).unwrap();
+    assert_eq!(exit.status, ExitStatus::Signal(SIGKILL));
 }
 
 fn remove_active(subject: &dyn Subject) {

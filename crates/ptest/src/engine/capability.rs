@@ -15,6 +15,8 @@ pub struct Capability {
     pub host_files: bool,
     /// A stack can be swapped under an environment.
     pub restack: bool,
+    /// What was written in an environment can be copied into a layer.
+    pub snapshot: bool,
     /// A command can be run on a terminal of its own.
     pub terminal: bool,
     /// A running command can be signalled.

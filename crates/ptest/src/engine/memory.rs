@@ -18,9 +18,11 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
+use ptest_store::{Stack, StackId};
+
 use super::{
-    Achieved, Capability, Change, ChangeKind, Command, Engine, Exit, ExitStatus, Instance, Process,
-    Stdio, Upper, Usage,
+    Achieved, Capability, Change, ChangeKind, Command, Copied, Engine, Exit, ExitStatus, Instance,
+    Process, Stdio, Upper, Usage,
 };
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,13 +38,22 @@ type Files = Arc<Mutex<BTreeMap<OsString, Vec<u8>>>>;
 #[derive(Debug, Default)]
 pub struct Memory {
     instances: Mutex<HashMap<EnvironmentId, Entry>>,
+    /// What a stack made by a snapshot shows.
+    snapshots: Mutex<HashMap<StackId, BTreeMap<OsString, Vec<u8>>>>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
     active: bool,
-    files: Files,
+    /// By generation.
+    files: BTreeMap<u32, Files>,
     runs: Vec<Arc<Run>>,
+}
+
+impl Entry {
+    fn files(&self, generation: u32) -> Files {
+        self.files.get(&generation).cloned().unwrap_or_default()
+    }
 }
 
 impl Memory {
@@ -53,6 +64,12 @@ impl Memory {
 
     fn entries(&self) -> MutexGuard<'_, HashMap<EnvironmentId, Entry>> {
         lock(&self.instances)
+    }
+
+    /// The files that a stack begins with.
+    fn shown_by(&self, stack: &Stack) -> Files {
+        let files = lock(&self.snapshots).get(&stack.id()).cloned();
+        Arc::new(Mutex::new(files.unwrap_or_default()))
     }
 }
 
@@ -66,6 +83,7 @@ impl Engine for Memory {
         Capability {
             files: true,
             restack: true,
+            snapshot: true,
             signal: true,
             timeout: true,
             usage: true,
@@ -81,7 +99,11 @@ impl Engine for Memory {
                 format!("instance {} exists", instance.id),
             ));
         }
-        instances.insert(instance.id.clone(), Entry::default());
+        let entry = Entry {
+            files: BTreeMap::from([(0, self.shown_by(&instance.stack))]),
+            ..Entry::default()
+        };
+        instances.insert(instance.id.clone(), entry);
         Ok(())
     }
 
@@ -155,7 +177,7 @@ impl Engine for Memory {
             stdin: stdin.into(),
             stdout: stdout.into(),
             variables,
-            files: Arc::clone(&entry.files),
+            files: entry.files(instance.generation),
             run: Arc::clone(&run),
         };
         thread::spawn(move || {
@@ -191,10 +213,10 @@ impl Engine for Memory {
 
     async fn disk(&self, id: &EnvironmentId) -> Result<u64> {
         let instances = self.entries();
-        let files = instances.get(id).map(|entry| lock(&entry.files));
-        Ok(files.map_or(0, |files| {
-            files.values().map(|contents| contents.len() as u64).sum()
-        }))
+        let files = instances.get(id).into_iter().flat_map(|entry| &entry.files);
+        Ok(files
+            .flat_map(|(_, files)| lock(files).values().map(Vec::len).collect::<Vec<_>>())
+            .sum::<usize>() as u64)
     }
 
     async fn changes(&self, instance: &Instance) -> Result<Vec<Change>> {
@@ -202,17 +224,20 @@ impl Engine for Memory {
         let entry = instances
             .get(&instance.id)
             .ok_or_else(|| unknown(&instance.id))?;
-        let files = lock(&entry.files);
+        let shown = self.shown_by(&instance.stack);
+        let (shown, files) = (lock(&shown), entry.files(instance.generation));
+        let files = lock(&files);
         Ok(files
-            .keys()
-            .map(|name| Change {
+            .iter()
+            .filter(|(name, contents)| shown.get(*name) != Some(*contents))
+            .map(|(name, _)| Change {
                 path: name.into(),
                 kind: ChangeKind::Written,
             })
             .collect())
     }
 
-    async fn restack(&self, instance: &Instance, upper: Upper) -> Result<()> {
+    async fn restack(&self, instance: &Instance, stack: &Stack, upper: Upper) -> Result<u32> {
         let mut instances = self.entries();
         let entry = instances
             .get_mut(&instance.id)
@@ -223,10 +248,40 @@ impl Engine for Memory {
                 format!("instance {} is active", instance.id),
             ));
         }
-        if upper == Upper::Drop {
-            lock(&entry.files).clear();
+        let next = instance.generation + 1;
+        let files = self.shown_by(stack);
+        if upper == Upper::Keep {
+            lock(&files).extend(lock(&entry.files(instance.generation)).clone());
+        }
+        entry.files.insert(next, files);
+        Ok(next)
+    }
+
+    async fn settle(&self, id: &EnvironmentId, generation: u32) -> Result<()> {
+        if let Some(entry) = self.entries().get_mut(id) {
+            entry.files.retain(|other, _| *other == generation);
         }
         Ok(())
+    }
+
+    async fn snapshot(&self, instance: &Instance) -> Result<Copied> {
+        let changed = !self.changes(instance).await?.is_empty();
+        let mut copied = Copied {
+            stack: instance.stack.clone(),
+            left_out: Vec::new(),
+        };
+        if changed {
+            let instances = self.entries();
+            let entry = instances
+                .get(&instance.id)
+                .ok_or_else(|| unknown(&instance.id))?;
+            let files = lock(&entry.files(instance.generation)).clone();
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(format!("{files:?}").as_bytes());
+            copied.stack = instance.stack.with_top(hasher.finalize().into());
+            lock(&self.snapshots).insert(copied.stack.id(), files);
+        }
+        Ok(copied)
     }
 
     async fn remove(&self, id: &EnvironmentId) -> Result<()> {

@@ -21,7 +21,9 @@
 //! | [`Engine::usage`] | one frame of the stats stream | `metrics.k8s.io`, else the kubelet's summary |
 //! | [`Engine::changes`] | `GET /containers/ID/changes` | an exec that lists the upper directory |
 //! | [`Engine::host_files`] | none: the files are the daemon's | none |
-//! | [`Engine::restack`] | the container is made anew on the new stack, its writable layer kept by commit or dropped | the pod is made anew; the volume claim kept or emptied |
+//! | [`Engine::restack`] | another container on the new stack, its writable layer copied or empty; the generation is in its name | another volume claim, copied or empty; the generation is in its name |
+//! | [`Engine::settle`] | containers of other generations are deleted | claims of other generations are deleted |
+//! | [`Engine::snapshot`] | `POST /containers/ID/pause`, the archive of the changed paths, unpause | an exec that writes the upper directory as a tar, its processes stopped |
 //! | [`Engine::remove`] | `DELETE /containers/ID?force=1&v=1`, then seen gone | pod and claim deleted, then seen gone |
 //!
 //! Hence: commands get descriptors, not streams of a type of ours; everything
@@ -63,6 +65,8 @@ pub struct Instance {
     pub interpreter: Vec<PathBuf>,
     /// Whether it must end with the process that activates it.
     pub process_owned: bool,
+    /// Which of the written parts that [`Engine::restack`] has made for it is its own; 0 at first.
+    pub generation: u32,
 }
 
 /// What became of the settings when an instance was activated.
@@ -106,6 +110,15 @@ pub enum Upper {
     Keep,
     /// What was written in the environment is dropped.
     Drop,
+}
+
+/// A copy of what an instance shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// The stack that shows it.
+    pub stack: Stack,
+    /// What a layer cannot hold and the copy lacks, each a sentence for people.
+    pub left_out: Vec<String>,
 }
 
 /// A path that is not as the stack has it.
@@ -244,15 +257,45 @@ pub trait Engine: fmt::Debug + Send + Sync {
         ))
     }
 
-    /// Puts an instance that is not active on `instance.stack`.
+    /// Makes what an instance that is not active will be on another stack, beside what it is, and
+    /// gives the generation that this is known by.
+    ///
+    /// Nothing has happened to the instance until its caller goes on with that stack and that
+    /// generation; [`Engine::settle`] drops what is of no other use then. So the caller's own
+    /// record decides, in one step, which of them is true.
     ///
     /// Requires [`Capability::restack`].
     ///
     /// *Behaviour*
-    /// - The next activation sees the new stack.
+    /// - The generation that was made sees the new stack when it is activated.
     /// - With [`Upper::Keep`] what was written stays, with [`Upper::Drop`] it is gone.
+    /// - The generation before is as it was until it is settled otherwise.
     /// - Restacking an active instance is `IllegalState` and changes nothing.
-    async fn restack(&self, instance: &Instance, upper: Upper) -> Result<()>;
+    async fn restack(&self, instance: &Instance, stack: &Stack, upper: Upper) -> Result<u32>;
+
+    /// Drops every generation of an instance that is not active but this one.
+    ///
+    /// Requires [`Capability::restack`].
+    ///
+    /// *Behaviour*
+    /// - What the instance is stays as it is.
+    /// - Settling an unknown instance changes nothing.
+    async fn settle(&self, id: &EnvironmentId, generation: u32) -> Result<()>;
+
+    /// Copies what was written in the instance into a layer: gives the stack that shows what the
+    /// instance shows.
+    ///
+    /// An active instance is stopped while its files are copied, and goes on. The layer is nobody's
+    /// yet: the caller holds a lease.
+    ///
+    /// Requires [`Capability::snapshot`].
+    ///
+    /// *Behaviour*
+    /// - An instance of the stack shows what this one showed.
+    /// - What is written afterwards is not in it.
+    /// - An instance in which nothing was written gives its own stack.
+    /// - What runs in an active instance goes on.
+    async fn snapshot(&self, instance: &Instance) -> Result<Copied>;
 
     /// Takes an instance away, active or not.
     ///

@@ -147,6 +147,11 @@ impl Environment {
             return Err(self.removed());
         };
         let record = self.ptest.settle(record)?;
+        if record.state != State::Active
+            && table::swapping(self.ptest.store().database())?.contains(&self.id)
+        {
+            self.ptest.finish_swap(&self.id)?;
+        }
         Ok((lock, record))
     }
 

@@ -45,8 +45,17 @@ CREATE INDEX environments_unsettled ON environments (id)
     WHERE process_owned = 1 OR state NOT IN ('created', 'inactive', 'failed');
 ";
 
+/// Which generation of what was written is an environment's, and the environments for which another
+/// one may be there.
+pub(crate) const GENERATIONS: &str = "
+ALTER TABLE environments ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE swaps (
+    environment TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+";
+
 const COLUMNS: &str = "id, name, engine, state, owner, stack, recipe, python, requirements, settings, \
-                       achieved, error, created_at, activated_at, deactivated_at";
+                       achieved, error, created_at, activated_at, deactivated_at, generation";
 
 /// The interpreter that an environment is built on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +85,8 @@ pub struct Record {
     pub owner: Owner,
     /// Its stack.
     pub stack: StackId,
+    /// Which of the written parts that its engine may have is its own.
+    pub generation: u32,
     /// The key of the recipe that led to the stack.
     pub recipe: String,
     /// Its interpreter.
@@ -243,30 +254,69 @@ pub(crate) fn ids(database: &Database) -> Result<BTreeSet<EnvironmentId>> {
     })
 }
 
-/// Puts a row on another stack, which a lease has kept from being collected.
-pub(crate) fn set_stack(
-    database: &Database,
-    id: &EnvironmentId,
-    stack: &StackId,
-    recipe: &str,
-    requirements: &Requirements,
-) -> Result<()> {
-    let requirements = json::text(requirements)?;
+/// What an environment is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Made<'a> {
+    pub(crate) stack: &'a StackId,
+    pub(crate) generation: u32,
+    pub(crate) recipe: &'a str,
+    pub(crate) python: &'a Python,
+    pub(crate) requirements: &'a Requirements,
+}
+
+/// Says that generations of an environment are made or dropped, from now until [`end_swap`].
+pub(crate) fn begin_swap(database: &Database, id: &EnvironmentId) -> Result<()> {
     database.write(|transaction| {
-        if !Stack::is_recorded(transaction, stack)? {
-            return Err(ptest_store::Error::StackMissing { id: *stack }.into());
+        transaction
+            .prepare_cached("INSERT OR IGNORE INTO swaps (environment) VALUES (?1)")?
+            .execute([id.as_str()])?;
+        Ok(())
+    })
+}
+
+/// Makes a row say what the environment is made of now: of a stack that a lease has kept from being
+/// collected.
+pub(crate) fn set_made(database: &Database, id: &EnvironmentId, made: Made<'_>) -> Result<()> {
+    let python = json::text(made.python)?;
+    let requirements = json::text(made.requirements)?;
+    database.write(|transaction| {
+        if !Stack::is_recorded(transaction, made.stack)? {
+            return Err(ptest_store::Error::StackMissing { id: *made.stack }.into());
         }
         transaction
             .prepare_cached(
-                "UPDATE environments SET stack = ?2, recipe = ?3, requirements = ?4 WHERE id = ?1",
+                "UPDATE environments SET stack = ?2, generation = ?3, recipe = ?4, python = ?5, \
+                 requirements = ?6 WHERE id = ?1",
             )?
             .execute(params![
                 id.as_str(),
-                stack.to_string(),
-                recipe,
+                made.stack.to_string(),
+                made.generation,
+                made.recipe,
+                python,
                 requirements
             ])?;
         Ok(())
+    })
+}
+
+/// Says that no generation of an environment is there but its own.
+pub(crate) fn end_swap(database: &Database, id: &EnvironmentId) -> Result<()> {
+    database.write(|transaction| {
+        transaction
+            .prepare_cached("DELETE FROM swaps WHERE environment = ?1")?
+            .execute([id.as_str()])?;
+        Ok(())
+    })
+}
+
+/// The environments of which more than one generation may be there.
+pub(crate) fn swapping(database: &Database) -> Result<Vec<EnvironmentId>> {
+    database.read(|connection| {
+        Ok(connection
+            .prepare_cached("SELECT environment FROM swaps")?
+            .query_map([], |row| parsed(row, 0))?
+            .collect::<rusqlite::Result<_>>()?)
     })
 }
 
@@ -280,9 +330,12 @@ pub(crate) fn delete(database: &Database, id: &EnvironmentId) -> Result<()> {
         if let Some(recipe) = recipe {
             recipe::touch(transaction, &recipe)?;
         }
-        transaction
-            .prepare_cached("DELETE FROM environments WHERE id = ?1")?
-            .execute([id.as_str()])?;
+        for sql in [
+            "DELETE FROM environments WHERE id = ?1",
+            "DELETE FROM swaps WHERE environment = ?1",
+        ] {
+            transaction.prepare_cached(sql)?.execute([id.as_str()])?;
+        }
         Ok(())
     })
 }
@@ -334,6 +387,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         deactivated_at: row
             .get::<_, Option<i64>>(14)?
             .map(Timestamp::from_millisecond),
+        generation: row.get(15)?,
     })
 }
 

@@ -44,6 +44,16 @@ pub(crate) fn clone_tree(
     }
 }
 
+/// For a copy of files that were written at `place`, to be a layer: the other way round.
+pub(crate) fn moved_back(place: &Path) -> Rewrite<'_> {
+    Rewrite {
+        from: place.as_os_str().as_bytes(),
+        to: ENV_PREFIX.as_bytes(),
+        select: &mentions_prefix,
+        finish: &correct_records,
+    }
+}
+
 /// What the text of these files says of the environment's place is rewritten.
 fn mentions_prefix(path: &TreePath) -> bool {
     let bytes = path.as_bytes();

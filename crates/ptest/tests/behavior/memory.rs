@@ -36,6 +36,7 @@ impl Subject for MemorySubject {
             settings: Settings::new(Project::at(Path::new("/nowhere"))),
             interpreter: Vec::new(),
             process_owned: true,
+            generation: 0,
         }
     }
 

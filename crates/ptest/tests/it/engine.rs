@@ -46,6 +46,7 @@ impl Place {
             },
             interpreter: Vec::new(),
             process_owned: false,
+            generation: 0,
         }
     }
 

@@ -5,35 +5,39 @@
 //! was fresh. Not for how files are copied: that is the store's, and not for how
 //! their paths are moved: see `python::relocate`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use ptest_store::Store;
-use rustix::fs::{CWD, RenameFlags};
+use ptest_store::{Entry, LeftOut, Stack, Staging, Store, TreePath, View};
 use walkdir::WalkDir;
 
 use super::directory::Directory;
 use crate::engine::{Change, ChangeKind, Instance, Upper};
 use crate::error::{Error, ErrorKind, Result};
-use crate::python::relocate::clone_tree;
+use crate::python::relocate::{clone_tree, moved_back};
 
-/// Makes the tree of a stack.
+/// Makes the tree of an instance.
 pub(super) fn create(store: &Store, directory: &Directory, instance: &Instance) -> Result<()> {
-    let tree = directory.tree();
-    copy(store, instance, &tree, &tree)?;
-    write_list(&tree, &directory.list(&tree)?)
+    make(
+        store,
+        directory,
+        instance,
+        &instance.stack,
+        instance.generation,
+    )?;
+    point_at(directory, instance.generation)
 }
 
 /// Every path that is not as it was when the tree was fresh, sorted.
-pub(super) fn changes(directory: &Directory) -> Result<Vec<Change>> {
-    let tree = directory.tree();
-    let mut fresh = read_list(&directory.list(&tree)?)?;
+pub(super) fn changes(directory: &Directory, generation: u32) -> Result<Vec<Change>> {
+    let mut fresh = read_list(&directory.list(generation))?;
     let mut changes = Vec::new();
-    for (path, mark) in marks(&tree)? {
+    for (path, mark) in marks(&directory.tree_of(generation))? {
         if fresh.remove(&path).as_ref() != Some(&mark) {
             changes.push(Change {
                 path,
@@ -49,44 +53,101 @@ pub(super) fn changes(directory: &Directory) -> Result<Vec<Change>> {
     Ok(changes)
 }
 
-/// Puts the tree on another stack: made beside, then exchanged, so that there is always one and it has its list.
+/// Makes the tree of another generation beside the one that is there.
 pub(super) fn restack(
     store: &Store,
     directory: &Directory,
     instance: &Instance,
+    to: u32,
+    stack: &Stack,
     upper: Upper,
 ) -> Result<()> {
-    let (tree, next) = (directory.tree(), directory.next_tree());
-    if next.symlink_metadata().is_ok() {
-        discard(store, directory, &next)?;
-    }
-    copy(store, instance, &next, &tree)?;
-    write_list(&next, &directory.list(&next)?)?;
+    let from = instance.generation;
+    make(store, directory, instance, stack, to)?;
     if upper == Upper::Keep {
-        for change in changes(directory)? {
+        let (tree, next) = (directory.tree_of(from), directory.tree_of(to));
+        for change in changes(directory, from)? {
             carry(&tree, &next, &change)?;
         }
     }
-    exchange(&next, &tree)?;
-    discard(store, directory, &next)
-}
-
-fn copy(store: &Store, instance: &Instance, destination: &Path, place: &Path) -> Result<()> {
-    let hard_links = instance.settings.hard_links;
-    clone_tree(store, &instance.stack, destination, place, hard_links)?;
     Ok(())
 }
 
-/// Throws a tree away, and its list.
-fn discard(store: &Store, directory: &Directory, tree: &Path) -> Result<()> {
-    let list = directory.list(tree)?;
-    store.trash(tree)?;
-    match fs::remove_file(&list) {
-        // The tree was never complete.
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(Error::io(format!("delete {}", list.display()), source)),
-        Ok(()) => Ok(()),
+/// Makes the tree of this generation the one that is used.
+pub(super) fn point_at(directory: &Directory, generation: u32) -> Result<()> {
+    let (link, tree) = (directory.tree(), directory.tree_of(generation));
+    let Some(name) = tree.file_name() else {
+        return Ok(());
+    };
+    if fs::read_link(&link).is_ok_and(|target| target.as_os_str() == name) {
+        return Ok(());
     }
+    let next = link.with_extension("next");
+    let failed = |source| Error::io(format!("create {}", link.display()), source);
+    match fs::remove_file(&next) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(failed(source)),
+        _ => symlink(name, &next).map_err(failed)?,
+    }
+    fs::rename(&next, &link).map_err(failed)
+}
+
+/// Copies what is not as it was when the tree was fresh, for a layer; `None` when all is.
+pub(super) fn stage_changes(
+    store: &Store,
+    directory: &Directory,
+    instance: &Instance,
+) -> Result<Option<(Staging, Vec<LeftOut>)>> {
+    let (written, deleted): (Vec<Change>, Vec<Change>) = changes(directory, instance.generation)?
+        .into_iter()
+        .partition(|change| change.kind == ChangeKind::Written);
+    let written: HashSet<PathBuf> = written.into_iter().map(|change| change.path).collect();
+    let deleted: Vec<TreePath> = deleted
+        .iter()
+        .filter_map(|change| TreePath::new(change.path.as_os_str().as_bytes()).ok())
+        .collect();
+    let stack = store.resolve(&instance.stack)?;
+    let tree = directory.tree_of(instance.generation);
+    let is_new_directory =
+        |entry: &Entry| entry.kind.is_directory() && stack.get(entry.path.as_bytes()).is_none();
+    let is_changed =
+        |entry: &Entry| written.contains(entry.path.as_path()) || is_new_directory(entry);
+    if written.is_empty() && deleted.is_empty() && !has_new_directory(&tree, &stack)? {
+        return Ok(None);
+    }
+    let place = directory.tree();
+    Ok(Some(store.stage_changes(
+        &tree,
+        &is_changed,
+        &deleted,
+        Some(moved_back(&place)),
+    )?))
+}
+
+/// Whether a command made a directory, which the list of fresh files does not show.
+fn has_new_directory(tree: &Path, stack: &View) -> Result<bool> {
+    for entry in WalkDir::new(tree).min_depth(1) {
+        let entry =
+            entry.map_err(|error| Error::io(format!("read {}", tree.display()), error.into()))?;
+        let path = entry.path().strip_prefix(tree).unwrap_or(entry.path());
+        if entry.file_type().is_dir() && stack.get(path.as_os_str().as_bytes()).is_none() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The tree is made to be used at the place that leads to the one that is used.
+fn make(
+    store: &Store,
+    directory: &Directory,
+    instance: &Instance,
+    stack: &Stack,
+    generation: u32,
+) -> Result<()> {
+    let tree = directory.tree_of(generation);
+    let hard_links = instance.settings.hard_links;
+    clone_tree(store, stack, &tree, &directory.tree(), hard_links)?;
+    write_list(&tree, &directory.list(generation))
 }
 
 /// Takes a change over into the next tree.
@@ -94,7 +155,7 @@ fn carry(tree: &Path, next: &Path, change: &Change) -> Result<()> {
     let target = next.join(&change.path);
     match change.kind {
         ChangeKind::Deleted => match fs::remove_file(&target) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(Error::io(format!("delete {}", target.display()), source))
             }
             _ => Ok(()),
@@ -164,23 +225,16 @@ fn read_list(list: &Path) -> Result<BTreeMap<PathBuf, Mark>> {
     Ok(fresh)
 }
 
-/// Gives a file of the old tree a name in the next one too: until they are exchanged the old one has everything.
+/// Gives a file of the old tree a name in the next one too: either may be the one that stays.
 fn link(from: &Path, to: &Path) -> Result<()> {
     let failed = |source| {
         let what = format!("link {} to {}", from.display(), to.display());
         Error::io(what, source)
     };
     match fs::remove_file(to) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(failed(source)),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(failed(source)),
         _ => fs::hard_link(from, to).map_err(failed),
     }
-}
-
-fn exchange(one: &Path, other: &Path) -> Result<()> {
-    rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).map_err(|errno| {
-        let what = format!("exchange {} and {}", one.display(), other.display());
-        Error::io(what, errno.into())
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use ptest_store::Store;
@@ -14,6 +14,20 @@ use crate::engine::Instance;
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::settings::{GitIdentity, Home};
+
+// Each with the number of its generation after it.
+const UPPER: &str = "upper-";
+const WORK: &str = "work-";
+const TREE: &str = "tree-";
+const LIST: &str = "list-";
+
+/// The generation that something in an instance's directory is of; `None` when it is of all.
+fn generation_of(name: &str) -> Option<u32> {
+    let number = [UPPER, WORK, TREE, LIST]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix))?;
+    number.parse().ok()
+}
 
 /// `envs/<id>`.
 #[derive(Debug)]
@@ -66,13 +80,13 @@ impl Directory {
     }
 
     /// What commands write in the environment.
-    pub(super) fn upper(&self) -> PathBuf {
-        self.path.join("upper")
+    pub(super) fn upper(&self, generation: u32) -> PathBuf {
+        self.path.join(format!("{UPPER}{generation}"))
     }
 
     /// The kernel's own, for the overlay.
-    pub(super) fn work(&self) -> PathBuf {
-        self.path.join("work")
+    pub(super) fn work(&self, generation: u32) -> PathBuf {
+        self.path.join(format!("{WORK}{generation}"))
     }
 
     /// The private home directory.
@@ -80,21 +94,20 @@ impl Directory {
         self.path.join("home")
     }
 
-    /// The tree of a clone.
+    /// Where the tree of a clone is for those who use it: a link, so that it is the same for every
+    /// generation. Files in the tree name it.
     pub(super) fn tree(&self) -> PathBuf {
         self.path.join("tree")
     }
 
-    /// What that tree of a clone, which is there, was when it was fresh. Goes with the tree, whatever name that has.
-    pub(super) fn list(&self, tree: &Path) -> Result<PathBuf> {
-        let facts = fs::symlink_metadata(tree)
-            .map_err(|source| Error::io(format!("examine {}", tree.display()), source))?;
-        Ok(self.path.join(format!("tree-{}.list", facts.ino())))
+    /// The tree of a generation.
+    pub(super) fn tree_of(&self, generation: u32) -> PathBuf {
+        self.path.join(format!("{TREE}{generation}"))
     }
 
-    /// The tree that takes the place of a clone's.
-    pub(super) fn next_tree(&self) -> PathBuf {
-        self.path.join("next")
+    /// What that tree was when it was fresh.
+    pub(super) fn list(&self, generation: u32) -> PathBuf {
+        self.path.join(format!("{LIST}{generation}"))
     }
 
     /// Temporary files of a clone.
@@ -142,19 +155,28 @@ impl Directory {
         filled
     }
 
-    /// Empties the upper.
-    pub(super) fn drop_upper(&self, store: &Store) -> Result<()> {
-        store.trash(&self.upper())?;
-        make(&self.upper())?;
-        if self.work().exists() {
-            store.trash(&self.work())?;
+    /// Throws away what is of every generation but this one.
+    pub(super) fn settle(&self, store: &Store, generation: u32) -> Result<()> {
+        let failed = |source| Error::io(format!("read {}", self.path.display()), source);
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let other = name.to_str().and_then(generation_of);
+            if other.is_some_and(|other| other != generation) {
+                store.trash(&entry.path())?;
+            }
         }
         Ok(())
     }
 
+    /// Makes an empty upper of another generation.
+    pub(super) fn make_upper(&self, generation: u32) -> Result<()> {
+        make(&self.upper(generation))
+    }
+
     /// Makes what only an active instance needs, unless it is there.
     pub(super) fn prepare(&self, instance: &Instance, driver: &Driver) -> Result<()> {
-        let work = self.work();
+        let work = self.work(instance.generation);
         if *driver == Driver::Overlay && !work.exists() {
             make(&work)?;
         }
@@ -180,7 +202,7 @@ impl Directory {
 
     fn fill(&self, store: &Store, instance: &Instance, driver: &Driver) -> Result<()> {
         match driver {
-            Driver::Overlay => make(&self.upper())?,
+            Driver::Overlay => make(&self.upper(instance.generation))?,
             Driver::Clone { instead } => {
                 let path = self.instead();
                 fs::write(&path, instead.as_deref().unwrap_or_default())

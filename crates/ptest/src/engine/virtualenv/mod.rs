@@ -11,6 +11,7 @@ mod directory;
 mod driver;
 mod root;
 mod running;
+mod snapshot;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -21,14 +22,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ptest_sandbox::{Client, LaunchOptions, Launcher, Listen, Owner, Sandbox, cgroup, lock};
-use ptest_store::Store;
+use ptest_store::{Stack, Store};
 
 use self::directory::Directory;
 use self::driver::{Driver, Mounts};
 use self::root::Inside;
 use super::{
-    Achieved, Capability, Change, Command, Engine, HostFiles, Instance, Process, Strength, Upper,
-    Usage,
+    Achieved, Capability, Change, Command, Copied, Engine, HostFiles, Instance, Process, Strength,
+    Upper, Usage,
 };
 use crate::disk;
 use crate::environment::EnvironmentId;
@@ -118,6 +119,7 @@ impl Engine for Virtualenv {
             files: true,
             host_files: true,
             restack: true,
+            snapshot: true,
             terminal: true,
             signal: true,
             timeout: true,
@@ -246,8 +248,8 @@ impl Engine for Virtualenv {
             return Err(unknown(&instance.id));
         }
         match directory.driver()? {
-            Driver::Overlay => changes::of_upper(&directory.upper()),
-            Driver::Clone { .. } => clone::changes(&directory),
+            Driver::Overlay => changes::of_upper(&directory.upper(instance.generation)),
+            Driver::Clone { .. } => clone::changes(&directory, instance.generation),
         }
     }
 
@@ -260,7 +262,7 @@ impl Engine for Virtualenv {
         Ok(match directory.driver()? {
             Driver::Overlay => {
                 let mut trees = self.store.stack_paths(&instance.stack)?;
-                trees.push(directory.upper());
+                trees.push(directory.upper(instance.generation));
                 HostFiles {
                     trees,
                     prefix: view.clone(),
@@ -275,16 +277,43 @@ impl Engine for Virtualenv {
         })
     }
 
-    async fn restack(&self, instance: &Instance, upper: Upper) -> Result<()> {
-        // Held until the swap is done, so that nobody mounts meanwhile.
+    async fn restack(&self, instance: &Instance, stack: &Stack, upper: Upper) -> Result<u32> {
+        // Held until it is made, so that nobody mounts meanwhile.
         let (directory, _held) = self.at_rest(&instance.id)?;
+        let (now, next) = (instance.generation, instance.generation + 1);
+        directory.settle(&self.store, now)?;
         match (directory.driver()?, upper) {
-            (Driver::Overlay, Upper::Keep) => Ok(()),
-            (Driver::Overlay, Upper::Drop) => directory.drop_upper(&self.store),
+            (Driver::Overlay, Upper::Keep) => return Ok(now),
+            (Driver::Overlay, Upper::Drop) => directory.make_upper(next)?,
             (Driver::Clone { .. }, upper) => {
-                clone::restack(&self.store, &directory, instance, upper)
+                clone::restack(&self.store, &directory, instance, next, stack, upper)?;
             }
         }
+        Ok(next)
+    }
+
+    async fn settle(&self, id: &EnvironmentId, generation: u32) -> Result<()> {
+        if !self.directory(id).exists() {
+            return Ok(());
+        }
+        let (directory, _held) = self.at_rest(id)?;
+        if matches!(directory.driver()?, Driver::Clone { .. }) {
+            clone::point_at(&directory, generation)?;
+        }
+        directory.settle(&self.store, generation)
+    }
+
+    async fn snapshot(&self, instance: &Instance) -> Result<Copied> {
+        let directory = self.directory(&instance.id);
+        if !directory.exists() {
+            return Err(unknown(&instance.id));
+        }
+        snapshot::copy(
+            &self.store,
+            &directory,
+            instance,
+            self.client(&instance.id)?,
+        )
     }
 
     async fn remove(&self, id: &EnvironmentId) -> Result<()> {

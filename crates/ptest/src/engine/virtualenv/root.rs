@@ -124,8 +124,8 @@ fn standard(store: &Store, directory: &Directory, instance: &Instance) -> Result
         environment: Some(Stack {
             lowers: store.stack_paths(&instance.stack)?,
             upper: Some(Upper {
-                directory: directory.upper(),
-                work: directory.work(),
+                directory: directory.upper(instance.generation),
+                work: directory.work(instance.generation),
             }),
         }),
         aliases: vec![directory.view()],

@@ -8,8 +8,9 @@ use ptest::config::ColorChoice;
 
 use crate::{
     commands::{
-        activate, completions, config, create, deactivate, doctor, exec, gc, install, list, man,
-        packages, path, reference, remove, run, shell, status, uninstall, upgrade, verify,
+        activate, completions, config, create, deactivate, doctor, exec, fork, gc, install, list,
+        man, packages, path, reference, remove, run, shell, snapshot, status, uninstall, upgrade,
+        verify,
     },
     options::Format,
 };
@@ -79,6 +80,8 @@ pub(crate) enum Command {
     Path(path::Arguments),
     Activate(activate::Arguments),
     Deactivate(deactivate::Arguments),
+    Snapshot(snapshot::Arguments),
+    Fork(fork::Arguments),
     Remove(remove::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
@@ -104,6 +107,8 @@ impl Command {
             Self::Path(arguments) => arguments.format(),
             Self::Activate(arguments) => arguments.format(),
             Self::Deactivate(arguments) => arguments.format(),
+            Self::Snapshot(arguments) => arguments.format(),
+            Self::Fork(arguments) => arguments.format(),
             Self::Remove(arguments) => arguments.format(),
             Self::Gc(arguments) => arguments.format(),
             Self::Doctor(arguments) => arguments.format(),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ptest::{
-    EnvironmentName, EnvironmentSpec, Lifetime, Requirements,
+    EnvironmentSpec, Fork, Lifetime, Name, Requirements,
     config::{Config, UserHome},
     git,
     project::{Guard, Project},
@@ -28,7 +28,7 @@ pub(crate) fn environment(
     ui: &Ui,
     host: &Host,
     config: &Config,
-    name: Option<EnvironmentName>,
+    name: Option<Name>,
     lifetime: Lifetime,
     options: &EnvironmentOptions,
 ) -> Result<EnvironmentSpec, CliError> {
@@ -44,6 +44,23 @@ pub(crate) fn environment(
         python,
         requirements,
         settings: settings(host, config, options, project)?,
+    })
+}
+
+/// An environment to be made of what is there: what it is to be like is asked for as of any other.
+pub(crate) fn fork(
+    ui: &Ui,
+    host: &Host,
+    config: &Config,
+    name: Name,
+    options: &EnvironmentOptions,
+) -> Result<Fork, CliError> {
+    let project = project(ui, host, config, options)?;
+    Ok(Fork {
+        name: Some(name),
+        lifetime: Lifetime::Detached,
+        engine: options.engine.clone(),
+        settings: Some(settings(host, config, options, project)?),
     })
 }
 

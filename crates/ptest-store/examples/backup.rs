@@ -96,7 +96,7 @@ fn commit(store: &Store, directory: &Path, out: &mut dyn Write) -> Result<LayerI
     };
     let committed = store.commit(staging, options)?;
     for left in &committed.left_out {
-        writeln!(out, "{} is kept without {}", left.path, left.what)?;
+        writeln!(out, "{left}")?;
     }
     Ok(committed.layer.id)
 }

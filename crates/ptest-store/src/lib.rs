@@ -77,7 +77,7 @@ pub use self::layer::Layer;
 pub use self::manifest::{BadTreePath, Entry, Kind, Manifest, ManifestError, Mtime, TreePath};
 
 pub use self::recover::Recovered;
-pub use self::scan::{LeftOut, Modes, Mtimes, Specials};
+pub use self::scan::{LeftOut, Lost, Modes, Mtimes, Specials};
 pub use self::stack::Stack;
 pub use self::staging::Staging;
 pub use self::store::Store;

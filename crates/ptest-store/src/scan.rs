@@ -20,7 +20,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 pub(crate) use self::options::Reading;
-pub use self::options::{LeftOut, Modes, Mtimes, Specials};
+pub use self::options::{LeftOut, Lost, Modes, Mtimes, Specials};
 use self::read::Leaf;
 use crate::access::{Need, with_access};
 use crate::error::{Context as _, Error, Result};
@@ -256,7 +256,7 @@ impl Walk<'_> {
             Specials::LeaveOut => {
                 self.scan.left_out.push(LeftOut {
                     path: path.clone(),
-                    what: what.to_owned(),
+                    lost: Lost::Entry(what),
                 });
                 self.scan.remove.push(path);
                 Ok(())
@@ -308,7 +308,7 @@ fn lost(left_out: &mut Vec<LeftOut>, path: &TreePath, marks: &Marks, mode: u32) 
     let mut lose = |what| {
         left_out.push(LeftOut {
             path: path.clone(),
-            what,
+            lost: Lost::Part(what),
         });
     };
     if mode & 0o4000 != 0 {

@@ -8,19 +8,23 @@
 //! directory by itself, and never panics on input.
 #![forbid(unsafe_code)]
 
+mod author;
 mod collect;
 pub mod config;
+mod difference;
 mod disk;
 pub mod doctor;
 pub mod engine;
 pub mod environment;
 pub mod error;
+mod fork;
 pub mod git;
 mod init_program;
 mod json;
 mod lease;
 mod lock;
 mod materialize;
+mod names;
 mod packages;
 mod parallel;
 pub mod progress;
@@ -33,8 +37,10 @@ mod recipe;
 mod repair;
 mod schema;
 pub mod settings;
+mod snapshot;
 pub mod spec;
 mod swap;
+mod sync;
 mod tidy;
 pub mod timestamp;
 pub mod variables;
@@ -42,14 +48,17 @@ mod verify;
 mod view;
 
 pub use self::collect::{Collected, Collection, StoreSize};
-pub use self::environment::{Environment, EnvironmentName};
+pub use self::difference::{Difference, FileChange};
+pub use self::environment::{Environment, Name};
 pub use self::error::{Error, ErrorKind, Result};
+pub use self::fork::{Fork, Forked};
 pub use self::materialize::Materialized;
-pub use self::packages::{Package, PackageChange};
+pub use self::packages::{Distribution, Package, PackageChange};
 pub use self::progress::{Progress, Step};
 pub use self::provision::Provision;
 pub use self::ptest::{OpenOptions, Ptest, Recovery};
 pub use self::repair::{DamagedLayer, Outcome, StoreVerification};
+pub use self::snapshot::{Origin, Snapshot, Taken};
 pub use self::spec::{EnvironmentSpec, Lifetime, Requirements};
 pub use self::verify::{Problem, Verification};
 pub use self::view::HostView;

@@ -2,10 +2,13 @@
 //!
 //! An operation computes a new stack and swaps it: nothing is written into the
 //! upper, and what fails leaves the stack as it was. What the user's own pip did
-//! inside is in the upper; as long as it is there, these operations are refused,
-//! for they could not tell what the result would be.
+//! inside is in the upper, or in a layer that a snapshot made of one; as long as
+//! it is there, these operations are refused, for they could not tell what the
+//! result would be. Everything else that commands wrote stays on top.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use ptest_store::{Kind, LayerId, Stack, StackId};
 
 use crate::engine::{Change, ChangeKind, Upper};
 use crate::environment::Environment;
@@ -13,10 +16,11 @@ use crate::environment::table::Record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 use crate::provision::Preference;
+use crate::ptest::Ptest;
 use crate::python::HostEnv;
 use crate::python::name::normalize;
 use crate::python::requirement::Requirement;
-use crate::recipe::{self, Pin};
+use crate::recipe::{self, Contents, Pin};
 use crate::spec::Requirements;
 use crate::swap::Target;
 
@@ -46,55 +50,109 @@ pub struct PackageChange {
     pub after: Option<String>,
 }
 
+/// A distribution that ptest put there, and where it is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distribution {
+    /// Its name, normalised.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Whether it was asked for itself, not only needed by another.
+    pub requested: bool,
+    /// The project that it is an editable install of, if it is one.
+    pub editable: Option<String>,
+    /// The file that it was made from.
+    pub file: String,
+    /// The SHA-256 of that file.
+    pub sha256: String,
+    /// Where that file, or what it was built from, was found, as a URL without credentials.
+    pub found_at: Option<String>,
+}
+
+impl Ptest {
+    /// The distributions of a stack that ptest put there, by name.
+    pub fn distributions(&self, stack: &StackId) -> Result<Vec<Distribution>> {
+        let pins = recipe::pins(self.store().database(), stack)?;
+        let distributions = pins.into_iter().map(|pin| Distribution {
+            name: pin.name,
+            version: pin.version,
+            requested: pin.requested,
+            editable: pin.editable,
+            file: pin.file,
+            sha256: pin.sha256,
+            found_at: pin.found_at,
+        });
+        Ok(distributions.collect())
+    }
+
+    /// What is installed where these are the layers and `upper` is what was written on top of
+    /// them, by name: the truth, whoever installed it.
+    pub(crate) fn packages_of(
+        &self,
+        contents: &Contents,
+        upper: &[Change],
+    ) -> Result<Vec<Package>> {
+        let pins = contents.pins.iter().map(|pin| Package {
+            name: pin.name.clone(),
+            version: pin.version.clone(),
+            requested: pin.requested,
+            editable: pin.editable.clone(),
+            foreign: false,
+        });
+        let mut packages: BTreeMap<String, Package> = pins
+            .map(|package| (package.name.clone(), package))
+            .collect();
+        for layer in &contents.written {
+            apply(&mut packages, &self.written_in(layer)?);
+        }
+        apply(&mut packages, upper);
+        Ok(packages.into_values().collect())
+    }
+
+    /// What commands wrote that is a layer now.
+    pub(crate) fn written_in(&self, layer: &LayerId) -> Result<Vec<Change>> {
+        let manifest = self.store().manifest(layer)?;
+        let changes = manifest.entries().iter().filter_map(|entry| {
+            let kind = match entry.kind {
+                Kind::Directory { .. } | Kind::Opaque { .. } => return None,
+                Kind::Whiteout => ChangeKind::Deleted,
+                Kind::File { .. } | Kind::Symlink { .. } => ChangeKind::Written,
+            };
+            let path = entry.path.as_path().to_owned();
+            Some(Change { path, kind })
+        });
+        Ok(changes.collect())
+    }
+}
+
+/// Changes packages by what commands did to their metadata.
+fn apply(packages: &mut BTreeMap<String, Package>, changes: &[Change]) {
+    for (name, version) in dist_infos(changes, ChangeKind::Deleted) {
+        if packages
+            .get(&name)
+            .is_some_and(|package| package.version == version)
+        {
+            packages.remove(&name);
+        }
+    }
+    for (name, version) in dist_infos(changes, ChangeKind::Written) {
+        let package = Package {
+            name: name.clone(),
+            version,
+            requested: true,
+            editable: None,
+            foreign: true,
+        };
+        packages.insert(name, package);
+    }
+}
+
 impl Environment {
     /// What is installed, by name: the truth, whoever installed it.
     pub fn packages(&self) -> Result<Vec<Package>> {
         let record = self.record()?;
-        let mut packages: BTreeMap<String, Package> =
-            recipe::pins(self.ptest.store().database(), &record.stack)?
-                .into_iter()
-                .map(|pin| {
-                    let Pin {
-                        name,
-                        version,
-                        requested,
-                        editable,
-                        ..
-                    } = pin;
-                    (
-                        name.clone(),
-                        Package {
-                            name,
-                            version,
-                            requested,
-                            editable,
-                            foreign: false,
-                        },
-                    )
-                })
-                .collect();
-        let changes = self.changes(&record)?;
-        for (name, version) in dist_infos(&changes, ChangeKind::Deleted) {
-            if packages
-                .get(&name)
-                .is_some_and(|package| package.version == version)
-            {
-                packages.remove(&name);
-            }
-        }
-        for (name, version) in dist_infos(&changes, ChangeKind::Written) {
-            packages.insert(
-                name.clone(),
-                Package {
-                    name,
-                    version,
-                    requested: true,
-                    editable: None,
-                    foreign: true,
-                },
-            );
-        }
-        Ok(packages.into_values().collect())
+        let contents = recipe::contents(self.ptest.store().database(), &record.stack)?;
+        self.ptest.packages_of(&contents, &self.changes(&record)?)
     }
 
     /// Installs more, leaving what is there as it is where that is possible.
@@ -155,23 +213,24 @@ impl Environment {
         wanted: impl FnOnce(&Record, &[Pin]) -> Result<(Requirements, Preference)>,
     ) -> Result<Vec<PackageChange>> {
         let (lock, record) = self.operate()?;
-        let database = self.ptest.store().database();
-        let before = recipe::pins(database, &record.stack)?;
-        self.refuse_foreign(&record)?;
-        let (requirements, preference) = wanted(&record, &before)?;
+        let store = self.ptest.store();
+        let before = recipe::contents(store.database(), &record.stack)?;
+        self.refuse_foreign(&record, &before)?;
+        let (requirements, preference) = wanted(&record, &before.pins)?;
         let provisioned = self.ptest.provisioner().reprovision(
-            self.ptest.store(),
-            &record,
-            &before,
+            store,
+            (&record.python, &record.stack),
+            &before.pins,
             &requirements,
             preference,
             progress,
         )?;
-        let after = recipe::pins(database, &provisioned.stack.id())?;
-        let changes = difference(&before, &after);
-        if provisioned.stack.id() != record.stack || requirements != record.requirements {
+        let pins = recipe::pins(store.database(), &provisioned.stack.id())?;
+        let changes = versions_differ(&versions(&before.pins), &versions(&pins));
+        let stack = self.under(&provisioned.stack, pins, &before.written)?;
+        if stack.id() != record.stack || requirements != record.requirements {
             let target = Target {
-                stack: &provisioned.stack,
+                stack: &stack,
                 recipe: &provisioned.recipe,
                 python: &provisioned.python,
                 requirements: &provisioned.requirements,
@@ -182,18 +241,47 @@ impl Environment {
         Ok(changes)
     }
 
-    fn refuse_foreign(&self, record: &Record) -> Result<()> {
-        let changes = self.changes(record)?;
-        let mut foreign: Vec<String> = [ChangeKind::Written, ChangeKind::Deleted]
-            .into_iter()
-            .flat_map(|kind| dist_infos(&changes, kind))
-            .map(|(name, _)| name)
+    /// The stack with what commands wrote on top of it. The lease that keeps the one keeps the
+    /// other.
+    fn under(&self, stack: &Stack, pins: Vec<Pin>, written: &[LayerId]) -> Result<Stack> {
+        if written.is_empty() {
+            return Ok(stack.clone());
+        }
+        let store = self.ptest.store();
+        store.touch(written)?;
+        let whole = stack.layers().iter().chain(written).copied().collect();
+        let whole = store.without_ghosts(&whole)?;
+        let on_top = whole
+            .layers()
+            .iter()
+            .filter(|it| !stack.layers().contains(it));
+        let contents = Contents {
+            pins,
+            written: on_top.copied().collect(),
+        };
+        store
+            .database()
+            .write(|transaction| recipe::know(transaction, &whole, &contents))?;
+        Ok(whole)
+    }
+
+    fn refuse_foreign(&self, record: &Record, contents: &Contents) -> Result<()> {
+        let packages = self.ptest.packages_of(contents, &self.changes(record)?)?;
+        let is_own = |name: &str| {
+            let mut own = packages.iter().filter(|package| !package.foreign);
+            own.any(|package| package.name == name)
+        };
+        let pins = contents.pins.iter().map(|pin| &pin.name);
+        let names = packages.iter().map(|package| &package.name);
+        let foreign: BTreeSet<&str> = pins
+            .chain(names)
+            .map(String::as_str)
+            .filter(|name| !is_own(name))
             .collect();
-        foreign.sort();
-        foreign.dedup();
         if foreign.is_empty() {
             return Ok(());
         }
+        let foreign: Vec<&str> = foreign.into_iter().collect();
         Err(Error::new(
             ErrorKind::IllegalState,
             format!(
@@ -297,8 +385,21 @@ fn append<T: Clone + PartialEq>(into: &mut Vec<T>, from: &[T]) {
     }
 }
 
-fn difference(before: &[Pin], after: &[Pin]) -> Vec<PackageChange> {
-    let (before, after) = (versions(before), versions(after));
+/// What differs between two lists of packages, by name.
+pub(crate) fn difference(before: &[Package], after: &[Package]) -> Vec<PackageChange> {
+    let versions = |packages: &[Package]| {
+        let pairs = packages.iter();
+        pairs
+            .map(|package| (package.name.clone(), package.version.clone()))
+            .collect()
+    };
+    versions_differ(&versions(before), &versions(after))
+}
+
+fn versions_differ(
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+) -> Vec<PackageChange> {
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     names
         .into_iter()

@@ -13,13 +13,13 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ptest_store::{Stack, Store};
+use ptest_store::{Stack, StackId, Store};
 
 use self::ask::Asked;
 use self::build::Build;
 use crate::collect::reserve;
 use crate::config::InstallerChoice;
-use crate::environment::{Python, Record};
+use crate::environment::Python;
 use crate::error::Result;
 use crate::lease::Lease;
 use crate::lock::FileLock;
@@ -116,17 +116,19 @@ impl Provisioner {
         self.stack(store, &interpreter, requirements, &none, lease, progress)
     }
 
-    /// The stack of an environment whose requirements change.
+    /// The stack of an environment or a snapshot, `on` that interpreter and that stack, whose
+    /// requirements change. What commands wrote is not on it.
     pub(crate) fn reprovision(
         &self,
         store: &Store,
-        record: &Record,
+        on: (&Python, &StackId),
         before: &[Pin],
         requirements: &Requirements,
         preference: Preference,
         progress: &dyn Progress,
     ) -> Result<Provisioned> {
-        let executable = record.python.executable.to_str();
+        let (python, stack) = on;
+        let executable = python.executable.to_str();
         let interpreter = self.interpreter(store, executable, progress)?;
         let lease = Some(Lease::take(store)?);
         match preference {
@@ -138,7 +140,7 @@ impl Provisioner {
                     .iter()
                     .cloned()
                     .partition(|pin| names.contains(&pin.name));
-                let stack = store.stack(&record.stack)?;
+                let stack = store.stack(stack)?;
                 let (recipe, stack) = Build::without(store, &interpreter, &stack, pins)?;
                 let requirements = self.without(requirements, &taken);
                 Ok(provisioned(

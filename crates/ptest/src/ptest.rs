@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::init_program::InitProgram;
 use crate::lease::Lease;
 use crate::lock::FileLock;
+use crate::names::{self, Thing};
 use crate::progress::{Progress, Step};
 use crate::provision::{Provision, Provisioned, Provisioner};
 use crate::python::HostEnv;
@@ -26,6 +27,9 @@ use crate::timestamp::Timestamp;
 
 /// How long an operation waits for another on the same environment.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// An environment whose row is written and whose instance is to be made, with its lock.
+pub(crate) type Entered = (Record, Stack, FileLock);
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -119,13 +123,21 @@ impl Ptest {
     ///
     /// Either it is there, wholly, or nothing of it is left.
     pub fn create(&self, spec: &EnvironmentSpec, progress: &dyn Progress) -> Result<Environment> {
-        let engine = self.engine(&spec.engine)?;
-        if let Some(name) = &spec.name
-            && let Some(taken) = table::by_label(self.store().database(), name.as_str())?
-        {
-            return Err(table::name_taken(taken.label()));
+        if let Some(name) = &spec.name {
+            names::refuse_taken_now(self.store().database(), name)?;
         }
-        let (record, stack, lock) = self.begin(spec, progress)?;
+        // Before anything is chosen for it.
+        self.engine(&spec.engine)?;
+        let entered = self.begin(spec, progress)?;
+        let environment = self.realize(entered, spec.lifetime)?;
+        progress.step(Step::Created);
+        Ok(environment)
+    }
+
+    /// Makes the instance of an environment whose row is written.
+    pub(crate) fn realize(&self, entered: Entered, lifetime: Lifetime) -> Result<Environment> {
+        let (record, stack, lock) = entered;
+        let engine = self.engine(&record.engine)?;
         // Why it failed is what the caller must know. What cannot be taken back now is recorded, and
         // is taken away by the next opening or, if it failed for good, by a removal.
         if let Err(error) = self.block_on(engine.create(&instance_on(&record, stack))) {
@@ -133,16 +145,11 @@ impl Ptest {
             return Err(error);
         }
         self.step(&record, Transition::Create, Change::default())?;
-        progress.step(Step::Created);
-        Ok(Environment::new(self.clone(), record.id, spec.lifetime))
+        Ok(Environment::new(self.clone(), record.id, lifetime))
     }
 
     /// Chooses the stack of an environment and writes its row.
-    fn begin(
-        &self,
-        spec: &EnvironmentSpec,
-        progress: &dyn Progress,
-    ) -> Result<(Record, Stack, FileLock)> {
+    fn begin(&self, spec: &EnvironmentSpec, progress: &dyn Progress) -> Result<Entered> {
         let mut lease = None;
         loop {
             let provisioned = self.provisioner().provision(
@@ -168,7 +175,7 @@ impl Ptest {
         &self,
         spec: &EnvironmentSpec,
         provisioned: Provisioned,
-    ) -> Result<Option<(Record, Stack, FileLock)>> {
+    ) -> Result<Option<Entered>> {
         let record = Record {
             id: EnvironmentId::from_random(crate::random::bytes()?),
             name: spec.name.clone(),
@@ -226,7 +233,7 @@ impl Ptest {
     /// The environment of a name or id.
     pub fn find(&self, label: &str) -> Result<Environment> {
         let record = table::by_label(self.store().database(), label)?
-            .ok_or_else(|| self.no_environment(label))?;
+            .ok_or_else(|| self.no(&[Thing::Environment], label))?;
         Ok(Environment::new(
             self.clone(),
             record.id,
@@ -476,29 +483,6 @@ impl Ptest {
         table::delete(self.store().database(), &record.id)?;
         lock.discard()?;
         Ok(removed)
-    }
-
-    fn no_environment(&self, label: &str) -> Error {
-        let shown: String = label
-            .chars()
-            .take(80)
-            .flat_map(char::escape_debug)
-            .collect();
-        let error = Error::new(
-            ErrorKind::NotFound,
-            format!("there is no environment `{shown}`"),
-        );
-        let names = table::all(self.store().database()).unwrap_or_default();
-        let near = names
-            .iter()
-            .map(Record::label)
-            .map(|name| (strsim::jaro_winkler(name, label), name))
-            .filter(|(similarity, _)| *similarity > 0.8)
-            .max_by(|(left, _), (right, _)| left.total_cmp(right));
-        match near {
-            Some((_, name)) => error.with_hint(format!("did you mean `{name}`?")),
-            None => error.with_hint("`ptest list` shows what there is"),
-        }
     }
 }
 

@@ -49,6 +49,20 @@ ALTER TABLE recipes ADD COLUMN used_at INTEGER NOT NULL DEFAULT 0;
 UPDATE recipes SET used_at = resolved_at;
 ";
 
+/// Which layers of a stack hold what commands wrote, from the bottom: no recipe leads to them.
+pub(crate) const WRITTEN: &str = "
+ALTER TABLE pins ADD COLUMN written TEXT NOT NULL DEFAULT '[]';
+";
+
+/// What is known of a stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// The distributions that ptest put there, by name.
+    pub(crate) pins: Vec<Pin>,
+    /// The layers that hold what commands wrote, on top of these.
+    pub(crate) written: Vec<LayerId>,
+}
+
 /// One distribution of a stack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pin {
@@ -70,6 +84,9 @@ pub(crate) struct Pin {
     pub dist_info: String,
     /// Where it came from, if it was asked for by that (PEP 610).
     pub direct_url: Option<String>,
+    /// Where that file was found, without credentials: at an index, in a directory.
+    #[serde(default)]
+    pub found_at: Option<String>,
 }
 
 impl Pin {
@@ -150,9 +167,12 @@ pub(crate) fn keep(
     stack: &Stack,
     pins: &[Pin],
 ) -> Result<()> {
-    let pins = crate::json::text(&pins)?;
+    let contents = Contents {
+        pins: pins.to_vec(),
+        written: Vec::new(),
+    };
     database.write(|transaction| {
-        let stack = stack.insert(transaction)?.to_string();
+        let stack = know(transaction, stack, &contents)?.to_string();
         transaction
             .prepare_cached(
                 "INSERT OR REPLACE INTO recipes (key, stack, exact, resolved_at, used_at) \
@@ -165,31 +185,60 @@ pub(crate) fn keep(
                 recipe.resolved_at.as_millisecond(),
                 Timestamp::now().as_millisecond(),
             ])?;
-        // A stack is its layers, so its pins never change.
-        transaction
-            .prepare_cached("INSERT OR IGNORE INTO pins (stack, pins) VALUES (?1, ?2)")?
-            .execute(params![stack, pins])?;
         Ok(())
     })
 }
 
-/// The distributions of a stack, by name.
-pub(crate) fn pins(database: &Database, stack: &StackId) -> Result<Vec<Pin>> {
+/// Records a stack and what is known of it. Nothing but a lease keeps it until a row refers to it.
+pub(crate) fn know(
+    transaction: &Connection,
+    stack: &Stack,
+    contents: &Contents,
+) -> Result<StackId> {
+    let id = stack.insert(transaction)?;
+    let written: Vec<String> = contents.written.iter().map(LayerId::to_string).collect();
+    // A stack is its layers, so what is known of it never changes.
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO pins (stack, pins, written) VALUES (?1, ?2, ?3)")?
+        .execute(params![
+            id.to_string(),
+            crate::json::text(&contents.pins)?,
+            crate::json::text(&written)?
+        ])?;
+    Ok(id)
+}
+
+/// What is known of a stack.
+pub(crate) fn contents(database: &Database, stack: &StackId) -> Result<Contents> {
     let stack = stack.to_string();
-    let text: Option<String> = database.read(|connection| {
+    let row: Option<(String, String)> = database.read(|connection| {
         connection
-            .prepare_cached("SELECT pins FROM pins WHERE stack = ?1")?
-            .query_row([&stack], |row| row.get(0))
+            .prepare_cached("SELECT pins, written FROM pins WHERE stack = ?1")?
+            .query_row([&stack], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()
             .map_err(Error::from)
     })?;
-    let text = text.ok_or_else(|| {
+    let (pins, written) = row.ok_or_else(|| {
         Error::new(
             ErrorKind::Corrupt,
             format!("nothing is known of stack {stack}"),
         )
     })?;
-    serde_json::from_str(&text).map_err(|error| damaged(&stack, error))
+    let pins = serde_json::from_str(&pins).map_err(|error| damaged(&stack, error))?;
+    let written: Vec<String> =
+        serde_json::from_str(&written).map_err(|error| damaged(&stack, error))?;
+    let written = written.iter().map(|layer| layer.parse());
+    Ok(Contents {
+        pins,
+        written: written
+            .collect::<Result<_, _>>()
+            .map_err(|error| damaged(&stack, error))?,
+    })
+}
+
+/// The distributions of a stack that ptest put there, by name.
+pub(crate) fn pins(database: &Database, stack: &StackId) -> Result<Vec<Pin>> {
+    Ok(contents(database, stack)?.pins)
 }
 
 /// What is in a layer that was made from one thing alone.

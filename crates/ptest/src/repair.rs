@@ -1,20 +1,21 @@
 //! The layers of a store against their manifests: what is damaged is taken out of service, and made
-//! again where an environment says what it was made of.
+//! again where an environment or a snapshot says what it was made of.
 //!
 //! Not for what commands changed in one environment: that is `verify`'s.
 
 use std::collections::BTreeMap;
 
-use ptest_store::{Depth, LayerId, Verdict};
+use ptest_store::{Depth, LayerId, StackId, Verdict};
 
-use crate::environment::{Environment, Record};
+use crate::environment::Python;
 use crate::error::{Error, ErrorKind, Result};
+use crate::names::Thing;
 use crate::parallel;
 use crate::progress::Progress;
 use crate::provision::Preference;
 use crate::ptest::Ptest;
-use crate::recipe;
-use crate::spec::Lifetime;
+use crate::recipe::{self, Contents};
+use crate::spec::Requirements;
 
 /// What a look at every layer found.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct DamagedLayer {
     pub detail: String,
     /// The environments that are made of it, by their labels.
     pub environments: Vec<String>,
+    /// The snapshots that are made of it.
+    pub snapshots: Vec<String>,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -43,7 +46,7 @@ pub struct DamagedLayer {
 pub enum Outcome {
     /// It was made again, and is what was committed.
     MadeAgain,
-    /// No environment is made of it. It is made again when it is next needed.
+    /// Nothing is made of it. It is made again when it is next needed.
     Unused,
     /// It could not be made again now, and why not.
     Failed(Error),
@@ -51,7 +54,7 @@ pub enum Outcome {
 
 impl Ptest {
     /// Compares every layer with its manifest; takes those that are damaged out of service, and
-    /// makes those again that environments are made of.
+    /// makes those again that environments or snapshots are made of.
     ///
     /// An environment that is active goes on with the damaged files until it is activated anew.
     pub fn verify_store(&self, depth: Depth, progress: &dyn Progress) -> Result<StoreVerification> {
@@ -86,15 +89,15 @@ impl Ptest {
         details: BTreeMap<LayerId, String>,
         progress: &dyn Progress,
     ) -> Result<Vec<DamagedLayer>> {
-        let mut users: BTreeMap<LayerId, Vec<Record>> = BTreeMap::new();
-        for record in self.records()? {
-            let stack = match self.store().stack(&record.stack) {
+        let mut users: BTreeMap<LayerId, Vec<User>> = BTreeMap::new();
+        for user in self.users()? {
+            let stack = match self.store().stack(&user.stack) {
                 Err(ptest_store::Error::StackMissing { .. }) => continue,
                 stack => stack?,
             };
             for layer in stack.layers() {
                 if details.contains_key(layer) {
-                    users.entry(*layer).or_default().push(record.clone());
+                    users.entry(*layer).or_default().push(user.clone());
                 }
             }
         }
@@ -103,7 +106,8 @@ impl Ptest {
             let users = users.remove(&id).unwrap_or_default();
             damaged.push(DamagedLayer {
                 outcome: self.make_again_of(&id, &users, progress)?,
-                environments: users.iter().map(|user| user.label().to_owned()).collect(),
+                environments: labels(&users, Thing::Environment),
+                snapshots: labels(&users, Thing::Snapshot),
                 id,
                 detail,
             });
@@ -111,11 +115,11 @@ impl Ptest {
         Ok(damaged)
     }
 
-    /// Any environment that is made of a layer says how: the first that succeeds is enough.
+    /// Whoever is made of a layer says how: the first that succeeds is enough.
     fn make_again_of(
         &self,
         layer: &LayerId,
-        users: &[Record],
+        users: &[User],
         progress: &dyn Progress,
     ) -> Result<Outcome> {
         let mut outcome = Outcome::Unused;
@@ -123,8 +127,7 @@ impl Ptest {
             if self.store().layer(layer)?.is_some() {
                 return Ok(Outcome::MadeAgain);
             }
-            let environment = Environment::new(self.clone(), user.id.clone(), Lifetime::Detached);
-            match environment.provision_again(progress) {
+            match self.provision_again(user, layer, progress) {
                 Ok(()) if self.store().layer(layer)?.is_some() => return Ok(Outcome::MadeAgain),
                 Ok(()) => {
                     outcome = Outcome::Failed(Error::new(
@@ -137,26 +140,61 @@ impl Ptest {
         }
         Ok(outcome)
     }
-}
 
-impl Environment {
-    /// Makes what is missing of what the environment is made of, in the versions that it has.
-    fn provision_again(&self, progress: &dyn Progress) -> Result<()> {
-        let (lock, record) = self.operate()?;
-        let store = self.ptest.store();
-        let pins = recipe::pins(store.database(), &record.stack)?;
+    fn users(&self) -> Result<Vec<User>> {
+        let environments = self.records()?.into_iter().map(|record| User {
+            thing: Thing::Environment,
+            label: record.label().to_owned(),
+            python: record.python,
+            stack: record.stack,
+            requirements: record.requirements,
+        });
+        let snapshots = self.snapshots()?.into_iter().map(|snapshot| User {
+            thing: Thing::Snapshot,
+            label: snapshot.name.into(),
+            python: snapshot.python,
+            stack: snapshot.stack,
+            requirements: snapshot.requirements,
+        });
+        Ok(environments.chain(snapshots).collect())
+    }
+
+    /// Makes what is missing of what a user is made of, in the versions that it has.
+    fn provision_again(&self, user: &User, layer: &LayerId, progress: &dyn Progress) -> Result<()> {
+        let store = self.store();
+        let Contents { pins, written } = recipe::contents(store.database(), &user.stack)?;
+        if written.contains(layer) {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                "commands wrote what it held, and nothing can make that again",
+            ));
+        }
         let versions = pins
             .iter()
             .map(|pin| (pin.name.clone(), pin.version.clone()));
-        let provisioned = self.ptest.provisioner().reprovision(
+        let provisioned = self.provisioner().reprovision(
             store,
-            &record,
+            (&user.python, &user.stack),
             &pins,
-            &record.requirements,
+            &user.requirements,
             Preference::Keep(versions.collect()),
             progress,
         );
-        drop(lock);
         provisioned.map(drop)
     }
+}
+
+/// What is made of layers, and says how they are made.
+#[derive(Clone)]
+struct User {
+    thing: Thing,
+    label: String,
+    python: Python,
+    stack: StackId,
+    requirements: Requirements,
+}
+
+fn labels(users: &[User], thing: Thing) -> Vec<String> {
+    let found = users.iter().filter(|user| user.thing == thing);
+    found.map(|user| user.label.clone()).collect()
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::environment::EnvironmentName;
+use crate::environment::Name;
 use crate::settings::Settings;
 
 /// Who the new environment is to live for.
@@ -20,7 +20,7 @@ pub enum Lifetime {
 #[derive(Clone, Debug)]
 pub struct EnvironmentSpec {
     /// Its name; without one it is known by its id alone.
-    pub name: Option<EnvironmentName>,
+    pub name: Option<Name>,
     /// Who it lives for.
     pub lifetime: Lifetime,
     /// The engine it runs on, by name.

@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::packages::dist_infos;
 use crate::parallel;
-use crate::recipe::{self, Pin};
+use crate::recipe::{self, Contents, Pin};
 
 /// What a look at everything found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Environment {
     pub fn verify(&self, depth: Depth) -> Result<Verification> {
         let record = self.record()?;
         let store = self.ptest.store();
-        let pins = recipe::pins(store.database(), &record.stack)?;
+        let Contents { pins, written } = recipe::contents(store.database(), &record.stack)?;
         let stack = store.stack(&record.stack)?;
         let owners = owners(&pins);
         let mut problems = Vec::new();
@@ -71,8 +71,14 @@ impl Environment {
                 });
             }
         }
-        let view = store.resolve(&stack)?;
-        problems.extend(written_over(&view, &owners, &self.changes(&record)?));
+        let installed = stack.layers().iter().filter(|it| !written.contains(it));
+        let view = store.resolve(&installed.copied().collect())?;
+        let mut changes = Vec::new();
+        for layer in &written {
+            changes.extend(self.ptest.written_in(layer)?);
+        }
+        changes.extend(self.changes(&record)?);
+        problems.extend(written_over(&view, &owners, &changes));
         let files = view
             .iter()
             .filter(|(_, visible)| !matches!(visible.kind, Kind::Directory { .. }))

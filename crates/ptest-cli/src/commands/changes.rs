@@ -21,7 +21,8 @@ pub(crate) fn report(
     Ok(Exit::Success)
 }
 
-fn line(change: &PackageChange) -> String {
+/// A line that says what became of a distribution.
+pub(super) fn line(change: &PackageChange) -> String {
     let PackageChange {
         name,
         before,

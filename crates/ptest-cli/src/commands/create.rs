@@ -7,9 +7,10 @@ use std::{
 };
 
 use clap::Args;
-use ptest::{EnvironmentName, Lifetime};
+use ptest::{Lifetime, Name};
 
 use crate::{
+    commands::fork,
     context::Context,
     error::CliError,
     exit_code::Exit,
@@ -25,6 +26,18 @@ const OF_AN_ENVIRONMENT: [&str; 10] = [
     "name", "engine", "profile", "network", "home", "write", "read", "pass", "pids", "env",
 ];
 
+/// What a snapshot says already.
+const OF_A_SNAPSHOT: [&str; 8] = [
+    "python",
+    "with",
+    "files",
+    "editables",
+    "constraints",
+    "no_pip",
+    "refresh",
+    "materialize",
+];
+
 /// Make an environment that stays until it is removed.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -36,6 +49,10 @@ pub(crate) struct Arguments {
     /// must be there, or an empty directory.
     #[arg(long, value_name = "DIR", conflicts_with_all = OF_AN_ENVIRONMENT)]
     materialize: Option<PathBuf>,
+
+    /// Begin with what this snapshot or environment is: its Python, its packages and its files.
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with_all = OF_A_SNAPSHOT)]
+    from: Option<OsString>,
 
     #[command(flatten)]
     environment: EnvironmentOptions,
@@ -56,7 +73,7 @@ impl Arguments {
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     match (&arguments.name, &arguments.materialize) {
         (_, Some(destination)) => materialize(ui, context, destination, &arguments),
-        (Some(name), None) => create(ui, context, EnvironmentName::from_os(name)?, &arguments),
+        (Some(name), None) => create(ui, context, Name::from_os(name)?, &arguments),
         (None, None) => Err(CliError::Usage {
             message: "an environment that stays has a name".to_owned(),
             hint: None,
@@ -64,45 +81,40 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     }
 }
 
-fn create(
-    ui: &Ui,
-    context: &Context,
-    name: EnvironmentName,
-    arguments: &Arguments,
-) -> Result<Exit, CliError> {
+fn create(ui: &Ui, context: &Context, name: Name, arguments: &Arguments) -> Result<Exit, CliError> {
     let began = Instant::now();
     let (config, ui) = context.config(ui)?;
     let signals = context.stop_making_on_signals()?;
     let store = context.open(&config, arguments.environment.refresh)?;
-    let mut spec = spec::environment(
-        &ui,
-        context.host(),
-        &config,
-        Some(name),
-        Lifetime::Detached,
-        &arguments.environment,
-    )?;
-    spec.settings
-        .variables
-        .extend(kept(&arguments.command_options)?);
-    let environment = {
-        let progress = Shown::new(&ui);
-        signals.outcome(store.create(&spec, &progress))?
-    };
-    let status = environment.status()?;
-    if arguments.report.format == Format::Json {
-        ui.json(&EnvironmentReport::from(status))?;
+    let options = &arguments.environment;
+    let variables = kept(&arguments.command_options)?;
+    let made = if let Some(source) = &arguments.from {
+        let mut fork = spec::fork(&ui, context.host(), &config, name, options)?;
+        if let Some(settings) = &mut fork.settings {
+            settings.variables.extend(variables);
+        }
+        fork::make(&ui, &store, source, &[fork])?
     } else {
-        let record = &status.record;
-        ui.done(
-            "Created",
-            format_args!(
-                "{} with Python {} in {}",
-                record.label(),
-                record.python.version,
-                milliseconds(began)
-            ),
-        );
+        let detached = Lifetime::Detached;
+        let mut spec =
+            spec::environment(&ui, context.host(), &config, Some(name), detached, options)?;
+        spec.settings.variables.extend(variables);
+        let progress = Shown::new(&ui);
+        vec![signals.outcome(store.create(&spec, &progress))?]
+    };
+    for environment in made {
+        let status = environment.status()?;
+        if arguments.report.format == Format::Json {
+            ui.json(&EnvironmentReport::from(status))?;
+        } else {
+            let record = &status.record;
+            let (name, python) = (record.label(), &record.python.version);
+            let time = milliseconds(began);
+            ui.done(
+                "Created",
+                format_args!("{name} with Python {python} in {time}"),
+            );
+        }
     }
     Ok(Exit::Success)
 }

@@ -8,6 +8,7 @@ pub(crate) mod create;
 pub(crate) mod deactivate;
 pub(crate) mod doctor;
 pub(crate) mod exec;
+pub(crate) mod fork;
 pub(crate) mod gc;
 pub(crate) mod install;
 pub(crate) mod list;
@@ -18,6 +19,7 @@ pub(crate) mod reference;
 pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod shell;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod uninstall;
 pub(crate) mod upgrade;
@@ -42,6 +44,8 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::Path(arguments) => path::run(ui, context, arguments),
         Command::Activate(arguments) => activate::run(ui, context, arguments),
         Command::Deactivate(arguments) => deactivate::run(ui, context, arguments),
+        Command::Snapshot(arguments) => snapshot::run(ui, context, arguments),
+        Command::Fork(arguments) => fork::run(ui, context, arguments),
         Command::Remove(arguments) => remove::run(ui, context, arguments),
         Command::Gc(arguments) => gc::run(ui, context, arguments),
         Command::Doctor(arguments) => doctor::run(ui, context, arguments),

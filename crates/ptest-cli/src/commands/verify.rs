@@ -19,8 +19,8 @@ use crate::{
 ///
 /// Shows what is not, and then ends with 1. What commands inside installed is not looked at.
 ///
-/// With --store every layer is checked. Those that are damaged are taken out of service; those that environments are
-/// made of are made again, and the environments are named.
+/// With --store every layer is checked. Those that are damaged are taken out of service; those that environments
+/// or snapshots are made of are made again, and these are named.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     /// The environment's name or id.
@@ -122,10 +122,16 @@ fn all(
 }
 
 fn damage(layer: &DamagedLayer) -> String {
-    let users = if layer.environments.is_empty() {
+    let users: Vec<&str> = layer
+        .environments
+        .iter()
+        .chain(&layer.snapshots)
+        .map(String::as_str)
+        .collect();
+    let users = if users.is_empty() {
         String::new()
     } else {
-        format!(" (of {})", layer.environments.join(", "))
+        format!(" (of {})", users.join(", "))
     };
     let outcome = match &layer.outcome {
         Outcome::MadeAgain => "made again".to_owned(),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{ErrorDto, Report};
 use crate::error::CliError;
 
-/// What `list` writes.
+/// What `list` and `fork` write.
 #[derive(Debug, Serialize)]
 pub(crate) struct EnvironmentsReport {
     environments: Vec<EnvironmentDto>,
@@ -20,7 +20,7 @@ pub(crate) struct EnvironmentReport {
 
 /// An environment.
 #[derive(Debug, Serialize)]
-struct EnvironmentDto {
+pub(super) struct EnvironmentDto {
     id: String,
     /// Null for one that has only its id.
     name: Option<String>,
@@ -145,7 +145,7 @@ impl From<Status> for EnvironmentDto {
 }
 
 impl EnvironmentDto {
-    fn samples() -> Vec<Self> {
+    pub(super) fn samples() -> Vec<Self> {
         let bare = || Self {
             id: "e0".to_owned(),
             name: None,

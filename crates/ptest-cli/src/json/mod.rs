@@ -12,6 +12,7 @@ mod materialized;
 mod packages;
 mod path;
 mod schema;
+mod snapshot;
 mod store;
 
 use serde::Serialize;
@@ -25,6 +26,7 @@ pub(crate) use error::ErrorReport;
 pub(crate) use materialized::MaterializedReport;
 pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
 pub(crate) use path::PathReport;
+pub(crate) use snapshot::{DifferenceReport, RestoredReport, SnapshotReport, SnapshotsReport};
 pub(crate) use store::{CollectedReport, StoreVerificationReport};
 
 /// A report: what one command writes.
@@ -56,6 +58,10 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<ChangesReport>(),
         schema_of::<VerificationReport>(),
         schema_of::<StoreVerificationReport>(),
+        schema_of::<SnapshotReport>(),
+        schema_of::<SnapshotsReport>(),
+        schema_of::<RestoredReport>(),
+        schema_of::<DifferenceReport>(),
         schema_of::<CollectedReport>(),
         schema_of::<DoctorReport>(),
         schema_of::<ConfigReport>(),

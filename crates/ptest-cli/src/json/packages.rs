@@ -78,7 +78,7 @@ pub(crate) struct ChangesReport {
 }
 
 #[derive(Debug, Serialize)]
-struct ChangeDto {
+pub(super) struct ChangeDto {
     /// Normalised.
     name: String,
     /// Null if it was not there.
@@ -87,25 +87,26 @@ struct ChangeDto {
     after: Option<String>,
 }
 
+impl From<PackageChange> for ChangeDto {
+    fn from(change: PackageChange) -> Self {
+        let PackageChange {
+            name,
+            before,
+            after,
+        } = change;
+        Self {
+            name,
+            before,
+            after,
+        }
+    }
+}
+
 impl ChangesReport {
     pub(crate) fn new(environment: &str, changes: Vec<PackageChange>) -> Self {
-        let changes = changes
-            .into_iter()
-            .map(
-                |PackageChange {
-                     name,
-                     before,
-                     after,
-                 }| ChangeDto {
-                    name,
-                    before,
-                    after,
-                },
-            )
-            .collect();
         Self {
             environment: environment.to_owned(),
-            changes,
+            changes: changes.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -114,16 +115,18 @@ impl Report for ChangesReport {
     const NAME: &'static str = "ptest.changes";
 
     fn samples() -> Vec<Self> {
-        let change = |before: Option<&str>, after: Option<&str>| PackageChange {
-            name: "requests".to_owned(),
-            before: before.map(str::to_owned),
-            after: after.map(str::to_owned),
-        };
-        vec![Self::new(
-            "web",
-            vec![change(Some("1"), None), change(None, Some("2"))],
-        )]
+        vec![Self::new("web", change_samples())]
     }
+}
+
+/// Changes that together show every field both filled and empty.
+pub(super) fn change_samples() -> Vec<PackageChange> {
+    let change = |before: Option<&str>, after: Option<&str>| PackageChange {
+        name: "requests".to_owned(),
+        before: before.map(str::to_owned),
+        after: after.map(str::to_owned),
+    };
+    vec![change(Some("1"), None), change(None, Some("2"))]
 }
 
 /// What `verify` writes.

@@ -85,6 +85,8 @@ struct DamagedDto {
     detail: String,
     /// The environments that are made of it.
     environments: Vec<String>,
+    /// The snapshots that are made of it.
+    snapshots: Vec<String>,
     /// `made_again`, `unused` or `failed`.
     outcome: &'static str,
     /// Why it could not be made again.
@@ -97,6 +99,7 @@ impl From<&StoreVerification> for StoreVerificationReport {
             layer: layer.id.to_string(),
             detail: layer.detail.clone(),
             environments: layer.environments.clone(),
+            snapshots: layer.snapshots.clone(),
             outcome: match layer.outcome {
                 Outcome::MadeAgain => "made_again",
                 Outcome::Unused => "unused",
@@ -123,6 +126,7 @@ impl Report for StoreVerificationReport {
             layer: "0123".to_owned(),
             detail: "bin/python is missing".to_owned(),
             environments: vec!["web".to_owned()],
+            snapshots: vec!["web-1".to_owned()],
             outcome,
             error: error.map(str::to_owned),
         };

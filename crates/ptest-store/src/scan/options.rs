@@ -1,5 +1,6 @@
 //! How a tree is read: what callers choose when they commit one, and what they are told.
 
+use std::fmt;
 use std::path::Path;
 
 use crate::id::ContentHash;
@@ -87,11 +88,29 @@ pub enum Specials {
     LeaveOut,
 }
 
-/// Something of the tree that is not in the layer.
+/// Something of the tree that is not in the layer. As text it is a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// The entry that it belonged to.
     pub path: TreePath,
-    /// What it was, such as `a socket` or `the attribute user.note`.
-    pub what: String,
+    /// What is not there.
+    pub lost: Lost,
+}
+
+/// What a layer lacks of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// The entry itself, which was this, such as `a socket`.
+    Entry(&'static str),
+    /// This of it, such as `the attribute user.note`.
+    Part(String),
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.lost {
+            Lost::Entry(what) => write!(f, "{} is left out: {what}", self.path),
+            Lost::Part(what) => write!(f, "{} is kept without {what}", self.path),
+        }
+    }
 }

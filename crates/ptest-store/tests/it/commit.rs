@@ -10,7 +10,7 @@ use std::thread;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
 
 use ptest_store::{
-    CommitOptions, Error, Kind, LayerId, Modes, Mtimes, Source, Specials, Stack, Store,
+    CommitOptions, Error, Kind, LayerId, LeftOut, Modes, Mtimes, Source, Specials, Stack, Store,
 };
 
 use crate::support::{TestStore, again, assert_consistent, commit, is_root, names, skip, tree};
@@ -156,6 +156,10 @@ fn normal_modes_do_not_depend_on_the_umask() {
     assert_ne!(make(0o700, 0o600, 0o700), make(0o700, 0o600, 0o600));
 }
 
+fn said(left_out: &[LeftOut]) -> Vec<String> {
+    left_out.iter().map(LeftOut::to_string).collect()
+}
+
 #[test]
 fn privileges_are_dropped_and_listed() {
     let test = TestStore::new();
@@ -168,13 +172,12 @@ fn privileges_are_dropped_and_listed() {
         .store
         .commit(staging, CommitOptions::default())
         .unwrap();
-    let what: Vec<&str> = committed.left_out.iter().map(|l| l.what.as_str()).collect();
     assert_eq!(
-        what,
+        said(&committed.left_out),
         [
-            "the set-user-id bit",
-            "the set-group-id bit",
-            "the attribute user.note"
+            "f is kept without the set-user-id bit",
+            "f is kept without the set-group-id bit",
+            "f is kept without the attribute user.note"
         ]
     );
     let path = test.store.layer_path(&committed.layer.id).join("f");
@@ -263,12 +266,10 @@ fn sockets_and_fifos_can_be_left_out() {
         ..UPPER
     };
     let committed = test.store.commit(staging, options).unwrap();
-    let left: Vec<String> = committed
-        .left_out
-        .iter()
-        .map(|l| l.path.to_string())
-        .collect();
-    assert_eq!(left, ["p", "s"]);
+    assert_eq!(
+        said(&committed.left_out),
+        ["p is left out: a FIFO", "s is left out: a socket"]
+    );
     assert_eq!(names(test.store.layer_path(&committed.layer.id)), ["f"]);
     assert_consistent(&test.store);
 }

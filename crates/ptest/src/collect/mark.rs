@@ -14,7 +14,16 @@ use crate::timestamp::Timestamp;
 
 /// What keeps a stack for as long as it is there: queries for the ids of stacks, as text. Who
 /// keeps stacks in a table of their own adds a line.
-const ROOTS: &[&str] = &["SELECT stack FROM environments"];
+const ROOTS: &[&str] = &[
+    "SELECT stack FROM environments",
+    "SELECT stack FROM snapshots",
+];
+
+/// Whose recipes stay, so that what is made of them has the caches that go with these.
+const USERS: &[&str] = &[
+    "SELECT recipe FROM environments",
+    "SELECT recipe FROM snapshots",
+];
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -36,7 +45,7 @@ pub(super) struct Selection {
     pub(super) recipes: Vec<String>,
     /// Stacks that lose a layer, or that nothing refers to once the recipes are gone.
     stacks: Vec<StackId>,
-    /// The recipes that stay, and those of environments.
+    /// The recipes that stay, and those of environments and snapshots.
     pub(super) kept_recipes: BTreeSet<String>,
 }
 
@@ -95,7 +104,7 @@ pub(super) fn select(
         going.push(layer);
     }
     let gone: HashSet<LayerId> = going.iter().map(|layer| layer.id).collect();
-    let mut used = recipes_of_environments(connection)?;
+    let mut used = recipes_in_use(connection)?;
     let is_broken = |stack: &StackId| {
         let mut layers = layers_of(&stacks, [stack]);
         !stacks.contains_key(stack) || layers.any(|layer| gone.contains(&layer))
@@ -175,10 +184,15 @@ fn recipes(connection: &Connection) -> Result<Vec<Recipe>> {
     Ok(recipes)
 }
 
-fn recipes_of_environments(connection: &Connection) -> Result<BTreeSet<String>> {
-    let mut select = connection.prepare_cached("SELECT recipe FROM environments")?;
-    let recipes = select.query_map([], |row| row.get(0))?;
-    Ok(recipes.collect::<Result<_, _>>()?)
+fn recipes_in_use(connection: &Connection) -> Result<BTreeSet<String>> {
+    let mut recipes = BTreeSet::new();
+    for query in USERS {
+        let mut select = connection.prepare_cached(query)?;
+        for recipe in select.query_map([], |row| row.get(0))? {
+            recipes.insert(recipe?);
+        }
+    }
+    Ok(recipes)
 }
 
 fn roots(connection: &Connection) -> Result<HashSet<StackId>> {

@@ -78,15 +78,16 @@ impl fmt::Display for EnvironmentId {
     }
 }
 
-/// A name that a person gave to an environment: unique within one store.
+/// A name that a person gave to an environment or a snapshot: unique within one store among both, so
+/// that it never means two things.
 ///
 /// Letters, digits, `-`, `_` and `.`, beginning with a letter or digit and at
 /// most 63 long.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct EnvironmentName(String);
+pub struct Name(String);
 
-impl EnvironmentName {
+impl Name {
     /// Checks a name as it came from a command line, not UTF-8 included.
     pub fn from_os(text: &OsStr) -> Result<Self, Error> {
         text.to_str()
@@ -100,7 +101,7 @@ impl EnvironmentName {
     }
 }
 
-impl FromStr for EnvironmentName {
+impl FromStr for Name {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
@@ -124,7 +125,7 @@ impl FromStr for EnvironmentName {
     }
 }
 
-impl TryFrom<String> for EnvironmentName {
+impl TryFrom<String> for Name {
     type Error = Error;
 
     fn try_from(text: String) -> Result<Self, Error> {
@@ -132,13 +133,13 @@ impl TryFrom<String> for EnvironmentName {
     }
 }
 
-impl From<EnvironmentName> for String {
-    fn from(name: EnvironmentName) -> Self {
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
         name.0
     }
 }
 
-impl fmt::Display for EnvironmentName {
+impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -156,7 +157,7 @@ fn invalid(text: &str, why: &str) -> Error {
     }
     Error::new(
         ErrorKind::InvalidInput,
-        format!("`{shown}` cannot be the name of an environment: {why}"),
+        format!("`{shown}` cannot be a name: {why}"),
     )
     .with_hint(
         "use letters, digits, `-`, `_` and `.`, beginning with a letter or digit, at most 63",
@@ -184,7 +185,7 @@ mod tests {
             "é",
             long.as_str(),
         ] {
-            let refused = text.parse::<EnvironmentName>().unwrap_err();
+            let refused = text.parse::<Name>().unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{text:?}");
             assert!(refused.hint().is_some());
             assert!(refused.to_string().len() < 300, "{text:?}");
@@ -193,14 +194,14 @@ mod tests {
 
     #[test]
     fn a_name_that_is_not_utf8_is_refused() {
-        let refused = EnvironmentName::from_os(OsStr::from_bytes(b"a\xff")).unwrap_err();
+        let refused = Name::from_os(OsStr::from_bytes(b"a\xff")).unwrap_err();
         assert!(refused.to_string().contains("UTF-8"));
     }
 
     #[test]
     fn ordinary_names_are_taken() {
         for text in ["a", "web-3.12", "1st", "My_env", &"a".repeat(63)] {
-            assert_eq!(text.parse::<EnvironmentName>().unwrap().as_str(), text);
+            assert_eq!(text.parse::<Name>().unwrap().as_str(), text);
         }
     }
 

@@ -7,7 +7,7 @@ pub mod state;
 pub(crate) mod table;
 
 pub use self::handle::{Disk, Environment, Status};
-pub use self::id::{EnvironmentId, EnvironmentName};
+pub use self::id::{EnvironmentId, Name};
 pub use self::owner::{Owner, ProcessIdentity};
 pub use self::state::{IllegalTransition, State, Transition};
 pub use self::table::{Python, Record};

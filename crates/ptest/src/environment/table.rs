@@ -12,10 +12,11 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{EnvironmentId, EnvironmentName, Owner, State};
+use super::{EnvironmentId, Name, Owner, State};
 use crate::engine::Achieved;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::json;
+use crate::names;
 use crate::recipe;
 use crate::settings::Settings;
 use crate::spec::Requirements;
@@ -76,7 +77,7 @@ pub struct Record {
     /// Its identity.
     pub id: EnvironmentId,
     /// Its name, if it has one.
-    pub name: Option<EnvironmentName>,
+    pub name: Option<Name>,
     /// The engine it runs on.
     pub engine: String,
     /// Where it is in its life, as last recorded.
@@ -112,12 +113,12 @@ impl Record {
     pub fn label(&self) -> &str {
         self.name
             .as_ref()
-            .map_or_else(|| self.id.as_str(), EnvironmentName::as_str)
+            .map_or_else(|| self.id.as_str(), Name::as_str)
     }
 }
 
 /// Adds a row and says that its recipe was used; `false` when its stack was collected meanwhile.
-/// A taken name is `AlreadyExists`.
+/// A name that an environment or a snapshot has is `AlreadyExists`.
 ///
 /// From now on no collection takes the stack: a row and the collection are one after the other.
 pub(crate) fn insert(database: &Database, record: &Record) -> Result<bool> {
@@ -125,20 +126,22 @@ pub(crate) fn insert(database: &Database, record: &Record) -> Result<bool> {
     let python = json::text(&record.python)?;
     let requirements = json::text(&record.requirements)?;
     let settings = json::text(&record.settings)?;
-    let inserted = database.write(|transaction| {
+    database.write(|transaction| {
         if !Stack::is_recorded(transaction, &record.stack)? {
-            return Ok(None);
+            return Ok(false);
+        }
+        if let Some(name) = &record.name {
+            names::refuse_taken(transaction, name.as_str())?;
         }
         recipe::touch(transaction, &record.recipe)?;
         transaction
             .prepare_cached(
                 "INSERT INTO environments (id, name, engine, state, owner, process_owned, stack, recipe, python, \
-                 requirements, settings, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
-                 ON CONFLICT (name) DO NOTHING",
+                 requirements, settings, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
             .execute(params![
                 record.id.as_str(),
-                record.name.as_ref().map(EnvironmentName::as_str),
+                record.name.as_ref().map(Name::as_str),
                 record.engine,
                 record.state.as_str(),
                 owner,
@@ -149,26 +152,9 @@ pub(crate) fn insert(database: &Database, record: &Record) -> Result<bool> {
                 requirements,
                 settings,
                 record.created_at.as_millisecond(),
-            ])
-            .map_err(Error::from)
-            .map(Some)
-    })?;
-    match inserted {
-        None => Ok(false),
-        Some(0) => Err(name_taken(record.label())),
-        Some(_) => Ok(true),
-    }
-}
-
-/// Says that there is an environment of this name.
-pub(crate) fn name_taken(name: &str) -> Error {
-    Error::new(
-        ErrorKind::AlreadyExists,
-        format!("an environment named `{name}` exists"),
-    )
-    .with_hint(format!(
-        "choose another name, or `ptest remove {name}` first"
-    ))
+            ])?;
+        Ok(true)
+    })
 }
 
 /// The row of an id.
@@ -391,7 +377,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     })
 }
 
-fn parsed<T>(row: &Row<'_>, index: usize) -> rusqlite::Result<T>
+pub(crate) fn parsed<T>(row: &Row<'_>, index: usize) -> rusqlite::Result<T>
 where
     T: std::str::FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,
@@ -402,7 +388,7 @@ where
         .map_err(|error| broken(index, error))
 }
 
-fn from_json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
+pub(crate) fn from_json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
     serde_json::from_str(row.get_ref(index)?.as_str()?).map_err(|error| broken(index, error))
 }
 

@@ -30,6 +30,7 @@ use crate::python::uv::Uv;
 use crate::python::wheel::{self, Layout};
 use crate::python::{HostEnv, PipTool, skeleton};
 use crate::recipe::{self, Content, Pin, Recipe};
+use crate::sync;
 use crate::timestamp::Timestamp;
 
 /// Every file of a layer is dated from here on, by its content: 2020-01-01.
@@ -290,7 +291,10 @@ impl Build<'_> {
             })?,
         };
         // A file of ptest's own, which nobody named.
-        Ok(named(&pin, &layer, content, None))
+        Ok(Pin {
+            found_at: None,
+            ..named(&pin, &layer, content, None)
+        })
     }
 
     fn skeleton(&self) -> Result<LayerId> {
@@ -395,11 +399,7 @@ fn keep(
         resolved_at: Timestamp::now(),
     };
     recipe::keep(store.database(), &recipe, &stack, pins)?;
-    // What goes on need not wait for the disk: layers that are not synced are verified after a crash. A process that
-    // ends meanwhile does wait, for the kernel does not interrupt this.
-    let unsynced = store.clone();
-    let syncing = std::thread::Builder::new().name("sync".to_owned());
-    drop(syncing.spawn(move || unsynced.sync()));
+    sync::beside(store);
     Ok((recipe, stack))
 }
 
@@ -430,6 +430,7 @@ fn named(pin: &Pinned, layer: &LayerId, content: Content, direct_url: Option<Str
         },
         dist_info: content.dist_info,
         direct_url,
+        found_at: Some(pin.source.found_at()),
     }
 }
 

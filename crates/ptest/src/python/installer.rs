@@ -11,7 +11,7 @@ use super::host::HostEnv;
 use super::index::IndexSettings;
 use super::interpreter::Interpreter;
 use super::name::file_url;
-use super::redact::redact;
+use super::redact::{redact, without_user};
 use super::requirements::Requirements;
 use super::stage::StageError;
 use super::tools::{PipTool, PipToolError};
@@ -180,6 +180,24 @@ impl Source {
             | Self::Archive { sha256, .. }
             | Self::File { sha256, .. } => sha256.as_deref(),
             Self::Repository { .. } | Self::Project { .. } => None,
+        }
+    }
+
+    /// Where it is, as a URL without credentials and without what an index adds for one request.
+    pub fn found_at(&self) -> String {
+        match self {
+            Self::Wheel { url, .. } | Self::Sdist { url, .. } | Self::Archive { url, .. } => {
+                let url = without_user(url);
+                let end = url.find(['?', '#']).unwrap_or(url.len());
+                url[..end].to_owned()
+            }
+            Self::Repository {
+                system,
+                url,
+                commit,
+                ..
+            } => format!("{system}+{}@{commit}", without_user(url)),
+            Self::File { path, .. } | Self::Project { path, .. } => file_url(path),
         }
     }
 }

@@ -8,4 +8,5 @@ mod context;
 mod engine;
 mod python;
 mod recovery;
+mod snapshots;
 mod tidy;

@@ -6,7 +6,7 @@
 use std::fs;
 
 use ptest_sandbox::Client;
-use ptest_store::{CommitOptions, LeftOut, Source, Specials, Staging, Store};
+use ptest_store::{CommitOptions, Kind, LeftOut, Source, Specials, Staging, Store};
 
 use super::clone;
 use super::directory::Directory;
@@ -38,10 +38,19 @@ pub(super) fn copy(
     };
     let committed = store.commit(staging, options)?;
     left_out.extend(committed.left_out);
-    let stack = instance.stack.with_top(committed.layer.id);
+    let mut stack = instance.stack.with_top(committed.layer.id);
+    let manifest = store.manifest(&committed.layer.id)?;
+    // A look at all layers is only needed for these.
+    if manifest
+        .entries()
+        .iter()
+        .any(|it| it.kind == Kind::Whiteout)
+    {
+        stack = store.without_ghosts(&stack)?;
+    }
     Ok(Copied {
-        stack: store.without_ghosts(&stack)?,
-        left_out: left_out.iter().map(sentence).collect(),
+        stack,
+        left_out: left_out.iter().map(LeftOut::to_string).collect(),
     })
 }
 
@@ -61,8 +70,4 @@ fn stage(
             Ok(Some(store.stage_copy(&upper, Specials::LeaveOut)?))
         }
     }
-}
-
-fn sentence(left: &LeftOut) -> String {
-    format!("{} is kept without {}", left.path, left.what)
 }

@@ -1,0 +1,153 @@
+//! New environments on a stack that is there: of another environment, or of a snapshot.
+//!
+//! Nothing is resolved, installed or copied but what commands wrote in the source, and that once.
+
+use ptest_store::Stack;
+
+use crate::environment::{Environment, Name, Python, table};
+use crate::error::Result;
+use crate::lease::Lease;
+use crate::names::{self, Thing};
+use crate::provision::Provisioned;
+use crate::ptest::Ptest;
+use crate::recipe;
+use crate::settings::Settings;
+use crate::snapshot::Snapshot;
+use crate::spec::{EnvironmentSpec, Lifetime, Requirements};
+use crate::sync;
+
+/// An environment to be made of another one, or of a snapshot.
+#[derive(Clone, Debug)]
+pub struct Fork {
+    /// Its name; without one it is known by its id alone.
+    pub name: Option<Name>,
+    /// Who it lives for.
+    pub lifetime: Lifetime,
+    /// The engine it runs on; the source's if it is not said.
+    pub engine: Option<String>,
+    /// What it is to be like; as the source is if it is not said.
+    pub settings: Option<Settings>,
+}
+
+/// Environments that were made.
+#[derive(Debug)]
+pub struct Forked {
+    /// In the order in which they were asked for.
+    pub environments: Vec<Environment>,
+    /// What the source has and no layer can hold, each a sentence for people.
+    pub left_out: Vec<String>,
+}
+
+/// What an environment or a snapshot is.
+pub(crate) struct Source {
+    pub(crate) stack: Stack,
+    pub(crate) contents: recipe::Contents,
+    recipe: String,
+    python: Python,
+    requirements: Requirements,
+    settings: Settings,
+    engine: String,
+    left_out: Vec<String>,
+}
+
+impl Ptest {
+    /// Makes environments that are what `source`, the name or id of an environment or the name of
+    /// a snapshot, is now. From then on each is on its own.
+    ///
+    /// Either all are there, or nothing of them is left.
+    pub fn fork(&self, source: &str, forks: &[Fork]) -> Result<Forked> {
+        for name in forks.iter().filter_map(|fork| fork.name.as_ref()) {
+            names::refuse_taken_now(self.store().database(), name)?;
+        }
+        let lease = Lease::take(self.store())?;
+        let source = self.source(source)?;
+        self.store()
+            .database()
+            .write(|transaction| recipe::know(transaction, &source.stack, &source.contents))?;
+        let mut environments = Vec::with_capacity(forks.len());
+        for fork in forks {
+            match self.fork_one(&source, fork) {
+                Ok(environment) => environments.push(environment),
+                Err(error) => {
+                    for environment in environments {
+                        // Why it failed is what the caller must know.
+                        let _ = environment.remove();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        drop(lease);
+        sync::beside(self.store());
+        Ok(Forked {
+            environments,
+            left_out: source.left_out,
+        })
+    }
+
+    fn fork_one(&self, source: &Source, fork: &Fork) -> Result<Environment> {
+        let spec = EnvironmentSpec {
+            name: fork.name.clone(),
+            lifetime: fork.lifetime,
+            engine: fork.engine.as_ref().unwrap_or(&source.engine).clone(),
+            python: None,
+            requirements: source.requirements.clone(),
+            settings: fork.settings.as_ref().unwrap_or(&source.settings).clone(),
+        };
+        let provisioned = Provisioned {
+            stack: source.stack.clone(),
+            recipe: source.recipe.clone(),
+            python: source.python.clone(),
+            requirements: source.requirements.clone(),
+            lease: None,
+        };
+        let stack = source.stack.id();
+        let entered = self
+            .enter(&spec, provisioned)?
+            .ok_or(ptest_store::Error::StackMissing { id: stack })?;
+        self.realize(entered, fork.lifetime)
+    }
+
+    /// What has this name, as a stack that the caller's lease keeps.
+    pub(crate) fn source(&self, label: &str) -> Result<Source> {
+        let database = self.store().database();
+        if let Some(found) = table::by_label(database, label)? {
+            let environment = Environment::new(self.clone(), found.id, Lifetime::Detached);
+            let (lock, record) = environment.operate()?;
+            let copy = self.copy(&record)?;
+            drop(lock);
+            return Ok(Source {
+                stack: copy.stack,
+                contents: copy.contents,
+                recipe: record.recipe,
+                python: record.python,
+                requirements: record.requirements,
+                settings: record.settings,
+                engine: record.engine,
+                left_out: copy.left_out,
+            });
+        }
+        let Some(found) = crate::snapshot::table::by_name(database, label)? else {
+            return Err(self.no(&[Thing::Environment, Thing::Snapshot], label));
+        };
+        let stack = self.servable(&found)?;
+        let Snapshot {
+            recipe,
+            python,
+            requirements,
+            settings,
+            engine,
+            ..
+        } = found;
+        Ok(Source {
+            contents: recipe::contents(database, &stack.id())?,
+            stack,
+            recipe,
+            python,
+            requirements,
+            settings,
+            engine,
+            left_out: Vec::new(),
+        })
+    }
+}

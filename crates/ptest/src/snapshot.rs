@@ -1,0 +1,215 @@
+//! Snapshots: names for what environments were at a moment.
+//!
+//! A snapshot is a frozen stack: what commands wrote is its topmost layer. It needs neither the
+//! environment that it was taken of nor anything of the engine. Not for making environments of
+//! them: that is `fork`'s.
+
+pub(crate) mod table;
+
+use ptest_store::{Stack, StackId};
+
+use crate::author;
+use crate::engine::Upper;
+use crate::environment::{Environment, EnvironmentId, Name, Python, Record};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lease::Lease;
+use crate::names::{self, Thing};
+use crate::ptest::Ptest;
+use crate::recipe::{self, Contents};
+use crate::settings::Settings;
+use crate::spec::Requirements;
+use crate::swap::Target;
+use crate::timestamp::Timestamp;
+
+/// What an environment was at a moment, under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its name.
+    pub name: Name,
+    /// The environment that it was taken of.
+    pub of: Origin,
+    /// The engine of that environment.
+    pub engine: String,
+    /// The stack that shows what the environment showed.
+    pub stack: StackId,
+    /// The key of the recipe that led to what is not written by commands.
+    pub recipe: String,
+    /// The interpreter.
+    pub python: Python,
+    /// What was asked to be installed.
+    pub requirements: Requirements,
+    /// What the environment was to be like.
+    pub settings: Settings,
+    /// The user who took it.
+    pub author: String,
+    /// When it was taken.
+    pub created_at: Timestamp,
+}
+
+/// The environment that a snapshot was taken of, which may be gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its identity.
+    pub environment: EnvironmentId,
+    /// Its name, or the identity of one without a name.
+    pub label: String,
+}
+
+/// A snapshot that was taken.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// What the environment has and no layer can hold, each a sentence for people.
+    pub left_out: Vec<String>,
+}
+
+/// What an environment shows, as a stack that a lease keeps.
+#[derive(Debug)]
+pub(crate) struct Copy {
+    pub(crate) stack: Stack,
+    pub(crate) contents: Contents,
+    pub(crate) left_out: Vec<String>,
+}
+
+impl Environment {
+    /// Keeps what the environment is now under a name; without one, a name is made of its own and
+    /// a number that is never used twice.
+    ///
+    /// What runs in it is stopped while what was written is copied, and goes on then. When this
+    /// returns, the snapshot survives a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) when an environment or a snapshot has the name.
+    pub fn snapshot(&self, name: Option<Name>) -> Result<Taken> {
+        let store = self.ptest.store();
+        if let Some(name) = &name {
+            names::refuse_taken_now(store.database(), name)?;
+        }
+        let lease = Lease::take(store)?;
+        let (lock, record) = self.operate()?;
+        let created_at = Timestamp::now();
+        let copy = self.ptest.copy(&record)?;
+        drop(lock);
+        // Before the row: whoever sees it can trust it.
+        store.sync()?;
+        let snapshot = store.database().write(|transaction| {
+            let stack = recipe::know(transaction, &copy.stack, &copy.contents)?;
+            recipe::touch(transaction, &record.recipe)?;
+            let (number, name) = table::next(transaction, name, record.label())?;
+            let snapshot = Snapshot {
+                name,
+                of: Origin {
+                    environment: record.id.clone(),
+                    label: record.label().to_owned(),
+                },
+                engine: record.engine.clone(),
+                stack,
+                recipe: record.recipe.clone(),
+                python: record.python.clone(),
+                requirements: record.requirements.clone(),
+                settings: record.settings.clone(),
+                author: author::of_this_process(self.ptest.host()),
+                created_at,
+            };
+            table::insert(transaction, number, &snapshot)?;
+            Ok::<_, Error>(snapshot)
+        })?;
+        drop(lease);
+        store.database().checkpoint()?;
+        Ok(Taken {
+            snapshot,
+            left_out: copy.left_out,
+        })
+    }
+
+    /// Makes the environment what a snapshot is: its packages, its Python and its files. What was
+    /// written since is gone; its settings stay.
+    ///
+    /// It is wholly what it was or wholly the snapshot, also for those who come after a crash. One
+    /// that is active is stopped for it, unless a command runs in it, and started again.
+    pub fn restore(&self, snapshot: &str) -> Result<Snapshot> {
+        let snapshot = self.ptest.snapshot(snapshot)?;
+        let stack = self.ptest.servable(&snapshot)?;
+        let (lock, record) = self.operate()?;
+        let target = Target {
+            stack: &stack,
+            recipe: &snapshot.recipe,
+            python: &snapshot.python,
+            requirements: &snapshot.requirements,
+        };
+        self.swap(record, &target, Upper::Drop)?;
+        drop(lock);
+        Ok(snapshot)
+    }
+}
+
+impl Ptest {
+    /// Every snapshot, oldest first.
+    pub fn snapshots(&self) -> Result<Vec<Snapshot>> {
+        table::all(self.store().database())
+    }
+
+    /// The snapshot of a name.
+    pub fn snapshot(&self, name: &str) -> Result<Snapshot> {
+        table::by_name(self.store().database(), name)?
+            .ok_or_else(|| self.no(&[Thing::Snapshot], name))
+    }
+
+    /// Takes a snapshot away. Environments that were made of it stay as they are; layers that
+    /// nothing else uses go with the next collection.
+    pub fn remove_snapshot(&self, name: &str) -> Result<()> {
+        if table::delete(self.store().database(), name)? {
+            Ok(())
+        } else {
+            Err(self.no(&[Thing::Snapshot], name))
+        }
+    }
+
+    /// The stack of a snapshot, all of it there and sound, and its interpreter too.
+    pub(crate) fn servable(&self, snapshot: &Snapshot) -> Result<Stack> {
+        let executable = &snapshot.python.executable;
+        if !executable.exists() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!(
+                    "the interpreter of the snapshot `{}` is gone: {}",
+                    snapshot.name,
+                    executable.display()
+                ),
+            )
+            .with_hint(format!(
+                "install Python {} there again",
+                snapshot.python.version
+            )));
+        }
+        let stack = self.store().stack(&snapshot.stack)?;
+        self.store().stack_paths(&stack)?;
+        Ok(stack)
+    }
+
+    /// What an environment, whose lock is held, shows now. The caller holds a lease, which keeps
+    /// what is made here.
+    pub(crate) fn copy(&self, record: &Record) -> Result<Copy> {
+        let engine = self.engine(&record.engine)?;
+        let instance = self.instance(record)?;
+        let copied = self.block_on(engine.snapshot(&instance))?;
+        let mut contents = recipe::contents(self.store().database(), &record.stack)?;
+        let is_written = |layer: &_| {
+            contents.written.contains(layer) || !instance.stack.layers().contains(layer)
+        };
+        contents.written = copied
+            .stack
+            .layers()
+            .iter()
+            .copied()
+            .filter(is_written)
+            .collect();
+        Ok(Copy {
+            stack: copied.stack,
+            contents,
+            left_out: copied.left_out,
+        })
+    }
+}

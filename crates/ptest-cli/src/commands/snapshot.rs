@@ -10,7 +10,9 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::{DifferenceReport, RestoredReport, SnapshotReport, SnapshotsReport},
+    json::{
+        DifferenceReport, RemovedSnapshotsReport, RestoredReport, SnapshotReport, SnapshotsReport,
+    },
     options::{Format, ReportOptions},
     table,
     ui::Ui,
@@ -71,6 +73,8 @@ enum Action {
         /// The snapshots' names.
         #[arg(required = true, value_name = "NAME")]
         names: Vec<OsString>,
+        #[command(flatten)]
+        report: ReportOptions,
     },
 }
 
@@ -80,8 +84,8 @@ impl Arguments {
             Action::List(report)
             | Action::Create { report, .. }
             | Action::Restore { report, .. }
-            | Action::Diff { report, .. } => report.format,
-            Action::Remove { .. } => Format::Text,
+            | Action::Diff { report, .. }
+            | Action::Remove { report, .. } => report.format,
         }
     }
 }
@@ -104,7 +108,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
             after,
             report,
         } => diff(ui, context, &before, &after, report.format),
-        Action::Remove { names } => remove(ui, context, &names),
+        Action::Remove { names, report } => remove(ui, context, names, report.format),
     }
 }
 
@@ -224,18 +228,39 @@ fn diff(
     Ok(Exit::Success)
 }
 
-fn remove(ui: &Ui, context: &Context, names: &[OsString]) -> Result<Exit, CliError> {
+fn remove(
+    ui: &Ui,
+    context: &Context,
+    names: Vec<OsString>,
+    format: Format,
+) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;
-    let mut exit = Exit::Success;
+    let mut removed = Vec::new();
+    let mut failed = Vec::new();
     for name in names {
-        match store.remove_snapshot(&name.to_string_lossy()) {
-            Ok(()) => ui.done("Removed", name.display()),
+        let name = name.to_string_lossy().into_owned();
+        match store.remove_snapshot(&name) {
+            Ok(()) => {
+                if format == Format::Text {
+                    ui.done("Removed", &name);
+                }
+                removed.push(name);
+            }
             Err(error) => {
-                ui.explain(&error.into());
-                exit = Exit::Failed;
+                let error = error.into();
+                ui.explain(&error);
+                failed.push((name, error));
             }
         }
+    }
+    let exit = if failed.is_empty() {
+        Exit::Success
+    } else {
+        Exit::Failed
+    };
+    if format == Format::Json {
+        ui.json(&RemovedSnapshotsReport::new(removed, &failed))?;
     }
     Ok(exit)
 }

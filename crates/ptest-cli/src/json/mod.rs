@@ -26,7 +26,9 @@ pub(crate) use error::ErrorReport;
 pub(crate) use materialized::MaterializedReport;
 pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
 pub(crate) use path::PathReport;
-pub(crate) use snapshot::{DifferenceReport, RestoredReport, SnapshotReport, SnapshotsReport};
+pub(crate) use snapshot::{
+    DifferenceReport, RemovedSnapshotsReport, RestoredReport, SnapshotReport, SnapshotsReport,
+};
 pub(crate) use store::{CollectedReport, StoreVerificationReport};
 
 /// A report: what one command writes.
@@ -61,6 +63,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<SnapshotReport>(),
         schema_of::<SnapshotsReport>(),
         schema_of::<RestoredReport>(),
+        schema_of::<RemovedSnapshotsReport>(),
         schema_of::<DifferenceReport>(),
         schema_of::<CollectedReport>(),
         schema_of::<DoctorReport>(),

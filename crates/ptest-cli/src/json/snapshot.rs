@@ -6,10 +6,11 @@ use ptest::{
 use serde::Serialize;
 
 use super::{
-    Report,
+    ErrorDto, Report,
     environment::EnvironmentDto,
     packages::{ChangeDto, change_samples},
 };
+use crate::error::CliError;
 
 /// What `snapshot create` writes.
 #[derive(Debug, Serialize)]
@@ -216,6 +217,47 @@ impl Report for RestoredReport {
                 environment,
             })
             .collect()
+    }
+}
+
+/// What `snapshot remove` writes.
+#[derive(Debug, Serialize)]
+pub(crate) struct RemovedSnapshotsReport {
+    removed: Vec<String>,
+    failed: Vec<FailedDto>,
+}
+
+#[derive(Debug, Serialize)]
+struct FailedDto {
+    snapshot: String,
+    error: ErrorDto,
+}
+
+impl RemovedSnapshotsReport {
+    pub(crate) fn new(removed: Vec<String>, failed: &[(String, CliError)]) -> Self {
+        let failed = failed.iter().map(|(name, error)| FailedDto {
+            snapshot: name.clone(),
+            error: error.into(),
+        });
+        Self {
+            removed,
+            failed: failed.collect(),
+        }
+    }
+}
+
+impl Report for RemovedSnapshotsReport {
+    const NAME: &'static str = "ptest.removed_snapshots";
+
+    fn samples() -> Vec<Self> {
+        let failed = ErrorDto::samples().into_iter().map(|error| FailedDto {
+            snapshot: "web-2".to_owned(),
+            error,
+        });
+        vec![Self {
+            removed: vec!["web-1".to_owned()],
+            failed: failed.collect(),
+        }]
     }
 }
 

@@ -17,5 +17,6 @@ mod projects;
 mod reference;
 mod run;
 mod signals;
+mod snapshots;
 mod terminal;
 mod wheel;

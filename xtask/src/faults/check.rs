@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ptest_testkit::leftovers::{Leftovers, Scope};
 use serde_json::Value;
 
-use super::load::{Content, Program, Worker};
+use super::load::{Content, Program, Worker, is_snapshot};
 use super::random::Random;
 use crate::process::{self, Result};
 
@@ -63,8 +63,12 @@ impl<'a> Check<'a> {
             }
         }
         for worker in workers {
-            for (name, possible) in &mut worker.environments {
-                let found = self.content(&listed, name)?;
+            for (name, possible) in &mut worker.things {
+                let found = if is_snapshot(name) {
+                    self.kept(name)?
+                } else {
+                    self.content(&listed, name)?
+                };
                 if !possible.contains(&found) {
                     return Err(format!("{name} is {found:?}, and not {possible:?}").into());
                 }
@@ -78,9 +82,13 @@ impl<'a> Check<'a> {
     pub(crate) fn empty(&self, workers: &mut [Worker]) -> Result<()> {
         process::output(&mut self.program.command(&["remove", "--all"]))?;
         for worker in workers {
-            for possible in worker.environments.values_mut() {
+            for possible in worker.things.values_mut() {
                 *possible = vec![None];
             }
+        }
+        for snapshot in self.snapshots()? {
+            let name = snapshot["name"].as_str().unwrap_or_default();
+            process::output(&mut self.program.command(&["snapshot", "remove", name]))?;
         }
         process::output(&mut self.program.command(&["gc", "--older-than", "0s"]))?;
         for directory in ["layers", "manifests", "caches", "envs"] {
@@ -103,7 +111,11 @@ if not os.path.exists(f"{home}/ptest.db"):
     print(0)
     sys.exit()
 database = sqlite3.connect(f"{home}/ptest.db")
-database.execute("UPDATE layers SET synced = 0 WHERE created_at >= unixepoch() - 3")
+# Not of what commands wrote: a snapshot waits for the disk.
+written = "SELECT value FROM pins, json_each(pins.written)"
+database.execute(
+    f"UPDATE layers SET synced = 0 WHERE created_at >= unixepoch() - 3 AND lower(hex(id)) NOT IN ({written})"
+)
 lost = 0
 for (layer,) in database.execute("SELECT id FROM layers WHERE NOT synced").fetchall():
     if random.random() < 0.5:
@@ -175,6 +187,22 @@ print(lost)
         let names = packages["packages"].as_array().into_iter().flatten();
         let names = names.filter_map(|package| package["name"].as_str());
         Ok(Some(names.map(str::to_owned).collect()))
+    }
+
+    /// What a snapshot keeps.
+    fn kept(&self, name: &str) -> Result<Content> {
+        let snapshots = self.snapshots()?;
+        let Some(snapshot) = snapshots.iter().find(|one| one["name"] == name) else {
+            return Ok(None);
+        };
+        let distributions = snapshot["distributions"].as_array().into_iter().flatten();
+        let names = distributions.filter_map(|one| one["name"].as_str());
+        Ok(Some(names.map(str::to_owned).collect()))
+    }
+
+    fn snapshots(&self) -> Result<Vec<Value>> {
+        let list = self.json(&["snapshot", "list"])?;
+        Ok(list["snapshots"].as_array().cloned().unwrap_or_default())
     }
 
     fn nothing_is_left(&self, listed: &[Listed]) -> Result<()> {

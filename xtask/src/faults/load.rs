@@ -58,11 +58,16 @@ impl Program {
 /// What is installed in an environment; `None` while there is none.
 pub(crate) type Content = Option<BTreeSet<String>>;
 
-/// One who makes, changes and removes environments that nobody else touches.
+/// One who makes, changes and removes environments and a snapshot that nobody else touches.
 pub(crate) struct Worker {
     random: Random,
-    /// What each environment must be: one of these, where a command was cut off.
-    pub(crate) environments: BTreeMap<String, Vec<Content>>,
+    /// What each of them must be: one of these, where a command was cut off.
+    pub(crate) things: BTreeMap<String, Vec<Content>>,
+}
+
+/// Whether a thing is a snapshot, and not an environment.
+pub(crate) fn is_snapshot(name: &str) -> bool {
+    name.starts_with('s')
 }
 
 /// The workers.
@@ -84,7 +89,7 @@ impl<'a> Load<'a> {
     pub(crate) fn new(program: &'a Program, random: &mut Random) -> Self {
         let worker = |number| Worker {
             random: random.branch(),
-            environments: ["a", "b"]
+            things: ["a", "b", "s"]
                 .map(|name| (format!("{name}{number}"), vec![None]))
                 .into(),
         };
@@ -161,7 +166,7 @@ impl Worker {
                 .stderr(Stdio::piped())
                 .spawn()?;
             // Until it says how it ended, both may be true.
-            let known = self.environments.entry(name).or_default();
+            let known = self.things.entry(name).or_default();
             known.push(after);
             let Some((status, output)) = until(child, end)? else {
                 return Ok((finished, Some(process::line(&command))));
@@ -175,11 +180,19 @@ impl Worker {
         Ok((finished, None))
     }
 
-    /// A command, the environment that it is about, and what that is when the command has succeeded.
+    /// A command, the thing that it changes, and what that is when the command has succeeded.
     fn choose(&mut self) -> (Vec<String>, String, Content) {
-        let names: Vec<String> = self.environments.keys().cloned().collect();
+        let names: Vec<String> = self.things.keys().cloned().collect();
         let name = self.random.one_of(&names).clone();
-        let now = self.environments[&name].last().cloned().flatten();
+        let now = self.things[&name].last().cloned().flatten();
+        if is_snapshot(&name)
+            && let Some(chosen) = self.choose_with_snapshot(&name, now.as_ref())
+        {
+            return chosen;
+        }
+        let environments: Vec<String> = names.into_iter().filter(|it| !is_snapshot(it)).collect();
+        let name = self.random.one_of(&environments).clone();
+        let now = self.things[&name].last().cloned().flatten();
         let package = (*self.random.one_of(&index::NAMES)).to_owned();
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         match (self.random.below(8), now) {
@@ -224,6 +237,43 @@ impl Worker {
                 (exec, name, now)
             }
         }
+    }
+}
+
+impl Worker {
+    /// A command that takes, uses or removes a snapshot; `None` when there is nothing to take one of.
+    fn choose_with_snapshot(
+        &mut self,
+        snapshot: &str,
+        now: Option<&BTreeSet<String>>,
+    ) -> Option<(Vec<String>, String, Content)> {
+        let environments: Vec<(String, Content)> = self
+            .things
+            .iter()
+            .filter(|(name, _)| !is_snapshot(name))
+            .map(|(name, known)| (name.clone(), known.last().cloned().flatten()))
+            .collect();
+        let (environment, content) = self.random.one_of(&environments).clone();
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let Some(kept) = now else {
+            content.as_ref()?;
+            let create = words(&["snapshot", "create", &environment, snapshot]);
+            return Some((create, snapshot.to_owned(), content));
+        };
+        Some(match (self.random.below(4), content) {
+            (0, _) => {
+                let remove = words(&["snapshot", "remove", snapshot]);
+                (remove, snapshot.to_owned(), None)
+            }
+            (_, Some(_)) => {
+                let restore = words(&["snapshot", "restore", &environment, snapshot]);
+                (restore, environment, Some(kept.clone()))
+            }
+            (_, None) => {
+                let fork = words(&["fork", snapshot, &environment]);
+                (fork, environment, Some(kept.clone()))
+            }
+        })
     }
 }
 

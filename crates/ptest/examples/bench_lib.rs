@@ -21,13 +21,19 @@ use ptest::progress::Silent;
 use ptest::project::Project;
 use ptest::python::HostEnv;
 use ptest::settings::{Profile, Settings};
-use ptest::{Environment, EnvironmentSpec, Lifetime, OpenOptions, Provision, Ptest, Requirements};
+use ptest::{
+    Environment, EnvironmentSpec, Fork, Lifetime, OpenOptions, Provision, Ptest, Requirements,
+};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 /// How many environments a storm makes and removes, and how many threads do so at once.
 const STORM: usize = 1000;
 const THREADS: usize = 32;
+
+/// How many files are changed before a snapshot, and how large each is.
+const CHANGED: usize = 4000;
+const CHANGED_SIZE: usize = 10_000;
 
 fn main() -> Result<()> {
     let mut bench = Bench::open(std::env::args_os().skip(1))?;
@@ -66,7 +72,7 @@ fn work(bench: &mut Bench, line: &str) -> Result<Duration> {
         "exec" => {
             let environment = bench.active(set)?;
             let begin = Instant::now();
-            execute(environment)?;
+            execute(environment, &["true"])?;
             Ok(begin.elapsed())
         }
         "remove" => {
@@ -96,6 +102,28 @@ fn work(bench: &mut Bench, line: &str) -> Result<Duration> {
             environment.status()?;
             Ok(begin.elapsed())
         }
+        "fork" => {
+            let source = bench.create(set)?;
+            let begin = Instant::now();
+            let forked = bench.ptest.fork(source.id().as_str(), &[fork()])?;
+            let time = begin.elapsed();
+            for environment in forked.environments.into_iter().chain([source]) {
+                environment.remove()?;
+            }
+            Ok(time)
+        }
+        "restore" => {
+            let environment = bench.create(set)?;
+            let snapshot = environment.snapshot(None)?.snapshot.name;
+            let begin = Instant::now();
+            environment.restore(snapshot.as_str())?;
+            let time = begin.elapsed();
+            environment.remove()?;
+            bench.ptest.remove_snapshot(snapshot.as_str())?;
+            Ok(time)
+        }
+        "snapshot" => bench.snapshot(set, false),
+        "snapshot-active" => bench.snapshot(set, true),
         "list" => bench.list(set.parse()?),
         "storm" => bench.storm(set, false),
         "storm-active" => bench.storm(set, true),
@@ -167,6 +195,25 @@ impl Bench {
         self.active
             .get(set)
             .ok_or_else(|| "it has just been made".into())
+    }
+
+    /// A snapshot of an environment in which files were changed, other ones each time.
+    fn snapshot(&self, set: &str, is_active: bool) -> Result<Duration> {
+        let script = format!(
+            "import os\nfor i in range({CHANGED}):\n \
+             with open(f'{{os.environ[\"VIRTUAL_ENV\"]}}/{{i}}', 'wb') as f: f.write(os.urandom({CHANGED_SIZE}))"
+        );
+        let environment = self.create(set)?;
+        execute(&environment, &["python", "-c", &script])?;
+        if !is_active {
+            environment.deactivate(Duration::ZERO)?;
+        }
+        let begin = Instant::now();
+        let snapshot = environment.snapshot(None)?.snapshot.name;
+        let time = begin.elapsed();
+        environment.remove()?;
+        self.ptest.remove_snapshot(snapshot.as_str())?;
+        Ok(time)
     }
 
     fn list(&mut self, count: usize) -> Result<Duration> {
@@ -255,13 +302,22 @@ impl Bench {
     }
 }
 
-fn execute(environment: &Environment) -> Result<()> {
+fn fork() -> Fork {
+    Fork {
+        name: None,
+        lifetime: Lifetime::Detached,
+        engine: None,
+        settings: None,
+    }
+}
+
+fn execute(environment: &Environment, words: &[&str]) -> Result<()> {
     let null = || -> io::Result<OwnedFd> {
         let file = File::options().read(true).write(true).open("/dev/null")?;
         Ok(file.into())
     };
     let process = environment.spawn(Command {
-        arguments: vec!["true".into()],
+        arguments: words.iter().map(OsString::from).collect(),
         working_directory: None,
         caller: BTreeMap::new(),
         variables: BTreeMap::new(),
@@ -275,7 +331,7 @@ fn execute(environment: &Environment) -> Result<()> {
     })?;
     match environment.wait(&*process)?.status {
         ExitStatus::Code(0) => Ok(()),
-        status => Err(format!("true ended with {status:?}").into()),
+        status => Err(format!("{words:?} ended with {status:?}").into()),
     }
 }
 

@@ -3,7 +3,8 @@
 //! Each gets its best case: caches warm, wheels at hand, no network. Only makes command lines; `works` puts them together.
 
 use std::cell::Cell;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -99,6 +100,42 @@ impl Peers {
                 Ok(words.collect::<Vec<_>>().join(" "))
             })
             .collect()
+    }
+
+    /// The time to copy a tree, which goes with its copy afterwards.
+    pub(crate) fn time_copy(&self, tree: &Path) -> Result<Duration> {
+        let copy = self.fresh();
+        let time = clock::time(&mut [copying(tree, &copy)])?;
+        fs::remove_dir_all(tree)?;
+        fs::remove_dir_all(&copy)?;
+        Ok(time)
+    }
+
+    /// The time to copy so many new files of that size, and to wait for the disk if `is_synced`.
+    pub(crate) fn time_copy_of_files(
+        &self,
+        count: usize,
+        size: usize,
+        is_synced: bool,
+    ) -> Result<Duration> {
+        let (tree, copy) = (self.fresh(), self.fresh());
+        fs::create_dir_all(&tree)?;
+        let mut random = File::open("/dev/urandom")?;
+        let mut contents = vec![0; size];
+        for number in 0..count {
+            random.read_exact(&mut contents)?;
+            fs::write(tree.join(number.to_string()), &contents)?;
+        }
+        let mut commands = vec![copying(&tree, &copy)];
+        if is_synced {
+            let mut sync = Command::new("sync");
+            sync.arg("--file-system").arg(&self.scratch);
+            commands.push(sync);
+        }
+        let time = clock::time(&mut commands)?;
+        fs::remove_dir_all(&tree)?;
+        fs::remove_dir_all(&copy)?;
+        Ok(time)
     }
 
     /// A path that nothing has used.
@@ -309,5 +346,11 @@ impl Peers {
 pub(crate) fn remove(path: &Path) -> Command {
     let mut command = Command::new("rm");
     command.arg("-rf").arg("--").arg(path).stdin(Stdio::null());
+    command
+}
+
+fn copying(tree: &Path, copy: &Path) -> Command {
+    let mut command = Command::new("cp");
+    command.arg("-a").arg(tree).arg(copy);
     command
 }

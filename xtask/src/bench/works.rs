@@ -36,6 +36,8 @@ pub(crate) fn all(bench: &Bench) -> Vec<Work<'_>> {
             status(bench, set),
         ]);
     }
+    works.extend([fork(bench), restore(bench)]);
+    works.push(snapshot(bench));
     works.push(list(bench));
     works.extend(storms(bench));
     works
@@ -307,6 +309,75 @@ fn status<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
         key: "status",
         title: String::from("Status"),
         rounds: bench.rounds(40),
+        contenders,
+    }
+}
+
+/// The same for each set, so that they show what distributions cost.
+fn of_each_set<'a>(bench: &'a Bench, work: &'static str) -> Vec<Contender<'a>> {
+    let Some(Ptest { library, .. }) = &bench.ptest else {
+        return Vec::new();
+    };
+    let sets = bench.sets().iter();
+    sets.map(|set| {
+        Contender::new(format!("ptest library: {}", describe(set)), move |_| {
+            library.time(&format!("{work} {}", set.name))
+        })
+    })
+    .collect()
+}
+
+fn fork(bench: &Bench) -> Work<'_> {
+    let peers = &bench.peers;
+    let mut contenders = of_each_set(bench, "fork");
+    if let Some(set) = bench.sets().last() {
+        let name = format!("cp -a of uv's environment: {}", describe(set));
+        contenders.push(
+            Contender::new(name, move |_| {
+                let path = peers.environment("copy", set)?;
+                peers.time_copy(&path)
+            })
+            .at_most(bench.rounds(3)),
+        );
+    }
+    Work {
+        key: "fork",
+        title: String::from("Fork, nothing written"),
+        rounds: bench.rounds(20),
+        contenders,
+    }
+}
+
+fn restore(bench: &Bench) -> Work<'_> {
+    Work {
+        key: "restore",
+        title: String::from("Restore a snapshot"),
+        rounds: bench.rounds(20),
+        contenders: of_each_set(bench, "restore"),
+    }
+}
+
+fn snapshot(bench: &Bench) -> Work<'_> {
+    let peers = &bench.peers;
+    let mut contenders = Vec::new();
+    if let Some(Ptest { library, .. }) = &bench.ptest {
+        for (name, work) in [("inactive", "snapshot"), ("active", "snapshot-active")] {
+            contenders.push(Contender::new(
+                format!("ptest library, {name}"),
+                move |_| library.time(&format!("{work} empty")),
+            ));
+        }
+    }
+    for is_synced in [false, true] {
+        let name = if is_synced { "cp -a, sync" } else { "cp -a" };
+        contenders.push(Contender::new(name, move |_| {
+            peers.time_copy_of_files(4000, 10_000, is_synced)
+        }));
+    }
+    Work {
+        key: "snapshot",
+        title: String::from("Snapshot of 4,000 new files of 10 kB"),
+        rounds: bench.rounds(10),
         contenders,
     }
 }

@@ -8,9 +8,9 @@ use ptest::config::ColorChoice;
 
 use crate::{
     commands::{
-        activate, completions, config, create, deactivate, doctor, exec, fork, gc, install, list,
-        man, packages, path, reference, remove, run, shell, snapshot, status, uninstall, upgrade,
-        verify,
+        activate, completions, config, create, deactivate, doctor, exec, fork, gc, improve,
+        install, list, man, packages, path, reference, remove, run, shell, snapshot, status,
+        uninstall, upgrade, verify,
     },
     options::Format,
 };
@@ -84,6 +84,7 @@ pub(crate) enum Command {
     Fork(fork::Arguments),
     Remove(remove::Arguments),
     Gc(gc::Arguments),
+    Improve(improve::Arguments),
     Doctor(doctor::Arguments),
     Config(config::Arguments),
     Completions(completions::Arguments),
@@ -111,6 +112,7 @@ impl Command {
             Self::Fork(arguments) => arguments.format(),
             Self::Remove(arguments) => arguments.format(),
             Self::Gc(arguments) => arguments.format(),
+            Self::Improve(arguments) => arguments.format(),
             Self::Doctor(arguments) => arguments.format(),
             Self::Config(arguments) => arguments.format(),
             Self::Run(_)

@@ -14,15 +14,17 @@ use ptest::{
     python::{Cancel, Supervision},
 };
 
-use crate::{cli::GlobalOptions, error::CliError, host::Host, signals::Signals, ui::Ui};
+use crate::{
+    background, cli::GlobalOptions, error::CliError, host::Host, signals::Signals, ui::Ui,
+};
 
 pub(crate) struct Context {
     host: Host,
     home: Option<PathBuf>,
     /// Stops the tools that making something runs.
     cancel: Cancel,
-    /// The store, once it was opened.
-    opened: OnceCell<Ptest>,
+    /// The store, once it was opened, and whether it is improved in the background.
+    opened: OnceCell<(Ptest, bool)>,
 }
 
 impl Context {
@@ -87,17 +89,25 @@ impl Context {
                 },
             },
         })?;
-        Ok(self.opened.get_or_init(|| store).clone())
+        let (store, _) = self.opened.get_or_init(|| (store, *config.improve));
+        Ok(store.clone())
     }
 
-    /// Deletes what was thrown away, when the command has said all it has to say. What takes longer than a person
-    /// notices is left to the next time.
+    /// Deletes what was thrown away, when the command has said all it has to say; what takes longer than a person notices
+    /// is left to the next time. Lets what could start faster be worked on.
     pub(crate) fn tidy(&self, ui: &Ui) {
         const PATIENCE: Duration = Duration::from_millis(50);
-        if let Some(store) = self.opened.get()
-            && let Err(error) = store.tidy(PATIENCE)
-        {
+        let Some((store, is_improved)) = self.opened.get() else {
+            return;
+        };
+        if let Err(error) = store.tidy(PATIENCE) {
             ui.explain(&error.into());
+        }
+        if let Some(program) = &self.host.program
+            && *is_improved
+            && store.can_improve().unwrap_or_default()
+        {
+            background::improve(program, store.store().home());
         }
     }
 

@@ -3,6 +3,7 @@
 //! It reads arguments, calls the `ptest` library and writes what comes back: data to stdout, everything for people to
 //! stderr. What a command does is not decided here.
 
+mod background;
 mod cli;
 mod commands;
 mod context;

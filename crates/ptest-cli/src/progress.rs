@@ -64,6 +64,8 @@ impl Shown {
                     counted.missing.max(counted.layered)
                 )
             }
+            Step::Compiling { name } => format!("compiling {name}"),
+            Step::Flattening(count) => format!("making one layer of {count}"),
             Step::Created => "created".to_owned(),
         }
     }

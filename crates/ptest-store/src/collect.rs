@@ -67,14 +67,21 @@ fn forget(connection: &Connection, layers: &[Layer]) -> Result<usize> {
     }
     let mut gone: Vec<_> = layers.iter().map(|layer| layer.id).collect();
     gone.sort_unstable();
-    let broken = Stack::all(connection)?.into_iter().filter(|(_, stack)| {
+    let is_broken = |stack: &Stack| {
         let mut layers = stack.layers().iter();
         layers.any(|id| gone.binary_search(id).is_ok())
-    });
+    };
     let mut stacks = 0;
-    for (id, _) in broken {
-        Stack::forget(connection, &id)?;
-        stacks += 1;
+    for (id, stack) in Stack::all(connection)? {
+        if is_broken(&stack) {
+            Stack::forget(connection, &id)?;
+            stacks += 1;
+        }
+    }
+    for (id, serving) in Stack::all_serving(connection)? {
+        if is_broken(&serving) {
+            Stack::serve_no_more(connection, &id)?;
+        }
     }
     Ok(stacks)
 }

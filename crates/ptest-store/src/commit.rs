@@ -133,6 +133,18 @@ impl Store {
 }
 
 impl Prepared {
+    /// A staged tree whose manifest is known and written beside it, `own_bytes` of whose files are
+    /// no other layer's.
+    pub(crate) fn written(staging: Staging, manifest: &Manifest, own_bytes: u64) -> Self {
+        Self {
+            staging,
+            id: manifest.id(),
+            bytes: own_bytes,
+            entries: manifest.entries().len() as u64,
+            left_out: Vec::new(),
+        }
+    }
+
     /// The id that the layer will have.
     pub fn id(&self) -> LayerId {
         self.id

@@ -49,6 +49,8 @@ pub struct Cloned {
     pub bytes: u64,
     /// How many files share their contents with a layer, or are a layer's own.
     pub shared: u64,
+    /// The sizes of those that are a layer's own.
+    pub linked_bytes: u64,
 }
 
 /// One entry to copy.
@@ -85,6 +87,7 @@ pub(crate) fn copy(
         copier: Copier::new(),
         rewritten: Mutex::default(),
         shared: AtomicU64::new(0),
+        linked_bytes: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
     };
     copying.run(pieces)?;
@@ -92,6 +95,7 @@ pub(crate) fn copy(
         entries: pieces.len() as u64,
         bytes: copying.bytes.into_inner(),
         shared: copying.shared.into_inner(),
+        linked_bytes: copying.linked_bytes.into_inner(),
     })
 }
 
@@ -102,6 +106,7 @@ struct Copying<'a> {
     copier: Copier,
     rewritten: Mutex<Vec<TreePath>>,
     shared: AtomicU64,
+    linked_bytes: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -193,8 +198,9 @@ impl Copying<'_> {
             });
         }
         let rewritten = self.rewritten(path, &mut source, size).at("read", &from)?;
-        if rewritten.is_none() && self.link_to(&from, &to)? {
+        if rewritten.is_none() && self.link_to(tree, path, &to)? {
             self.bytes.fetch_add(size, Ordering::Relaxed);
+            self.linked_bytes.fetch_add(size, Ordering::Relaxed);
             self.shared.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
@@ -227,11 +233,15 @@ impl Copying<'_> {
 
     /// Gives a file another name, if that is wanted and possible: not on another file system, and
     /// not without end.
-    fn link_to(&self, from: &Path, to: &Path) -> Result<bool> {
+    fn link_to(&self, tree: &Path, path: &TreePath, to: &Path) -> Result<bool> {
         if self.contents == Contents::Own {
             return Ok(false);
         }
-        match linkat(CWD, from, CWD, to, AtFlags::empty()) {
+        let from = tree.join(path);
+        let linked = with_access(tree, path.as_path(), Need::Entry, || {
+            linkat(CWD, &from, CWD, to, AtFlags::empty())
+        });
+        match linked {
             Ok(()) => Ok(true),
             Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => Ok(false),
             Err(errno) => Err(errno).at("link", to),

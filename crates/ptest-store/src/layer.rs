@@ -12,6 +12,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::id::LayerId;
 use crate::linked;
 use crate::manifest::{Manifest, ManifestError};
+use crate::served;
 use crate::verify::{Depth, Verdict};
 
 /// The store's tables. Only ever grows, at its end.
@@ -33,6 +34,7 @@ pub(crate) const TABLES: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
 ",
     linked::COLUMNS,
+    served::TABLE,
 ];
 
 /// A layer of the store.
@@ -40,7 +42,7 @@ pub(crate) const TABLES: &[&str] = &[
 pub struct Layer {
     /// Its name.
     pub id: LayerId,
-    /// The sizes of its files together.
+    /// The sizes of its files together, but for those that are another layer's too.
     pub bytes: u64,
     /// How many paths it has.
     pub entries: u64,

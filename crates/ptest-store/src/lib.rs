@@ -56,6 +56,7 @@ mod recover;
 mod remove;
 mod rewrite;
 mod scan;
+mod served;
 mod stack;
 mod staging;
 mod steps;

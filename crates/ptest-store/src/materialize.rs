@@ -23,6 +23,7 @@ use crate::rewrite::Prefix;
 use crate::stack::Stack;
 use crate::staging::Staging;
 use crate::steps::reach;
+use crate::view::View;
 
 impl Store {
     /// Makes the directory `destination` and fills it with what a stack shows.
@@ -93,19 +94,9 @@ impl Store {
                 path: Path::new(OsStr::from_bytes(prefix.to)).to_owned(),
             });
         }
-        let places = self.stack_paths(stack)?;
-        let places: HashMap<LayerId, PathBuf> =
-            stack.layers().iter().copied().zip(places).collect();
+        let places = self.places(stack)?;
         let view = self.resolve(stack)?;
-        let pieces: Vec<Piece<'_>> = view
-            .iter()
-            .map(|(path, visible)| Piece {
-                path,
-                kind: &visible.kind,
-                tree: &places[&visible.layer],
-                layer: Some(visible.layer),
-            })
-            .collect();
+        let pieces = pieces(&view, &places);
 
         let unfinished = Unfinished::new(self, destination)?;
         let cloned = copy(&pieces, unfinished.path(), rewrite, contents)?;
@@ -116,6 +107,12 @@ impl Store {
         reach("clone.copied")?;
         unfinished.finish(destination)?;
         Ok(cloned)
+    }
+
+    /// Where the trees of a stack's layers are.
+    pub(crate) fn places(&self, stack: &Stack) -> Result<HashMap<LayerId, PathBuf>> {
+        let paths = self.stack_paths(stack)?;
+        Ok(stack.layers().iter().copied().zip(paths).collect())
     }
 
     /// Refuses early what [`clone_tree`](Store::clone_tree) would refuse in the end: what is not
@@ -141,6 +138,19 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// What to copy so that a tree shows what a view does.
+pub(crate) fn pieces<'a>(view: &'a View, places: &'a HashMap<LayerId, PathBuf>) -> Vec<Piece<'a>> {
+    let entries = view.iter();
+    entries
+        .map(|(path, visible)| Piece {
+            path,
+            kind: &visible.kind,
+            tree: &places[&visible.layer],
+            layer: Some(visible.layer),
+        })
+        .collect()
 }
 
 /// The directory in the making, gone when dropped before it has its name.

@@ -84,17 +84,23 @@ impl Stack {
     ///
     /// [`Error::LayerMissing`] for the first layer that is not known.
     pub fn insert(&self, transaction: &Connection) -> Result<StackId> {
-        let mut select = transaction.prepare_cached("SELECT 1 FROM layers WHERE id = ?1")?;
-        for layer in &self.layers {
-            if !select.exists([layer])? {
-                return Err(Error::LayerMissing { id: *layer });
-            }
-        }
+        self.check_known(transaction)?;
         let id = self.id();
         transaction
             .prepare_cached("INSERT OR IGNORE INTO stacks (id, layers) VALUES (?1, ?2)")?
             .execute((id, self.encode()))?;
         Ok(id)
+    }
+
+    /// Fails for the first layer that is not known.
+    pub(crate) fn check_known(&self, connection: &Connection) -> Result<()> {
+        let mut select = connection.prepare_cached("SELECT 1 FROM layers WHERE id = ?1")?;
+        for layer in &self.layers {
+            if !select.exists([layer])? {
+                return Err(Error::LayerMissing { id: *layer });
+            }
+        }
+        Ok(())
     }
 
     /// Whether a stack is recorded, in a transaction of the caller's.
@@ -107,7 +113,7 @@ impl Stack {
     pub fn forget(transaction: &Connection, id: &StackId) -> Result<()> {
         let mut delete = transaction.prepare_cached("DELETE FROM stacks WHERE id = ?1")?;
         delete.execute([id])?;
-        Ok(())
+        Self::serve_no_more(transaction, id)
     }
 
     /// Every recorded stack, in no order, in a transaction of the caller's.

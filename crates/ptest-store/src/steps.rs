@@ -46,6 +46,7 @@ mod armed {
         "collect.tree",
         "trash.renamed",
         "clone.copied",
+        "flatten.linked",
     ];
 
     /// What happens at a step.

@@ -28,6 +28,13 @@ pub enum Step {
         /// Its version.
         version: String,
     },
+    /// The bytecode of a distribution is being compiled.
+    Compiling {
+        /// Its name.
+        name: String,
+    },
+    /// So many layers are being made one.
+    Flattening(usize),
     /// The environment is complete.
     Created,
 }

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::improve;
 use crate::python::name::file_url;
 use crate::timestamp::Timestamp;
 
@@ -90,6 +91,13 @@ pub(crate) struct Pin {
 }
 
 impl Pin {
+    /// Its layer.
+    pub(crate) fn layer(&self) -> Result<LayerId> {
+        self.layer
+            .parse()
+            .map_err(|error| damaged(&self.layer, error))
+    }
+
     /// Whether it is of that project, wheel or archive on this machine.
     pub(crate) fn came_from(&self, path: &Path) -> bool {
         let url = file_url(path);
@@ -205,6 +213,7 @@ pub(crate) fn know(
             crate::json::text(&contents.pins)?,
             crate::json::text(&written)?
         ])?;
+    improve::serve_below(transaction, stack, &id, contents)?;
     Ok(id)
 }
 

@@ -1,11 +1,12 @@
 //! The library's own tables in the store's database, in the order they came.
 
 /// Each step runs once; steps are only ever added at the end.
-pub(crate) const MIGRATIONS: [&str; 6] = [
+pub(crate) const MIGRATIONS: [&str; 7] = [
     crate::environment::table::SCHEMA,
     crate::recipe::SCHEMA,
     crate::recipe::USES,
     crate::environment::table::GENERATIONS,
     crate::recipe::WRITTEN,
     crate::snapshot::table::SCHEMA,
+    crate::improve::table::SCHEMA,
 ];

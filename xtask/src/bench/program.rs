@@ -72,7 +72,9 @@ impl Program {
         command.args(words).current_dir(&self.work);
         command
             .env("PTEST_HOME", &self.home)
-            .env("PTEST_UV", &self.uv);
+            .env("PTEST_UV", &self.uv)
+            // Or it would be measured beside whatever comes next.
+            .env("PTEST_IMPROVE", "false");
         command
     }
 

@@ -48,6 +48,7 @@ impl Program {
             .env("PTEST_HOME", &self.home)
             .env("HOME", &self.work)
             .env("PTEST_UV", &self.uv)
+            .env("PTEST_IMPROVE", "false")
             .env("PIP_NO_INDEX", "1")
             .env("PIP_FIND_LINKS", parent)
             .stdin(Stdio::null());

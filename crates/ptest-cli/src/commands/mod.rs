@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod gc;
+pub(crate) mod improve;
 pub(crate) mod install;
 pub(crate) mod list;
 pub(crate) mod man;
@@ -48,6 +49,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::Fork(arguments) => fork::run(ui, context, arguments),
         Command::Remove(arguments) => remove::run(ui, context, arguments),
         Command::Gc(arguments) => gc::run(ui, context, arguments),
+        Command::Improve(arguments) => improve::run(ui, context, arguments),
         Command::Doctor(arguments) => doctor::run(ui, context, arguments),
         Command::Config(arguments) => config::run(ui, context, arguments),
         Command::Man(arguments) => man::run(ui, context, arguments),

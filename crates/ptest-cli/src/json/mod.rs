@@ -29,7 +29,7 @@ pub(crate) use path::PathReport;
 pub(crate) use snapshot::{
     DifferenceReport, RemovedSnapshotsReport, RestoredReport, SnapshotReport, SnapshotsReport,
 };
-pub(crate) use store::{CollectedReport, StoreVerificationReport};
+pub(crate) use store::{CollectedReport, ImprovedReport, StoreVerificationReport};
 
 /// A report: what one command writes.
 pub(crate) trait Report: Serialize + Sized {
@@ -66,6 +66,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<RemovedSnapshotsReport>(),
         schema_of::<DifferenceReport>(),
         schema_of::<CollectedReport>(),
+        schema_of::<ImprovedReport>(),
         schema_of::<DoctorReport>(),
         schema_of::<ConfigReport>(),
         schema_of::<ConfigPathsReport>(),

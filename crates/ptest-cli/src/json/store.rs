@@ -1,6 +1,6 @@
 //! Reports of the store as a whole.
 
-use ptest::{Collected, Outcome, StoreSize, StoreVerification};
+use ptest::{Collected, Improved, Outcome, StoreSize, StoreVerification};
 use serde::Serialize;
 
 use super::Report;
@@ -66,6 +66,32 @@ impl Report for CollectedReport {
             &Collected::default(),
             &StoreSize::default(),
         )]
+    }
+}
+
+/// What `improve` writes.
+#[derive(Debug, Serialize)]
+pub(crate) struct ImprovedReport {
+    /// Distributions whose bytecode was compiled.
+    compiled: usize,
+    /// Stacks that became one layer.
+    flattened: usize,
+}
+
+impl From<Improved> for ImprovedReport {
+    fn from(improved: Improved) -> Self {
+        Self {
+            compiled: improved.compiled,
+            flattened: improved.flattened,
+        }
+    }
+}
+
+impl Report for ImprovedReport {
+    const NAME: &'static str = "ptest.improved";
+
+    fn samples() -> Vec<Self> {
+        vec![Improved::default().into()]
     }
 }
 

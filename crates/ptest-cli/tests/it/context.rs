@@ -42,6 +42,8 @@ impl TestContext {
         let mut variables: Vec<(OsString, OsString)> = vec![
             ("HOME".into(), root.path().join("home").into()),
             ("PTEST_HOME".into(), root.path().join("store").into()),
+            // Nothing works on when a command has ended.
+            ("PTEST_IMPROVE".into(), "false".into()),
             ("LANG".into(), "C.UTF-8".into()),
             ("COLUMNS".into(), "100".into()),
         ];

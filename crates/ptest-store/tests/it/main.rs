@@ -15,6 +15,7 @@ mod overlay;
 mod processes;
 mod properties;
 mod reflink;
+mod served;
 mod space;
 mod support;
 mod trash;

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use ptest_store::{CommitOptions, LayerId, Manifest, Source, Stack};
 
-use crate::support::tree::{Children, any_tree, chmod, flat, flat_view, merge, read, write};
+use crate::support::tree::{
+    Children, any_tree, chmod, flat, flat_view, merge, open_all, read, write,
+};
 use crate::support::{TestStore, assert_consistent};
 
 fn config() -> ProptestConfig {
@@ -50,6 +52,25 @@ proptest! {
             chmod(root, 0o700);
         });
         prop_assert_eq!(one, two.id);
+    }
+
+    #[test]
+    fn a_stack_made_flat_shows_the_same(trees in prop::collection::vec(any_tree(true), 1..4)) {
+        let test = TestStore::new();
+        let stack: Stack = trees.iter().map(|tree| commit(&test, tree, false)).collect();
+        let flat = test.store.flatten(&stack).unwrap();
+        let shown = test.store.resolve(&Stack::new([flat.id])).unwrap();
+        prop_assert_eq!(flat_view(&shown), flat_view(&test.store.resolve(&stack).unwrap()));
+        prop_assert_eq!(test.store.flatten(&stack).unwrap().id, flat.id);
+        let [one, two] = [("own", stack), ("flat", Stack::new([flat.id]))].map(|(name, stack)| {
+            let place = test.outside(name);
+            test.store.clone_tree(&stack, &place, None).unwrap();
+            let tree = read(&place);
+            open_all(&place);
+            tree
+        });
+        prop_assert_eq!(one, two);
+        assert_consistent(&test.store);
     }
 
     #[test]

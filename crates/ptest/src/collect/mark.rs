@@ -10,6 +10,7 @@ use ptest_store::rusqlite::Connection;
 use ptest_store::{Layer, LayerId, Stack, StackId};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::improve::{self, table::companions};
 use crate::timestamp::Timestamp;
 
 /// What keeps a stack for as long as it is there: queries for the ids of stacks, as text. Who
@@ -64,17 +65,25 @@ pub(super) fn select(
     let stacks: HashMap<StackId, Stack> = Stack::all(connection)?.into_iter().collect();
     let recipes = recipes(connection)?;
     let roots = roots(connection)?;
-    let in_use: HashSet<LayerId> = layers_of(&stacks, &roots).collect();
+    let shown = Shown::read(connection, stacks)?;
+    let stacks = &shown.stacks;
+    let in_use: HashSet<LayerId> = shown.layers_of(&roots).collect();
 
     let mut last_used: HashMap<LayerId, Timestamp> = layers
         .iter()
         .map(|layer| (layer.id, seconds(layer.used_at)))
         .collect();
     for recipe in &recipes {
-        for layer in layers_of(&stacks, [&recipe.stack]) {
+        for layer in shown.layers_of([&recipe.stack]) {
             if let Some(last) = last_used.get_mut(&layer) {
                 *last = (*last).max(recipe.used_at);
             }
+        }
+    }
+    for (layer, companion) in &shown.companions {
+        let used = last_used.get(layer).copied();
+        if let (Some(used), Some(last)) = (used, last_used.get_mut(companion)) {
+            *last = (*last).max(used);
         }
     }
     let last = |layer: &Layer| last_used.get(&layer.id).copied();
@@ -106,8 +115,8 @@ pub(super) fn select(
     let gone: HashSet<LayerId> = going.iter().map(|layer| layer.id).collect();
     let mut used = recipes_in_use(connection)?;
     let is_broken = |stack: &StackId| {
-        let mut layers = layers_of(&stacks, [stack]);
-        !stacks.contains_key(stack) || layers.any(|layer| gone.contains(&layer))
+        let found = stacks.get(stack);
+        found.is_none_or(|stack| stack.layers().iter().any(|layer| gone.contains(layer)))
     };
     let (forgotten, kept): (Vec<Recipe>, Vec<Recipe>) = recipes.into_iter().partition(|recipe| {
         let is_old = recipe.used_at <= wanted.used_after && !is_leased(recipe.used_at);
@@ -154,6 +163,8 @@ pub(super) fn forget(transaction: &Connection, selection: &Selection) -> Result<
     for key in known_as(transaction, &gone)? {
         delete.execute([key])?;
     }
+    let layers: Vec<LayerId> = selection.layers.iter().map(|layer| layer.id).collect();
+    improve::table::forget(transaction, &layers, &selection.stacks)?;
     Ok(())
 }
 
@@ -220,11 +231,35 @@ fn seconds(since_1970: i64) -> Timestamp {
     Timestamp::from_millisecond(since_1970.saturating_mul(1000))
 }
 
-fn layers_of<'a>(
-    stacks: &'a HashMap<StackId, Stack>,
-    ids: impl IntoIterator<Item = &'a StackId>,
-) -> impl Iterator<Item = LayerId> {
-    ids.into_iter()
-        .filter_map(|id| stacks.get(id))
-        .flat_map(|stack| stack.layers().iter().copied())
+/// What stacks are mounted of.
+struct Shown {
+    stacks: HashMap<StackId, Stack>,
+    /// What those that are not served by their own layers are served by.
+    serving: HashMap<StackId, Stack>,
+    /// The bytecode of layers.
+    companions: HashMap<LayerId, LayerId>,
+}
+
+impl Shown {
+    fn read(connection: &Connection, stacks: HashMap<StackId, Stack>) -> Result<Self> {
+        Ok(Self {
+            stacks,
+            serving: Stack::all_serving(connection)?.into_iter().collect(),
+            companions: companions(connection)?.into_iter().collect(),
+        })
+    }
+
+    /// The layers of these stacks, those that they are served by, and the companions of all.
+    fn layers_of<'a>(
+        &'a self,
+        ids: impl IntoIterator<Item = &'a StackId>,
+    ) -> impl Iterator<Item = LayerId> {
+        ids.into_iter()
+            .flat_map(|id| [self.stacks.get(id), self.serving.get(id)])
+            .flatten()
+            .flat_map(Stack::layers)
+            .flat_map(|layer| [Some(layer), self.companions.get(layer)])
+            .flatten()
+            .copied()
+    }
 }

@@ -103,6 +103,9 @@ keys! {
     pip: bool = true;
     /// How long the versions found for a requirement that does not pin them stay good.
     resolve_ttl: Duration = Duration::from_hours(24);
+    /// Whether what environments are made of is compiled, and deep stacks are made one layer, in the background after a
+    /// command that used it. `ptest improve` does so at any time.
+    improve: bool = true;
     /// When progress is shown.
     progress: ProgressChoice = ProgressChoice::Auto;
     /// When messages are coloured.

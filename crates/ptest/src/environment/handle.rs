@@ -11,6 +11,7 @@ use super::table::{self, Change, Record};
 use super::{EnvironmentId, State, Transition};
 use crate::engine::{Command, Process, Usage};
 use crate::error::{Error, ErrorKind, Result};
+use crate::improve;
 use crate::lock::FileLock;
 use crate::ptest::Ptest;
 use crate::spec::Lifetime;
@@ -171,8 +172,11 @@ impl Environment {
                     activated_at: Some(Timestamp::now()),
                     ..Change::default()
                 };
-                self.ptest
+                let record = self
+                    .ptest
                     .step(&activating, Transition::Activated, change)?;
+                // What starts slower than it could is no failure.
+                let _ = improve::table::used(self.ptest.store().database(), &record);
                 Ok(true)
             }
             Err(error) => {

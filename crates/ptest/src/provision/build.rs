@@ -14,6 +14,7 @@ use super::ask::Asked;
 use super::{Answers, Cache, Provision};
 use crate::config::InstallerChoice;
 use crate::error::{Error, ErrorKind, Result};
+use crate::improve;
 use crate::parallel;
 use crate::progress::{Progress, Silent, Step};
 use crate::python::fetch::{self, FetchRequest, Fetched};
@@ -69,7 +70,11 @@ impl Build<'_> {
             pins.push(self.carried_pip()?);
         }
         let stack = assemble(self.store, self.interpreter, self.skeleton()?, &mut pins)?;
-        keep(self.store, key, stack, &pins, exact)
+        let kept = keep(self.store, key, stack, &pins, exact)?;
+        let magic = &self.interpreter.magic;
+        // What starts slower than it could is no failure.
+        let _ = improve::serve_with_bytecode(self.store.database(), &kept.1, magic);
+        Ok(kept)
     }
 
     /// The stack of the same environment without some of its distributions.
@@ -352,7 +357,7 @@ fn assemble(
     pins.sort_by(|left, right| left.name.cmp(&right.name));
     let mut layers = vec![skeleton];
     for pin in &*pins {
-        layers.push(layer_of(pin)?);
+        layers.push(pin.layer()?);
     }
     layers.extend(provenance_layer(store, interpreter, pins)?);
     Ok(Stack::new(layers))
@@ -366,7 +371,7 @@ fn provenance_layer(
 ) -> Result<Option<LayerId>> {
     let trees: Vec<PathBuf> = pins
         .iter()
-        .map(|pin| Ok(store.layer_path(&layer_of(pin)?)))
+        .map(|pin| Ok(store.layer_path(&pin.layer()?)))
         .collect::<Result<_>>()?;
     let provenances: Vec<Provenance<'_>> = pins
         .iter()
@@ -432,16 +437,6 @@ fn named(pin: &Pinned, layer: &LayerId, content: Content, direct_url: Option<Str
         direct_url,
         found_at: Some(pin.source.found_at()),
     }
-}
-
-fn layer_of(pin: &Pin) -> Result<LayerId> {
-    pin.layer.parse().map_err(|source| {
-        Error::new(
-            ErrorKind::Corrupt,
-            format!("`{}` is not a layer", pin.layer),
-        )
-        .with_source(source)
-    })
 }
 
 fn directory(work: &Path, name: &str) -> Result<PathBuf> {

@@ -9,6 +9,7 @@ mod changes;
 mod clone;
 mod directory;
 mod driver;
+mod lowers;
 mod root;
 mod running;
 mod snapshot;

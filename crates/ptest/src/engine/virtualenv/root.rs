@@ -11,6 +11,7 @@ use ptest_store::Store;
 
 use super::directory::Directory;
 use super::driver::Driver;
+use super::lowers;
 use crate::engine::Instance;
 use crate::error::{Error, ErrorKind, Result};
 use crate::project::Guard;
@@ -122,7 +123,7 @@ fn standard(store: &Store, directory: &Directory, instance: &Instance) -> Result
         home,
         cache: Some(cache(store, instance)?),
         environment: Some(Stack {
-            lowers: store.stack_paths(&instance.stack)?,
+            lowers: lowers::of(store, &instance.stack)?,
             upper: Some(Upper {
                 directory: directory.upper(instance.generation),
                 work: directory.work(instance.generation),

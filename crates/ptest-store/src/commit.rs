@@ -12,9 +12,9 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::Store;
 use crate::error::{Context as _, Error, Result};
-use crate::id::LayerId;
+use crate::id::{ContentHash, LayerId};
 use crate::layer::Layer;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, TreePath};
 use crate::scan::{self, LeftOut, Modes, Mtimes, Reading, Specials};
 use crate::staging::Staging;
 use crate::steps::reach;
@@ -89,6 +89,17 @@ impl Store {
     /// [`Error::Refused`] for devices, for sockets and FIFOs unless they are to be left out, and
     /// for entries that overlayfs keeps in a lower layer.
     pub fn prepare(&self, staging: Staging, options: CommitOptions) -> Result<Prepared> {
+        self.prepare_knowing(staging, options, &|_| None)
+    }
+
+    /// The same, for who has just written the tree: files whose hashes are known are not read
+    /// again.
+    pub(crate) fn prepare_knowing(
+        &self,
+        staging: Staging,
+        options: CommitOptions,
+        assume: &(dyn Fn(&TreePath) -> Option<ContentHash> + Sync),
+    ) -> Result<Prepared> {
         self.database().check_process()?;
         let reading = Reading {
             overlay: options.source == Source::OverlayUpper,
@@ -96,7 +107,7 @@ impl Store {
             modes: options.modes,
             specials: options.specials,
             unshare: Some(staging.wrapper()),
-            assume: &|_| None,
+            assume,
         };
         let mut scan = scan::scan(staging.path(), reading)?;
         reach("commit.scanned")?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::id::{LayerId, StackId};
 use crate::manifest::ManifestError;
+use crate::pack::PackageError;
 
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -165,6 +166,24 @@ pub enum Error {
     #[error("the record of a stack is damaged")]
     DamagedStack,
 
+    /// A file is not a package that can be imported.
+    #[error("the package {} cannot be imported", path.display())]
+    Package {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PackageError,
+    },
+
+    /// A stack has something that a package cannot express.
+    #[error("an image cannot hold {what}: {}", path.display())]
+    Unpackable {
+        /// What it is about: an entry of a layer, or a name.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+
     /// A name that cannot be one component of a path.
     #[error("not a name for a directory of the store: {name:?}")]
     BadName {
@@ -184,7 +203,9 @@ impl Error {
             | Self::NotOurs { .. }
             | Self::UnusablePrefix { .. }
             | Self::LinksAsRoot
+            | Self::Unpackable { .. }
             | Self::BadName { .. } => ErrorKind::InvalidInput,
+            Self::Package { source, .. } => source.kind(),
             Self::NotAStore { .. } | Self::DestinationTaken { .. } => ErrorKind::AlreadyExists,
             Self::ForeignOwner { .. } => ErrorKind::PermissionDenied,
             Self::NewerFormat { .. } => ErrorKind::NewerFormat,
@@ -217,6 +238,8 @@ impl Error {
                 "take `hard_links` out of the configuration, or use ptest as an ordinary user"
                     .to_owned(),
             ),
+            Self::Package { source, .. } => Some(source.hint().to_owned()),
+            Self::Unpackable { .. } => Some("give it another name".to_owned()),
             Self::RelativePath { .. } => Some("give the full path, from the root".to_owned()),
             Self::Forked { .. } => Some("open the store again in the child process".to_owned()),
             Self::LayerCorrupt { .. } | Self::LayerMissing { .. } => Some(
@@ -306,7 +329,7 @@ impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
     }
 }
 
-fn kind_of_io(error: &io::Error) -> ErrorKind {
+pub(crate) fn kind_of_io(error: &io::Error) -> ErrorKind {
     match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,

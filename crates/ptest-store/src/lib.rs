@@ -50,6 +50,7 @@ mod linked;
 mod manifest;
 mod materialize;
 mod overlay_marks;
+mod pack;
 mod parallel;
 mod rebase;
 mod recover;
@@ -76,7 +77,9 @@ pub use self::error::{Error, ErrorKind, Result};
 pub use self::id::{ContentHash, LayerId, ParseIdError, StackId};
 pub use self::layer::Layer;
 pub use self::manifest::{BadTreePath, Entry, Kind, Manifest, ManifestError, Mtime, TreePath};
-
+pub use self::pack::{
+    Compression, Exported, ImportLimits, Imported, Package, PackageError, TarError,
+};
 pub use self::recover::Recovered;
 pub use self::scan::{LeftOut, Lost, Modes, Mtimes, Specials};
 pub use self::stack::Stack;
@@ -90,4 +93,10 @@ pub use self::view::{Change, View, Visible};
 #[cfg(feature = "faults")]
 pub mod faults {
     pub use crate::steps::{Fault, STEPS, at};
+}
+
+/// Reads packages without a store. Only with the feature `fuzzing`.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use crate::pack::fuzzing::{package, tar};
 }

@@ -79,7 +79,8 @@ impl Staging {
         &self.wrapper
     }
 
-    fn begin(store: &Store) -> Result<Self> {
+    /// A private directory with nothing in it yet, not even a tree.
+    pub(crate) fn begin(store: &Store) -> Result<Self> {
         store.database().check_process()?;
         loop {
             let wrapper = store.layout().staging().join(random_name()?);

@@ -47,6 +47,11 @@ mod armed {
         "trash.renamed",
         "clone.copied",
         "flatten.linked",
+        "export.packed",
+        "export.written",
+        "import.unpacked",
+        "import.prepared",
+        "import.published",
     ];
 
     /// What happens at a step.

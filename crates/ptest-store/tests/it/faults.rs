@@ -5,7 +5,10 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 
 use ptest_store::faults::{self, Fault};
-use ptest_store::{CommitOptions, Error, LayerId, Result, Stack, Store};
+use ptest_store::{
+    CommitOptions, Compression, Error, ImportLimits, LayerId, Package, Result, Stack, Store,
+    TreePath,
+};
 use rustix::io::Errno;
 
 use crate::support::{again, assert_consistent, commit, names, tree};
@@ -37,11 +40,22 @@ fn work(home: &Path) -> Result<()> {
     database.write(|transaction| flat.serve(transaction, &both.id()))?;
     let stack = Stack::new([layer.id]);
     store.put_stack(&stack)?;
+    let file = home.with_extension("package");
+    export(&store, &stack, &file)?;
     let env = store.dir("envs")?.join("one");
     store.clone_tree(&stack, &env, None)?;
     store.quarantine(&layer.id)?;
+    store.import(&file, &ImportLimits::default())?;
     store.collect::<Error>(|_, layers| Ok(layers))?;
     store.trash(&env)
+}
+
+fn export(store: &Store, stack: &Stack, file: &Path) -> Result<()> {
+    let prefix = TreePath::new(b"env".as_slice()).unwrap();
+    let mut out = fs::File::create(file).unwrap();
+    let package = Package::new(stack.clone(), prefix);
+    store.export(&package, Compression::Zstd, &mut out)?;
+    Ok(())
 }
 
 /// What the work leaves, wherever it ended, is served right or not at all, can be done again, and
@@ -183,6 +197,53 @@ fn a_process_killed_before_recovery_is_finished_by_recovery_alone() {
         let recovered = store.recover().unwrap();
         assert_eq!(recovered.adopted.len(), adopted, "{step}");
         assert_eq!(recovered.abandoned, abandoned, "{step}");
+        assert_consistent(&store);
+    }
+}
+
+#[test]
+fn an_import_that_is_killed_is_done_by_the_next_one_and_leaves_nothing_else() {
+    let name = "faults::an_import_that_is_killed_is_done_by_the_next_one_and_leaves_nothing_else";
+    if let Some(argument) = again::argument() {
+        let mut words = argument.splitn(3, ' ');
+        let [step, file, home] = std::array::from_fn(|_| words.next().unwrap());
+        let store = Store::open(home.as_ref()).unwrap();
+        faults::at(step, Fault::Abort);
+        store
+            .import(file.as_ref(), &ImportLimits::default())
+            .unwrap();
+        return;
+    }
+    let origin = crate::support::TestStore::new();
+    let stack = Stack::new([
+        origin.commit(sample).id,
+        origin
+            .commit(|root| fs::create_dir(root.join("e")).unwrap())
+            .id,
+    ]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    export(&origin.store, &stack, file.path()).unwrap();
+    // What appears before the kill: nothing, or whole layers from the bottom.
+    for (step, layers) in [
+        ("stage.wrapper", 0),
+        ("import.unpacked", 0),
+        ("commit.scanned", 0),
+        ("commit.manifest-staged", 0),
+        ("import.prepared", 0),
+        ("commit.row", 1),
+        ("import.published", 1),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let argument = format!("{step} {} {}", file.path().display(), dir.path().display());
+        let output = again::test(name, &argument).output().unwrap();
+        assert_eq!(output.status.signal(), Some(6), "{step}: {output:?}");
+        assert_eq!(store.layers().unwrap().len(), layers, "{step}");
+        store.recover().unwrap();
+        assert_consistent(&store);
+        let imported = store.import(file.path(), &ImportLimits::default()).unwrap();
+        assert_eq!(imported.package.stack, stack, "{step}");
+        assert_eq!(imported.shared.len(), layers, "{step}");
         assert_consistent(&store);
     }
 }

@@ -2,6 +2,7 @@
 //! again under other conditions.
 
 pub(crate) mod again;
+pub(crate) mod package;
 pub(crate) mod tree;
 
 use std::fs;

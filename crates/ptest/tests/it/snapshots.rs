@@ -190,7 +190,7 @@ fn an_active_environment_goes_on_after_its_snapshot_and_what_it_writes_then_is_n
         }
     };
     let mut compared = 0;
-    for round in 0..20 {
+    for round in 0..8 {
         wait_beyond(number(&upper, "a").unwrap_or_default());
         let taken = web.snapshot(None).unwrap().snapshot;
         let stack = setting.ptest.store().stack(&taken.stack).unwrap();

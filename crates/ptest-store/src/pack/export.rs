@@ -6,7 +6,8 @@ use std::io::{self, Read as _, Write};
 use super::blob::{self, Blob, Source};
 use super::codec::{Codec, Compression};
 use super::oci::{
-    self, Config, Descriptor, Digest, DockerImage, Execution, Index, Layout, Manifest, RootFs,
+    self, Config, Descriptor, Digest, DockerImage, Execution, History, Index, Layout, Manifest,
+    RootFs,
 };
 use super::package::Package;
 use super::pool;
@@ -154,7 +155,7 @@ fn config(package: &Package, blobs: &[Blob]) -> Config {
     labels.insert(oci::PREFIX_LABEL.to_owned(), prefix.into_owned());
     let variables = package.env.iter();
     Config {
-        created: Some("1970-01-01T00:00:00Z".to_owned()),
+        created: Some(CREATED.to_owned()),
         architecture: package.architecture.clone(),
         os: "linux".to_owned(),
         execution: Some(Execution {
@@ -170,6 +171,13 @@ fn config(package: &Package, blobs: &[Blob]) -> Config {
             kind: RootFs::KIND.to_owned(),
             diff_ids: blobs.iter().map(|blob| blob.diff_id).collect(),
         },
+        history: blobs
+            .iter()
+            .map(|_| History {
+                created: CREATED,
+                created_by: "ptest",
+            })
+            .collect(),
     }
 }
 
@@ -251,3 +259,5 @@ impl PackageFile<'_> {
 }
 
 const PACKAGE: &str = "the package";
+/// One time for all, so that the same package is the same file.
+const CREATED: &str = "1970-01-01T00:00:00Z";

@@ -81,6 +81,16 @@ pub(crate) struct Config {
     #[serde(rename = "config")]
     pub(crate) execution: Option<Execution>,
     pub(crate) rootfs: RootFs,
+    /// One item a layer: some tools refuse to build on an image that has none.
+    #[serde(default, skip_deserializing)]
+    pub(crate) history: Vec<History>,
+}
+
+/// Where a layer comes from.
+#[derive(Debug, Serialize)]
+pub(crate) struct History {
+    pub(crate) created: &'static str,
+    pub(crate) created_by: &'static str,
 }
 
 /// The part of a [`Config`] that a container starts from.

@@ -68,7 +68,6 @@ impl Read for Part<'_> {
 pub(crate) struct Hashing<R> {
     inner: R,
     hasher: Sha256,
-    bytes: u64,
 }
 
 impl<R> Hashing<R> {
@@ -76,13 +75,12 @@ impl<R> Hashing<R> {
         Self {
             inner,
             hasher: Sha256::new(),
-            bytes: 0,
         }
     }
 
-    /// What was read through, and how much it was.
-    pub(crate) fn finish(self) -> (R, Digest, u64) {
-        (self.inner, self.hasher.into(), self.bytes)
+    /// The digest of what was read through.
+    pub(crate) fn finish(self) -> (R, Digest) {
+        (self.inner, self.hasher.into())
     }
 }
 
@@ -90,7 +88,6 @@ impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..length]);
-        self.bytes += length as u64;
         Ok(length)
     }
 }
@@ -147,11 +144,13 @@ impl<R: Read> Decoder<R> {
             ))),
             super::oci::LAYER_ZSTD => {
                 let inner = BufReader::with_capacity(BUFFER, inner);
-                Self::Zstd(zstd::Decoder::with_buffer(inner).map_err(|source| {
-                    PackageError::Tar {
-                        name: name.to_owned(),
-                        source: source.into(),
-                    }
+                let decoder = zstd::Decoder::with_buffer(inner).and_then(|mut decoder| {
+                    decoder.window_log_max(WINDOW)?;
+                    Ok(decoder)
+                });
+                Self::Zstd(decoder.map_err(|source| PackageError::Tar {
+                    name: name.to_owned(),
+                    source: source.into(),
                 })?)
             }
             _ => {
@@ -183,3 +182,6 @@ impl<R: Read> Read for Decoder<R> {
 }
 
 const BUFFER: usize = 128 * 1024;
+/// The largest window that is unpacked, as a power of two, 32 MiB: each thread holds one. What
+/// container tools write needs a quarter of it.
+const WINDOW: u32 = 25;

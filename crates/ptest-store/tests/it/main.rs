@@ -5,6 +5,7 @@
 )]
 
 mod commit;
+mod corpus;
 mod example;
 mod faults;
 mod hostile;

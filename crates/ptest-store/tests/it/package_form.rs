@@ -99,6 +99,7 @@ fn every_document_says_what_the_specification_asks_for() {
         assert_eq!(config["config"]["Labels"]["k"], "v");
         assert_eq!(config["config"]["Labels"]["dev.ptest.prefix"], "ptest/env");
         assert_eq!(config["rootfs"]["type"], "layers");
+        assert_eq!(config["history"].as_array().unwrap().len(), 1);
         let layer = &manifest["layers"][0];
         assert_eq!(layer["annotations"]["dev.ptest.layer"], id.to_string());
         let tar = decompress(layer["mediaType"].as_str().unwrap(), &blob(layer));

@@ -12,7 +12,7 @@ use crate::support::package::{PLAIN, Parts, Raw, descriptor, digest, file, link,
 use crate::support::{TestStore, assert_consistent, names};
 
 /// The chain of texts of an error.
-pub(crate) fn chain(error: &Error) -> String {
+fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {

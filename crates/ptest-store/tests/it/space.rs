@@ -104,3 +104,52 @@ fn a_disk_that_is_full_at_any_mebibyte_does_no_harm() {
     // Both happened: the work is neither too small nor too large.
     assert!(failures > 8 && successes > 2, "{failures} {successes}");
 }
+
+#[test]
+fn an_import_onto_a_disk_that_is_full_at_any_mebibyte_is_all_or_nothing() {
+    let name = "space::an_import_onto_a_disk_that_is_full_at_any_mebibyte_is_all_or_nothing";
+    if again::argument().is_none() {
+        return again::in_mount_namespace(name);
+    }
+    let origin = crate::support::TestStore::new();
+    let stack = Stack::new([
+        layer(&origin.store, 1).unwrap().id,
+        layer(&origin.store, 9).unwrap().id,
+    ]);
+    let file = crate::pack::export(
+        &origin,
+        &crate::pack::package(stack.clone()),
+        ptest_store::Compression::Zstd,
+    );
+    let disk = origin.outside("disk");
+    fs::create_dir(&disk).unwrap();
+    let options = |size: usize| std::ffi::CString::new(format!("size={size}m")).unwrap();
+    let flags = MountFlags::empty();
+    let (mut failures, mut successes) = (0, 0);
+    for size in 1..=12 {
+        mount("tmpfs", &disk, "tmpfs", flags, options(size).as_c_str()).unwrap();
+        let home = disk.join("store");
+        let result = Store::open(&home)
+            .and_then(|store| store.import(&file, &ptest_store::ImportLimits::default()));
+        match result {
+            Ok(_) => successes += 1,
+            Err(error) => {
+                failures += 1;
+                assert_eq!(error.kind(), ErrorKind::NoSpace, "{size} MiB: {error:?}");
+            }
+        }
+        mount_remount(&disk, flags, options(ENOUGH).as_c_str()).unwrap();
+        let store = Store::open(&home).unwrap();
+        store.recover().unwrap();
+        assert_consistent(&store);
+        assert!(
+            [0, 2].contains(&store.layers().unwrap().len()),
+            "{size} MiB"
+        );
+        assert_eq!(crate::pack::import(&store, &file).package.stack, stack);
+        assert_consistent(&store);
+        drop(store);
+        unmount(&disk, UnmountFlags::DETACH).unwrap();
+    }
+    assert!(failures > 3 && successes > 2, "{failures} {successes}");
+}

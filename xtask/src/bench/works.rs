@@ -38,6 +38,7 @@ pub(crate) fn all(bench: &Bench) -> Vec<Work<'_>> {
     }
     works.extend([fork(bench), restore(bench)]);
     works.push(snapshot(bench));
+    works.extend(depth(bench));
     works.push(list(bench));
     works.extend(storms(bench));
     works
@@ -380,6 +381,35 @@ fn snapshot(bench: &Bench) -> Work<'_> {
         rounds: bench.rounds(10),
         contenders,
     }
+}
+
+/// What layers cost, which decides when stacks are made one.
+fn depth(bench: &Bench) -> Vec<Work<'_>> {
+    const DEPTHS: [usize; 6] = [1, 8, 32, 64, 128, 500];
+    let Some(Ptest { library, .. }) = &bench.ptest else {
+        return Vec::new();
+    };
+    let work = |(key, what): (&'static str, &str)| Work {
+        key,
+        title: format!("{what}, 2,000 modules in so many layers"),
+        rounds: bench.rounds(10),
+        contenders: DEPTHS
+            .into_iter()
+            .map(|depth| {
+                Contender::new(depth.to_string(), move |_| {
+                    library.time(&format!("{key} {depth}"))
+                })
+            })
+            .collect(),
+    };
+    [
+        ("depth-launch", "Launch a sandbox"),
+        ("depth-list", "List the directory for the first time"),
+        ("depth-look-up", "Look all up for the first time after that"),
+        ("depth-import", "Import 200 of them for the first time"),
+    ]
+    .map(work)
+    .into()
 }
 
 fn list(bench: &Bench) -> Work<'_> {

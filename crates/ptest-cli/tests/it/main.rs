@@ -10,6 +10,7 @@ mod edges;
 mod environments;
 mod gc;
 mod hard_links;
+mod improve;
 mod materialize;
 mod packages;
 mod path;

@@ -6,6 +6,7 @@ mod clone;
 mod collect;
 mod context;
 mod engine;
+mod improve;
 mod python;
 mod recovery;
 mod snapshots;

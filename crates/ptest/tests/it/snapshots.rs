@@ -75,7 +75,7 @@ fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-fn fork(new: &str) -> Fork {
+pub(crate) fn fork(new: &str) -> Fork {
     Fork {
         name: Some(name(new)),
         lifetime: Lifetime::Detached,
@@ -85,7 +85,7 @@ fn fork(new: &str) -> Fork {
 }
 
 /// Runs a shell script in an environment; its first argument is the environment's directory.
-fn shell(environment: &Environment, script: &str) {
+pub(crate) fn shell(environment: &Environment, script: &str) {
     let process = start(environment, script);
     let exit = environment.wait(process.as_ref()).unwrap();
     assert_eq!(exit.status, ExitStatus::Code(0), "{script}");

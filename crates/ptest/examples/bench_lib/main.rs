@@ -6,6 +6,8 @@
 
 #![expect(clippy::print_stdout, reason = "answers go to standard output")]
 
+mod depth;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
@@ -24,6 +26,8 @@ use ptest::settings::{Profile, Settings};
 use ptest::{
     Environment, EnvironmentSpec, Fork, Lifetime, OpenOptions, Provision, Ptest, Requirements,
 };
+
+use self::depth::Depth;
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -124,6 +128,10 @@ fn work(bench: &mut Bench, line: &str) -> Result<Duration> {
         }
         "snapshot" => bench.snapshot(set, false),
         "snapshot-active" => bench.snapshot(set, true),
+        "depth-launch" | "depth-list" | "depth-look-up" | "depth-import" => {
+            let work = work.trim_start_matches("depth-");
+            bench.depth.time(work, set.parse()?, bench.python.as_ref())
+        }
         "list" => bench.list(set.parse()?),
         "storm" => bench.storm(set, false),
         "storm-active" => bench.storm(set, true),
@@ -139,6 +147,7 @@ struct Bench {
     locks: BTreeMap<String, Option<PathBuf>>,
     /// Environments that stay active from one round to the next, by set.
     active: BTreeMap<String, Environment>,
+    depth: Depth,
     /// A store with nothing but this many environments.
     crowd: Option<(usize, Ptest)>,
 }
@@ -161,8 +170,10 @@ impl Bench {
             host: HostEnv::new(variables, std::env::current_dir()?),
             provision: Provision::new(InstallerChoice::Auto),
         };
+        let ptest = Ptest::open(options.clone())?;
         let bench = Self {
-            ptest: Ptest::open(options.clone())?,
+            depth: Depth::new(ptest.store())?,
+            ptest,
             options,
             python,
             locks,

@@ -1,0 +1,121 @@
+//! `improve`, what happens by itself after a command, and stacks that are deeper than a kernel mounts.
+
+use std::{fs, process::Command};
+
+use ptest_testkit::{require, requirement};
+
+use crate::{
+    context::{TestContext, wait_until},
+    packages::with_index,
+    reference::assert_conforms,
+};
+
+/// Whether the bytecode of a module is there in a fresh environment.
+fn is_compiled(context: &TestContext, module: &str) -> bool {
+    let code = format!(
+        "import importlib.util, os; \
+         print(os.path.exists(importlib.util.cache_from_source(importlib.util.find_spec('{module}').origin)))"
+    );
+    let run = ["run", "--no-pip", "--with", "alpha", "python", "-Bc", &code];
+    context.run(run).success().stdout() == "True\n"
+}
+
+#[test]
+fn improve_compiles_what_was_used_and_says_so() {
+    require!(requirement::userns());
+    let context = with_index();
+    assert!(!is_compiled(&context, "alpha"));
+    let report = context
+        .run(["improve", "--format", "json"])
+        .success()
+        .json();
+    assert_conforms("ptest.improved", &report);
+    assert_eq!(
+        (&report["compiled"], &report["flattened"]),
+        (&2.into(), &0.into())
+    );
+    assert!(is_compiled(&context, "alpha") && is_compiled(&context, "beta"));
+    let again = context.run(["improve"]).success();
+    assert!(
+        again.stderr().starts_with("Improved 0 distributions"),
+        "{again}"
+    );
+    context.assert_nothing_is_left();
+}
+
+#[test]
+fn what_was_used_is_improved_by_itself_when_the_command_has_ended() {
+    require!(requirement::userns());
+    let mut context = with_index();
+    context.set("PTEST_IMPROVE", "true");
+    assert!(!is_compiled(&context, "alpha"));
+    let place = context.path("store");
+    let is_at_work = || {
+        let found = Command::new("pgrep")
+            .arg("-f")
+            .arg(&place)
+            .output()
+            .unwrap();
+        !found.stdout.is_empty()
+    };
+    wait_until("it has ended", || !is_at_work());
+    context.set("PTEST_IMPROVE", "false");
+    assert!(is_compiled(&context, "alpha") && is_compiled(&context, "beta"));
+    context.assert_nothing_is_left();
+}
+
+#[test]
+fn six_hundred_distributions_are_more_layers_than_a_kernel_mounts_and_work() {
+    require!(requirement::userns());
+    require!(requirement::uv());
+    const SCRIPT: &str = r#"
+import base64, hashlib, sys, zipfile
+directory, count = sys.argv[1], int(sys.argv[2])
+for number in range(count):
+    name = f"d{number}"
+    info = f"{name}-1.0.dist-info"
+    files = {
+        f"{name}.py": f"number = {number}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = ""
+    with zipfile.ZipFile(f"{directory}/{name}-1.0-py3-none-any.whl", "w") as wheel:
+        for file, text in files.items():
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record += f"{file},sha256={digest},{len(text)}\n"
+            wheel.writestr(file, text)
+        wheel.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\n")
+"#;
+    const COUNT: usize = 600;
+    let mut context = with_index();
+    context.set("PTEST_INSTALLER", "uv");
+    if let Some(uv) = std::env::var_os("PTEST_UV") {
+        context.set("PTEST_UV", uv);
+    }
+    let made = Command::new("python3")
+        .args(["-I", "-c", SCRIPT])
+        .arg(context.path("index"))
+        .arg(COUNT.to_string())
+        .status();
+    assert!(made.unwrap().success());
+    let lines: String = (0..COUNT)
+        .map(|number| format!("d{number}==1.0\n"))
+        .collect();
+    fs::write(context.project().join("many.txt"), lines).unwrap();
+    context
+        .run(["create", "web", "--no-pip", "-r", "many.txt"])
+        .success();
+    let code = "import d0, d299, d599; print(d0.number + d299.number + d599.number)";
+    let added = context.run(["exec", "web", "python", "-c", code]).success();
+    assert_eq!(added.stdout(), "898\n");
+    let packages = context.run(["packages", "web"]).success().stdout();
+    assert_eq!(packages.lines().count(), COUNT + 1);
+    context.run(["verify", "web"]).success();
+    context.run(["uninstall", "web", "d0"]).success();
+    let code = "import d1, d599; print(d1.number + d599.number)";
+    let added = context.run(["exec", "web", "python", "-c", code]).success();
+    assert_eq!(added.stdout(), "600\n");
+    context.run(["remove", "web"]).success();
+    context.assert_nothing_is_left();
+}

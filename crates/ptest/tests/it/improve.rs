@@ -1,0 +1,178 @@
+//! Bytecode that is compiled once, and stacks that become one layer.
+
+use std::fs;
+use std::time::Duration;
+
+use ptest::progress::Silent;
+use ptest::{Collection, Depth, Environment, EnvironmentSpec, Improved, Ptest};
+use ptest_store::Stack;
+use ptest_testkit::{require, requirement};
+
+use crate::context::{open, with_pip};
+use crate::snapshots::shell;
+
+/// The least that has modules and can be mounted.
+fn mounted(project: &std::path::Path) -> EnvironmentSpec {
+    let mut spec = with_pip(project);
+    spec.settings.profile = None;
+    spec
+}
+
+fn serving(ptest: &Ptest, environment: &Environment) -> Option<Stack> {
+    let stack = environment.record().unwrap().stack;
+    let read = |connection: &_| Stack::serving(connection, &stack);
+    ptest.store().database().read(read).unwrap()
+}
+
+fn collect(ptest: &Ptest) -> usize {
+    let everything = Collection {
+        older_than: Duration::ZERO,
+        keep_size: None,
+        dry_run: false,
+    };
+    ptest.collect(&everything).unwrap().layers
+}
+
+/// What was written in an environment while pip was imported in it.
+fn written_by_an_import(environment: &Environment) -> usize {
+    shell(environment, "python -c 'import pip._internal.cli.main'");
+    let record = environment.record().unwrap();
+    environment.changes(&record).unwrap().len()
+}
+
+#[test]
+fn no_environment_compiles_what_was_compiled() {
+    require!(requirement::userns());
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let ptest = open(&directory.path().join("store"));
+    let first = ptest.create(&mounted(directory.path()), &Silent).unwrap();
+    assert!(!ptest.can_improve().unwrap());
+    assert!(written_by_an_import(&first) > 0);
+    assert!(ptest.can_improve().unwrap());
+    let improved = ptest.improve(&Silent).unwrap();
+    assert_eq!((improved.compiled, improved.flattened), (1, 0));
+    assert!(!ptest.can_improve().unwrap());
+    assert_eq!(ptest.improve(&Silent).unwrap(), Improved::default());
+
+    let second = ptest.create(&mounted(directory.path()), &Silent).unwrap();
+    let (old, new) = (first.record().unwrap(), second.record().unwrap());
+    assert_eq!((&old.stack, &old.recipe), (&new.stack, &new.recipe));
+    assert_eq!(written_by_an_import(&second), 0);
+    // It was compiled for the place where it is.
+    let code = "import pip; assert pip.__file__ == pip.main.__code__.co_filename";
+    shell(&second, &format!("python -c '{code}'"));
+    shell(
+        &second,
+        "test -f lib/python*/site-packages/pip/__pycache__/__main__.*.pyc",
+    );
+    assert_eq!(second.verify(Depth::Full).unwrap().problems, []);
+    // A package that is changed is compiled anew.
+    shell(
+        &second,
+        "echo 'print(7)' | tee -a lib/python*/site-packages/pip/__init__.py",
+    );
+    shell(&second, "test \"$(python -c 'import pip')\" = 7");
+    first.remove().unwrap();
+    second.remove().unwrap();
+}
+
+#[test]
+fn a_stack_that_is_used_often_becomes_one_layer_and_stays_what_it_is() {
+    require!(requirement::userns());
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let ptest = open(&directory.path().join("store"));
+    let web = ptest.create(&mounted(directory.path()), &Silent).unwrap();
+    shell(&web, "echo 1 > note");
+    web.snapshot(Some("kept".parse().unwrap())).unwrap();
+    let before = web.record().unwrap();
+    for _ in 0..3 {
+        web.deactivate(Duration::ZERO).unwrap();
+        web.activate().unwrap();
+    }
+    assert_eq!(ptest.improve(&Silent).unwrap().flattened, 1);
+    assert_eq!(serving(&ptest, &web).unwrap().layers().len(), 1);
+    web.deactivate(Duration::ZERO).unwrap();
+    let after = web.record().unwrap();
+    assert_eq!((before.stack, before.recipe), (after.stack, after.recipe));
+    shell(&web, "test \"$(cat note)\" = 1; pip --version");
+    assert_eq!(web.verify(Depth::Full).unwrap().problems, []);
+    let taken = web.snapshot(Some("later".parse().unwrap())).unwrap();
+    let later = taken.snapshot;
+    // What is made of it begins with that one layer, and with what was written on top.
+    let mut forked = ptest
+        .fork("later", &[crate::snapshots::fork("copy")])
+        .unwrap();
+    let copy = forked.environments.remove(0);
+    assert_eq!(copy.record().unwrap().stack, later.stack);
+    assert_eq!(serving(&ptest, &copy).unwrap().layers().len(), 2);
+    shell(&copy, "test \"$(cat note)\" = 1; pip --version");
+    web.remove().unwrap();
+    copy.remove().unwrap();
+}
+
+#[test]
+fn what_was_improved_is_collected_with_what_it_was_made_of_and_not_before() {
+    require!(requirement::userns());
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let ptest = open(&directory.path().join("store"));
+    let web = ptest.create(&mounted(directory.path()), &Silent).unwrap();
+    for _ in 0..3 {
+        web.activate().unwrap();
+        web.deactivate(Duration::ZERO).unwrap();
+    }
+    ptest.improve(&Silent).unwrap();
+    let layers = ptest.store().layers().unwrap().len();
+    assert_eq!(collect(&ptest), 0);
+    assert_eq!(written_by_an_import(&web), 0);
+    web.remove().unwrap();
+    assert_eq!(collect(&ptest), layers);
+    assert_eq!(ptest.store().layers().unwrap(), []);
+    let again = ptest.create(&mounted(directory.path()), &Silent).unwrap();
+    assert!(written_by_an_import(&again) > 0);
+    ptest.improve(&Silent).unwrap();
+    again.remove().unwrap();
+}
+
+#[test]
+fn a_damaged_companion_costs_time_and_nothing_else() {
+    require!(requirement::userns());
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let ptest = open(&directory.path().join("store"));
+    let web = ptest.create(&mounted(directory.path()), &Silent).unwrap();
+    web.activate().unwrap();
+    web.deactivate(Duration::ZERO).unwrap();
+    ptest.improve(&Silent).unwrap();
+    let own = ptest.store().stack(&web.record().unwrap().stack).unwrap();
+    let serving = serving(&ptest, &web).unwrap();
+    let companion = serving
+        .layers()
+        .iter()
+        .find(|layer| !own.layers().contains(layer))
+        .unwrap();
+    fs::remove_dir_all(ptest.store().layer_path(companion)).unwrap();
+    assert!(written_by_an_import(&web) > 0);
+    let damaged = ptest.verify_store(Depth::Full, &Silent).unwrap().damaged;
+    assert_eq!(damaged.len(), 1);
+    web.remove().unwrap();
+}
+
+#[test]
+fn of_many_that_improve_at_once_one_does() {
+    require!(requirement::userns());
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let home = directory.path().join("store");
+    let ptest = open(&home);
+    let web = ptest.create(&mounted(directory.path()), &Silent).unwrap();
+    web.activate().unwrap();
+    let compiled: usize = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| open(&home).improve(&Silent).unwrap().compiled))
+            .collect();
+        let workers = workers.into_iter();
+        workers.map(|worker| worker.join().unwrap()).sum()
+    });
+    assert_eq!(compiled, 1);
+    web.remove().unwrap();
+    let envs = fs::read_dir(home.join("envs")).unwrap().count();
+    assert_eq!(envs, 0);
+}

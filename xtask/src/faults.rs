@@ -1,6 +1,6 @@
 //! `cargo xtask faults`: ptest killed at random moments of a mixed load, over and over, and what is found afterwards.
 //!
-//! Eight workers make, change, keep, fork, restore, use, remove and collect at the same time, each command a process. At a random moment all of
+//! Eight workers make, change, keep, fork, restore, use, improve, remove and collect at the same time, each command a process. At a random moment all of
 //! them are killed (SIGKILL); then a fresh ptest must find everything that was done, nothing half done and nothing left over.
 //! Some kills also lose what was not yet synced, as a loss of power does. Not for single steps: those are tests of the store.
 

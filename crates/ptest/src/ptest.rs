@@ -490,7 +490,7 @@ fn instance_on(record: &Record, stack: Stack) -> Instance {
     Instance {
         id: record.id.clone(),
         stack,
-        cache: record.recipe.clone(),
+        cache: Some(record.recipe.clone()),
         settings: record.settings.clone(),
         interpreter: record.python.roots.clone(),
         process_owned: matches!(record.owner, Owner::Process(_)),

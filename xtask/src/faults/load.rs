@@ -229,6 +229,7 @@ impl Worker {
                 (words(&["uninstall", &name, &package]), name, Some(packages))
             }
             (5, Some(_)) => (words(&["remove", &name]), name, None),
+            (6, now) if self.random.below(3) == 0 => (words(&["improve"]), name, now),
             (6, now) => (words(&["deactivate", &name]), name, now),
             (7, now) if self.random.below(2) > 0 => (words(&["path", &name]), name, now),
             (_, now) => {

@@ -10,6 +10,29 @@ use crate::{
     reference::assert_conforms,
 };
 
+/// Makes wheels of as many distributions as it is told.
+const SCRIPT: &str = r#"
+import base64, hashlib, sys, zipfile
+directory, count = sys.argv[1], int(sys.argv[2])
+for number in range(count):
+    name = f"d{number}"
+    info = f"{name}-1.0.dist-info"
+    files = {
+        f"{name}.py": f"number = {number}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = ""
+    with zipfile.ZipFile(f"{directory}/{name}-1.0-py3-none-any.whl", "w") as wheel:
+        for file, text in files.items():
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record += f"{file},sha256={digest},{len(text)}\n"
+            wheel.writestr(file, text)
+        wheel.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\n")
+"#;
+/// More than the kernel mounts, and more than anybody installs.
+const COUNT: usize = 600;
+
 /// Whether the bytecode of a module is there in a fresh environment.
 fn is_compiled(context: &TestContext, module: &str) -> bool {
     let code = format!(
@@ -68,26 +91,6 @@ fn what_was_used_is_improved_by_itself_when_the_command_has_ended() {
 fn six_hundred_distributions_are_more_layers_than_a_kernel_mounts_and_work() {
     require!(requirement::userns());
     require!(requirement::uv());
-    const SCRIPT: &str = r#"
-import base64, hashlib, sys, zipfile
-directory, count = sys.argv[1], int(sys.argv[2])
-for number in range(count):
-    name = f"d{number}"
-    info = f"{name}-1.0.dist-info"
-    files = {
-        f"{name}.py": f"number = {number}\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = ""
-    with zipfile.ZipFile(f"{directory}/{name}-1.0-py3-none-any.whl", "w") as wheel:
-        for file, text in files.items():
-            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-            record += f"{file},sha256={digest},{len(text)}\n"
-            wheel.writestr(file, text)
-        wheel.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\n")
-"#;
-    const COUNT: usize = 600;
     let mut context = with_index();
     context.set("PTEST_INSTALLER", "uv");
     if let Some(uv) = std::env::var_os("PTEST_UV") {

@@ -57,8 +57,8 @@ pub struct Instance {
     pub id: EnvironmentId,
     /// Its layers, bottom first.
     pub stack: Stack,
-    /// What instances that may share caches have in common.
-    pub cache: String,
+    /// What instances that may share caches have in common; without it the caches are its own.
+    pub cache: Option<String>,
     /// What it is to be like.
     pub settings: Settings,
     /// Host directories that the interpreter needs, which must be readable inside.

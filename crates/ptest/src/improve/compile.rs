@@ -20,7 +20,6 @@ use crate::lock::FileLock;
 use crate::project::{Guard, Project};
 use crate::ptest::{PATIENCE, Ptest};
 use crate::python::interpreter::Interpreter;
-use crate::recipe;
 use crate::settings::{Profile, Settings};
 use crate::variables::Variables;
 
@@ -53,7 +52,7 @@ pub(super) fn compile(
     let instance = Instance {
         id,
         stack: Stack::new([skeleton, layer]),
-        cache: format!("{}{}", recipe::ONCE, crate::random::hex()?),
+        cache: None,
         settings: Settings {
             profile: Some(Profile::Standard),
             ..Settings::new(Project {

@@ -32,7 +32,7 @@ impl Subject for MemorySubject {
         Instance {
             id: fresh_id(),
             stack: Stack::new([]),
-            cache: "suite".to_owned(),
+            cache: Some("suite".to_owned()),
             settings: Settings::new(Project::at(Path::new("/nowhere"))),
             interpreter: Vec::new(),
             process_owned: true,

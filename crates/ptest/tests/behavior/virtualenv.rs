@@ -63,7 +63,7 @@ impl Subject for VirtualenvSubject {
         Instance {
             id: fresh_id(),
             stack: self.stack.clone(),
-            cache: "suite".to_owned(),
+            cache: Some("suite".to_owned()),
             settings: Settings {
                 profile: Some(self.profile),
                 ..Settings::new(Project::at(self.project.path()))

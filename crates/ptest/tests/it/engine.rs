@@ -39,7 +39,7 @@ impl Place {
         Instance {
             id: EnvironmentId::from_random([7; 16]),
             stack: self.stack(&["lower"]),
-            cache: "test".to_owned(),
+            cache: Some("test".to_owned()),
             settings: Settings {
                 profile: Some(profile),
                 ..Settings::new(Project::at(self.directory.path()))

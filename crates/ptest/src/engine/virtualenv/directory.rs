@@ -110,6 +110,11 @@ impl Directory {
         self.path.join(format!("{LIST}{generation}"))
     }
 
+    /// Caches that are the instance's alone.
+    pub(super) fn cache(&self) -> PathBuf {
+        self.path.join("cache")
+    }
+
     /// Temporary files of a clone.
     pub(super) fn temporary(&self) -> PathBuf {
         self.path.join("tmp")

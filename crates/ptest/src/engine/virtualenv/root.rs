@@ -57,7 +57,7 @@ impl Inside {
                 Self {
                     prefix: directory.tree(),
                     home: PathBuf::new(),
-                    cache: cache(store, instance)?,
+                    cache: cache(store, directory, instance)?,
                     temporary: directory.temporary(),
                     runtime: None,
                 },
@@ -82,7 +82,7 @@ pub(super) fn plan(
     match driver {
         Driver::Overlay => standard(store, directory, instance),
         Driver::Clone { .. } => {
-            cache(store, instance)?;
+            cache(store, directory, instance)?;
             Ok(Root {
                 plan: Plan::bare(),
                 profile: Profile::None,
@@ -121,7 +121,7 @@ fn standard(store: &Store, directory: &Directory, instance: &Instance) -> Result
         write,
         hide: vec![store.home().to_owned()],
         home,
-        cache: Some(cache(store, instance)?),
+        cache: Some(cache(store, directory, instance)?),
         environment: Some(Stack {
             lowers: lowers::of(store, &instance.stack)?,
             upper: Some(Upper {
@@ -184,9 +184,12 @@ fn runtime_directory() -> PathBuf {
     PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw()))
 }
 
-/// The directory of caches that instances of one recipe share, made on first use.
-fn cache(store: &Store, instance: &Instance) -> Result<PathBuf> {
-    let cache = store.dir("caches")?.join(&instance.cache);
+/// The directory of caches, which instances of one recipe share, made on first use.
+fn cache(store: &Store, directory: &Directory, instance: &Instance) -> Result<PathBuf> {
+    let cache = match &instance.cache {
+        Some(shared) => store.dir("caches")?.join(shared),
+        None => directory.cache(),
+    };
     fs::create_dir_all(&cache)
         .map_err(|source| Error::io(format!("create {}", cache.display()), source))?;
     Ok(cache)

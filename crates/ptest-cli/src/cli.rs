@@ -8,9 +8,9 @@ use ptest::config::ColorChoice;
 
 use crate::{
     commands::{
-        activate, completions, config, create, deactivate, doctor, exec, fork, gc, improve,
-        install, list, man, packages, path, reference, remove, run, shell, snapshot, status,
-        uninstall, upgrade, verify,
+        activate, completions, config, create, deactivate, doctor, exec, export, fork, gc, import,
+        improve, install, list, man, packages, path, reference, remove, run, shell, snapshot,
+        status, uninstall, upgrade, verify,
     },
     options::Format,
 };
@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Deactivate(deactivate::Arguments),
     Snapshot(snapshot::Arguments),
     Fork(fork::Arguments),
+    Export(export::Arguments),
+    Import(import::Arguments),
     Remove(remove::Arguments),
     Gc(gc::Arguments),
     Improve(improve::Arguments),
@@ -110,6 +112,8 @@ impl Command {
             Self::Deactivate(arguments) => arguments.format(),
             Self::Snapshot(arguments) => arguments.format(),
             Self::Fork(arguments) => arguments.format(),
+            Self::Export(arguments) => arguments.format(),
+            Self::Import(arguments) => arguments.format(),
             Self::Remove(arguments) => arguments.format(),
             Self::Gc(arguments) => arguments.format(),
             Self::Improve(arguments) => arguments.format(),

@@ -38,7 +38,7 @@ pub(crate) struct ReportOptions {
 }
 
 /// What an environment is to be like: the options of `run` and `create`.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(crate) struct EnvironmentOptions {
     /// Which Python: a version (3.12), a range (>=3.10), a name (python3.11) or a path.
     #[arg(long, short, value_name = "PYTHON")]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ptest::{
-    EnvironmentSpec, Fork, Lifetime, Name, Requirements,
+    EnvironmentSpec, Fork, Import, Lifetime, Name, Requirements,
     config::{Config, UserHome},
     git,
     project::{Guard, Project},
@@ -61,6 +61,21 @@ pub(crate) fn fork(
         lifetime: Lifetime::Detached,
         engine: options.engine.clone(),
         settings: Some(settings(host, config, options, project)?),
+    })
+}
+
+/// How a package is unpacked: as an environment that is made here without options.
+pub(crate) fn import(
+    ui: &Ui,
+    host: &Host,
+    config: &Config,
+    name: Option<Name>,
+) -> Result<Import, CliError> {
+    let options = EnvironmentOptions::default();
+    let project = project(ui, host, config, &options)?;
+    Ok(Import {
+        name,
+        settings: settings(host, config, &options, project)?,
     })
 }
 

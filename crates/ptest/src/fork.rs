@@ -43,11 +43,11 @@ pub(crate) struct Source {
     pub(crate) stack: Stack,
     pub(crate) contents: recipe::Contents,
     recipe: String,
-    python: Python,
-    requirements: Requirements,
-    settings: Settings,
+    pub(crate) python: Python,
+    pub(crate) requirements: Requirements,
+    pub(crate) settings: Settings,
     engine: String,
-    left_out: Vec<String>,
+    pub(crate) left_out: Vec<String>,
 }
 
 impl Ptest {

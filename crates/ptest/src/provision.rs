@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ptest_store::{Stack, StackId, Store};
+use ptest_store::{LayerId, Stack, StackId, Store};
 
 use self::ask::Asked;
 use self::build::Build;
@@ -207,6 +207,11 @@ impl Provisioner {
         Ok(discover::find(&request, &asking)?)
     }
 
+    /// The layer below all others of an interpreter.
+    pub(crate) fn skeleton(&self, store: &Store, interpreter: &Interpreter) -> Result<LayerId> {
+        build::skeleton(store, interpreter, &self.options.supervision)
+    }
+
     fn stack(
         &self,
         store: &Store,
@@ -362,7 +367,7 @@ fn pip_tool(store: &Store) -> Result<PipTool> {
     Ok(PipTool::new(store.dir("bin")?))
 }
 
-fn python(interpreter: &Interpreter) -> Python {
+pub(crate) fn python(interpreter: &Interpreter) -> Python {
     Python {
         implementation: interpreter.implementation.clone(),
         version: interpreter.version.full.clone(),

@@ -65,7 +65,7 @@ pub(crate) struct Contents {
 }
 
 /// One distribution of a stack.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pin {
     /// Its name, normalised (PEP 503).
     pub name: String,

@@ -8,8 +8,10 @@ pub(crate) mod create;
 pub(crate) mod deactivate;
 pub(crate) mod doctor;
 pub(crate) mod exec;
+pub(crate) mod export;
 pub(crate) mod fork;
 pub(crate) mod gc;
+pub(crate) mod import;
 pub(crate) mod improve;
 pub(crate) mod install;
 pub(crate) mod list;
@@ -47,6 +49,8 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::Deactivate(arguments) => deactivate::run(ui, context, arguments),
         Command::Snapshot(arguments) => snapshot::run(ui, context, arguments),
         Command::Fork(arguments) => fork::run(ui, context, arguments),
+        Command::Export(arguments) => export::run(ui, context, arguments),
+        Command::Import(arguments) => import::run(ui, context, arguments),
         Command::Remove(arguments) => remove::run(ui, context, arguments),
         Command::Gc(arguments) => gc::run(ui, context, arguments),
         Command::Improve(arguments) => improve::run(ui, context, arguments),

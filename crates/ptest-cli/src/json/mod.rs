@@ -9,6 +9,7 @@ mod doctor;
 mod environment;
 mod error;
 mod materialized;
+mod package;
 mod packages;
 mod path;
 mod schema;
@@ -24,6 +25,7 @@ pub(crate) use environment::{EnvironmentReport, EnvironmentsReport, RemovedRepor
 use error::ErrorDto;
 pub(crate) use error::ErrorReport;
 pub(crate) use materialized::MaterializedReport;
+pub(crate) use package::{PackedReport, UnpackedReport};
 pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
 pub(crate) use path::PathReport;
 pub(crate) use snapshot::{
@@ -65,6 +67,8 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<RestoredReport>(),
         schema_of::<RemovedSnapshotsReport>(),
         schema_of::<DifferenceReport>(),
+        schema_of::<PackedReport>(),
+        schema_of::<UnpackedReport>(),
         schema_of::<CollectedReport>(),
         schema_of::<ImprovedReport>(),
         schema_of::<DoctorReport>(),

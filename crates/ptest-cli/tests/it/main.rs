@@ -12,6 +12,7 @@ mod gc;
 mod hard_links;
 mod improve;
 mod materialize;
+mod package;
 mod packages;
 mod path;
 mod projects;

@@ -18,7 +18,7 @@ pub struct ImportLimits {
     /// How many times larger a layer may be unpacked than packed, after its first 64 MiB: that
     /// much anyone may have of zeros. 1,000 by default.
     pub ratio: u64,
-    /// How many layers there may be. 500 by default: more cannot be mounted at once.
+    /// How many layers there may be. 10,000 by default.
     pub layers: u64,
     /// Bytes that each of the JSON documents may have. 4 MiB by default.
     pub document: u64,
@@ -31,7 +31,7 @@ impl Default for ImportLimits {
             entries: 4_000_000,
             names: 256 << 20,
             ratio: 1_000,
-            layers: 500,
+            layers: 10_000,
             document: 4 << 20,
         }
     }

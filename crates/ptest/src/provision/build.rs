@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::improve;
 use crate::parallel;
 use crate::progress::{Progress, Silent, Step};
+use crate::python::command::Supervision;
 use crate::python::fetch::{self, FetchRequest, Fetched};
 use crate::python::installer::{
     Context, FailureKind, Installer, InstallerError, Pinned, Resolution, ResolveRequest, Source,
@@ -69,7 +70,10 @@ impl Build<'_> {
         if self.asked.pip && !pins.iter().any(|pin| pin.name == "pip") {
             pins.push(self.carried_pip()?);
         }
-        let stack = assemble(self.store, self.interpreter, self.skeleton()?, &mut pins)?;
+        let stack = {
+            let skeleton = skeleton(self.store, self.interpreter, &self.options.supervision)?;
+            assemble(self.store, self.interpreter, skeleton, &mut pins)?
+        };
         let kept = keep(self.store, key, stack, &pins, exact)?;
         let magic = &self.interpreter.magic;
         // What starts slower than it could is no failure.
@@ -302,21 +306,6 @@ impl Build<'_> {
         })
     }
 
-    fn skeleton(&self) -> Result<LayerId> {
-        let key = format!("skeleton 1 {}", self.interpreter.identity());
-        if let Some((layer, _)) = recipe::known_layer(self.store.database(), &key)?
-            && has(self.store, &layer)?
-            && touch(self.store, &layer)?
-        {
-            return Ok(layer);
-        }
-        let staging = self.store.stage()?;
-        skeleton::build(self.interpreter, staging.path(), &self.options.supervision)?;
-        let layer = commit(self.store, staging)?;
-        recipe::know_layer(self.store.database(), &key, &layer, &Content::default())?;
-        Ok(layer)
-    }
-
     fn context<'c>(&'c self, work_dir: &'c Path) -> Context<'c> {
         Context {
             interpreter: self.interpreter,
@@ -328,6 +317,26 @@ impl Build<'_> {
             deadline: DEADLINE,
         }
     }
+}
+
+/// The layer below all others of an interpreter.
+pub(super) fn skeleton(
+    store: &Store,
+    interpreter: &Interpreter,
+    supervision: &Supervision,
+) -> Result<LayerId> {
+    let key = format!("skeleton 1 {}", interpreter.identity());
+    if let Some((layer, _)) = recipe::known_layer(store.database(), &key)?
+        && has(store, &layer)?
+        && touch(store, &layer)?
+    {
+        return Ok(layer);
+    }
+    let staging = store.stage()?;
+    skeleton::build(interpreter, staging.path(), supervision)?;
+    let layer = commit(store, staging)?;
+    recipe::know_layer(store.database(), &key, &layer, &Content::default())?;
+    Ok(layer)
 }
 
 /// Whether the store has the layer. A damaged one is taken out of service, so that it is made again.

@@ -39,7 +39,7 @@ const LABEL_MAX: usize = 42;
 
 /// The number and the name of the next snapshot: the name asked for, or one that is made of the
 /// environment's label and the number.
-pub(super) fn next(
+pub(crate) fn next(
     transaction: &Connection,
     name: Option<Name>,
     label: &str,
@@ -64,7 +64,7 @@ pub(super) fn next(
 }
 
 /// Adds a row under what [`next`] gave in the same transaction.
-pub(super) fn insert(transaction: &Connection, number: i64, snapshot: &Snapshot) -> Result<()> {
+pub(crate) fn insert(transaction: &Connection, number: i64, snapshot: &Snapshot) -> Result<()> {
     let sql = format!(
         "INSERT INTO snapshots (number, {COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
     );

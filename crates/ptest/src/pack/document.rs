@@ -1,0 +1,313 @@
+//! What a package says of the environment in it: a label of the image, as JSON.
+//!
+//! Nothing of one machine is in it but the interpreter's place, which is only a first guess
+//! elsewhere, and nothing of one moment but when a snapshot was taken: the same environment is
+//! packed to the same bytes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ptest_store::{LayerId, Stack};
+use serde::{Deserialize, Serialize};
+
+use crate::environment::Name;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fork::Source;
+use crate::python::HostEnv;
+use crate::python::interpreter::Interpreter;
+use crate::python::requirement::Requirement;
+use crate::recipe::{Contents, Pin};
+use crate::settings::Limits;
+use crate::spec::Requirements;
+
+/// The name of the label.
+pub(super) const LABEL: &str = "dev.ptest.environment";
+
+/// The version of the document that is written, and the newest that is read.
+const VERSION: u32 = 1;
+
+/// What a package says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Document {
+    version: u32,
+    /// Its name; `None` for an environment that had none.
+    pub(super) name: Option<Name>,
+    /// There for a snapshot only.
+    pub(super) snapshot: Option<Taken>,
+    pub(super) interpreter: Facts,
+    /// Where the interpreter was.
+    pub(super) executable: PathBuf,
+    requirements: Requirements,
+    pub(super) variables: BTreeMap<String, String>,
+    pub(super) limits: Limits,
+    pins: Vec<Pin>,
+    /// The layers that hold what commands wrote.
+    written: Vec<String>,
+}
+
+/// How a snapshot came to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Taken {
+    /// The id and the label of the environment that it was taken of.
+    pub(super) environment: String,
+    pub(super) label: String,
+    pub(super) author: String,
+    /// Milliseconds since 1970.
+    pub(super) at: i64,
+}
+
+/// What must be the same of an interpreter, or be told when it is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Facts {
+    pub(super) implementation: String,
+    /// `3.12.1`.
+    pub(super) version: String,
+    /// `3.12`, with what marks a build of another kind.
+    pub(super) series: String,
+    pub(super) platform: String,
+    pub(super) soabi: String,
+    pub(super) magic: String,
+    pub(super) libc: String,
+    pub(super) site_packages: PathBuf,
+}
+
+impl Facts {
+    pub(super) fn of(interpreter: &Interpreter) -> Self {
+        let version = &interpreter.version;
+        let kind = if interpreter.free_threaded { "t" } else { "" };
+        Self {
+            implementation: interpreter.implementation.clone(),
+            version: version.full.clone(),
+            series: format!("{}.{}{kind}", version.major, version.minor),
+            platform: interpreter.platform.clone(),
+            soabi: interpreter.soabi.clone(),
+            magic: interpreter.magic.clone(),
+            libc: interpreter.libc.clone(),
+            site_packages: interpreter.site_packages.clone(),
+        }
+    }
+
+    /// What of an interpreter here is not as it was there: what keeps the packages from running,
+    /// and what may be noticed. Each says both.
+    pub(super) fn differences(&self, here: &Self) -> Differences {
+        let compare = |pairs: &[(&str, &str, &str)]| -> Vec<String> {
+            let differ = pairs.iter().filter(|(_, there, here)| there != here);
+            differ
+                .map(|(what, there, here)| format!("{what}: {there} there, {here} here"))
+                .collect()
+        };
+        let places = [&self.site_packages, &here.site_packages].map(|it| it.display().to_string());
+        Differences {
+            serious: compare(&[
+                ("implementation", &self.implementation, &here.implementation),
+                ("version", &self.series, &here.series),
+                ("platform", &self.platform, &here.platform),
+                ("ABI", &self.soabi, &here.soabi),
+                ("place of packages", &places[0], &places[1]),
+            ]),
+            slight: compare(&[
+                ("patch version", &self.version, &here.version),
+                ("C library", &self.libc, &here.libc),
+                ("bytecode", &self.magic, &here.magic),
+            ]),
+        }
+    }
+}
+
+/// What is not the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Differences {
+    pub(super) serious: Vec<String>,
+    pub(super) slight: Vec<String>,
+}
+
+impl Document {
+    pub(super) fn new(
+        name: Option<Name>,
+        snapshot: Option<Taken>,
+        interpreter: &Interpreter,
+        source: &Source,
+        host: &HostEnv,
+    ) -> Self {
+        let contents = &source.contents;
+        Self {
+            version: VERSION,
+            name,
+            snapshot,
+            interpreter: Facts::of(interpreter),
+            executable: interpreter.executable.clone(),
+            requirements: portable(&source.requirements, &contents.pins, host),
+            variables: source.settings.variables.clone(),
+            limits: source.settings.limits,
+            pins: contents.pins.clone(),
+            written: contents.written.iter().map(LayerId::to_string).collect(),
+        }
+    }
+
+    /// Reads the label of an image.
+    pub(super) fn read(labels: &BTreeMap<String, String>) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let text = labels.get(LABEL).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("the package holds no environment: it has no label {LABEL}"),
+            )
+        })?;
+        let damaged = |source| {
+            let what = format!("the label {LABEL} of the package cannot be read");
+            Error::new(ErrorKind::Corrupt, what).with_source(source)
+        };
+        let Versioned { version } = serde_json::from_str(text).map_err(damaged)?;
+        if version > VERSION {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the package has version {version}, and this ptest knows {VERSION}"),
+            )
+            .with_hint("use a newer ptest"));
+        }
+        serde_json::from_str(text).map_err(damaged)
+    }
+
+    /// What was asked for, as far as a package may ask for it: building what it names somewhere
+    /// would run that outside of any environment.
+    pub(super) fn requirements(&self, host: &HostEnv) -> Requirements {
+        let specifiers = self.requirements.specifiers.iter();
+        Requirements {
+            specifiers: specifiers
+                .filter(|text| index_name(text, host).is_some())
+                .cloned()
+                .collect(),
+            pip: self.requirements.pip,
+            ..Requirements::default()
+        }
+    }
+
+    /// What the package says of its layers, which must be its own.
+    pub(super) fn contents(&self, stack: &Stack) -> Result<Contents> {
+        let known = |layer: LayerId| {
+            let what = format!("the package speaks of layer {layer}, which it does not have");
+            let is_there = stack.layers().contains(&layer);
+            is_there
+                .then_some(layer)
+                .ok_or_else(|| Error::new(ErrorKind::Corrupt, what))
+        };
+        for pin in &self.pins {
+            known(pin.layer()?)?;
+        }
+        let written = self.written.iter().map(|text| {
+            let layer = text.parse().map_err(|source| {
+                let what = format!("the package speaks of `{}`", text.escape_debug());
+                Error::new(ErrorKind::Corrupt, what).with_source(source)
+            })?;
+            known(layer)
+        });
+        Ok(Contents {
+            pins: self.pins.clone(),
+            written: written.collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// The name that an index is asked for.
+fn index_name(text: &str, host: &HostEnv) -> Option<String> {
+    match Requirement::parse(text, host) {
+        Ok(Requirement::Index(index)) => Some(index.name),
+        _ => None,
+    }
+}
+
+/// What was asked for in words that mean something on another machine, and hold no credentials: what
+/// was asked for by where it is, is asked for by the version that it had.
+fn portable(requirements: &Requirements, pins: &[Pin], host: &HostEnv) -> Requirements {
+    let specifiers = requirements.specifiers.iter();
+    let mut specifiers: Vec<String> = specifiers
+        .filter(|text| index_name(text, host).is_some())
+        .cloned()
+        .collect();
+    let named: Vec<Option<String>> = specifiers
+        .iter()
+        .map(|text| index_name(text, host))
+        .collect();
+    let others = pins
+        .iter()
+        .filter(|pin| pin.requested && !named.contains(&Some(pin.name.clone())));
+    specifiers.extend(others.map(|pin| format!("{}=={}", pin.name, pin.version)));
+    Requirements {
+        specifiers,
+        pip: requirements.pip,
+        ..Requirements::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            implementation: "cpython".to_owned(),
+            version: "3.12.1".to_owned(),
+            series: "3.12".to_owned(),
+            platform: "linux-x86_64".to_owned(),
+            soabi: "cpython-312-x86_64-linux-gnu".to_owned(),
+            magic: "cb0d0d0a".to_owned(),
+            libc: "glibc 2.36".to_owned(),
+            site_packages: "lib/python3.12/site-packages".into(),
+        }
+    }
+
+    #[test]
+    fn each_difference_names_both_sides() {
+        let there = facts();
+        assert_eq!(there.differences(&facts()), Differences::default());
+        let here = Facts {
+            version: "3.12.7".to_owned(),
+            platform: "linux-aarch64".to_owned(),
+            ..facts()
+        };
+        let differences = there.differences(&here);
+        assert_eq!(
+            differences.serious,
+            ["platform: linux-x86_64 there, linux-aarch64 here"]
+        );
+        assert_eq!(
+            differences.slight,
+            ["patch version: 3.12.1 there, 3.12.7 here"]
+        );
+    }
+
+    #[test]
+    fn what_was_asked_for_by_where_it_is_is_asked_for_by_its_version_elsewhere() {
+        let pin = |name: &str| Pin {
+            name: name.to_owned(),
+            version: "1.0".to_owned(),
+            requested: true,
+            ..Pin::default()
+        };
+        let asked = Requirements {
+            specifiers: vec![
+                "alpha>=1".to_owned(),
+                "beta @ https://anna:secret@example.org/beta.tar.gz".to_owned(),
+            ],
+            editables: vec!["/home/anna/gamma".to_owned()],
+            ..Requirements::default()
+        };
+        let host = HostEnv::default();
+        let portable = portable(&asked, &["alpha", "beta", "gamma"].map(pin), &host);
+        assert_eq!(portable.specifiers, ["alpha>=1", "beta==1.0", "gamma==1.0"]);
+        assert_eq!(portable.editables, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_document_of_a_newer_ptest_is_refused_as_that() {
+        let text = r#"{"version": 2, "unheard": "of"}"#;
+        let labels = BTreeMap::from([(LABEL.to_owned(), text.to_owned())]);
+        let refused = Document::read(&labels).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
+        let none = Document::read(&BTreeMap::new()).unwrap_err();
+        assert_eq!(none.kind(), ErrorKind::InvalidInput);
+    }
+}

@@ -102,6 +102,34 @@ impl Peers {
             .collect()
     }
 
+    /// A flat environment in which everything is compiled.
+    pub(crate) fn compiled_environment(&self, set: &Set) -> Result<PathBuf> {
+        let path = self.environment("copy", set)?;
+        let mut compile = self.bare_python(&["-m", "compileall", "-q"]);
+        compile.arg(path.join("lib"));
+        // Some distributions have templates that are no Python, which is a failure to it.
+        drop(compile.output()?);
+        Ok(path)
+    }
+
+    /// The time to pack a tree, and to unpack it again.
+    pub(crate) fn time_tar(&self, tree: &Path) -> Result<(Duration, Duration)> {
+        let (file, copy) = (self.fresh(), self.fresh());
+        fs::create_dir_all(&copy)?;
+        let tar = |words: &[&str], directory: &Path| {
+            let mut command = Command::new("tar");
+            command.args(words).arg(&file).arg("-C").arg(directory);
+            command
+        };
+        let mut pack = tar(&["--zstd", "-cf"], tree);
+        pack.arg(".");
+        let packed = clock::time(&mut [pack])?;
+        let unpacked = clock::time(&mut [tar(&["--zstd", "-xf"], &copy)])?;
+        fs::remove_file(&file)?;
+        fs::remove_dir_all(&copy)?;
+        Ok((packed, unpacked))
+    }
+
     /// The time to copy a tree, which goes with its copy afterwards.
     pub(crate) fn time_copy(&self, tree: &Path) -> Result<Duration> {
         let copy = self.fresh();

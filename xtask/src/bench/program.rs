@@ -43,10 +43,10 @@ impl Program {
         };
         fs::create_dir_all(&ptest.work)?;
         for set in sets {
-            let name = ptest.fresh();
-            process::output(&mut ptest.create(&name, set))?;
-            process::output(&mut ptest.command(&["remove", &name]))?;
+            process::output(&mut ptest.run(set))?;
         }
+        // What happens by itself after a first use.
+        process::output(&mut ptest.command(&["improve"]))?;
         Ok(ptest)
     }
 
@@ -108,6 +108,17 @@ impl Program {
     pub(crate) fn time_create(&self, set: &Set) -> Result<Duration> {
         let name = self.fresh();
         let time = clock::time(&mut [self.create(&name, set)])?;
+        process::output(&mut self.command(&["remove", &name]))?;
+        Ok(time)
+    }
+
+    /// The time until Python has imported what a set is for in a fresh environment, which is made and removed outside the
+    /// clock.
+    pub(crate) fn time_imports(&self, set: &Set) -> Result<Duration> {
+        let name = self.fresh();
+        process::output(&mut self.create(&name, set))?;
+        let time =
+            clock::time(&mut [self.command(&["exec", &name, "--", "python", "-c", set.imports])])?;
         process::output(&mut self.command(&["remove", &name]))?;
         Ok(time)
     }

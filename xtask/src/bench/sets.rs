@@ -14,6 +14,8 @@ pub(crate) struct Set {
     pub(crate) lock: Option<PathBuf>,
     /// How many distributions the lock holds.
     pub(crate) size: usize,
+    /// A statement that imports what a program of such a kind begins with.
+    pub(crate) imports: &'static str,
 }
 
 /// The sets, smallest first.
@@ -27,10 +29,12 @@ pub(crate) fn all(directory: &Path, quick: bool) -> Result<Vec<Set>> {
         requirements: Vec::new(),
         lock: None,
         size: 0,
+        imports: "pass",
     }];
-    sets.push(read(directory, "web")?);
+    sets.push(read(directory, "web", "import fastapi, httpx, sqlalchemy")?);
     if !quick {
-        sets.push(read(directory, "science")?);
+        let imports = "import numpy, pandas, scipy.stats, sklearn.linear_model, matplotlib.pyplot";
+        sets.push(read(directory, "science", imports)?);
     }
     Ok(sets)
 }
@@ -53,7 +57,7 @@ pub(crate) fn combination(requirements: &[String], round: usize) -> Vec<&str> {
         .collect()
 }
 
-fn read(directory: &Path, name: &'static str) -> Result<Set> {
+fn read(directory: &Path, name: &'static str, imports: &'static str) -> Result<Set> {
     let text = |extension: &str| {
         let path = directory.join(name).with_extension(extension);
         fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
@@ -73,6 +77,7 @@ fn read(directory: &Path, name: &'static str) -> Result<Set> {
         requirements,
         size: lock.lines().count(),
         lock: Some(directory.join(name).with_extension("txt")),
+        imports,
     })
 }
 

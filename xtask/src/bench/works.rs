@@ -38,6 +38,12 @@ pub(crate) fn all(bench: &Bench) -> Vec<Work<'_>> {
     }
     works.extend([fork(bench), restore(bench)]);
     works.push(snapshot(bench));
+    for set in bench.sets().iter().filter(|set| set.lock.is_some()) {
+        works.push(imports(bench, set));
+    }
+    if let Some(set) = bench.sets().last() {
+        works.extend([commit(bench, set), pack(bench, set), unpack(bench, set)]);
+    }
     works.extend(depth(bench));
     works.push(list(bench));
     works.extend(storms(bench));
@@ -379,6 +385,106 @@ fn snapshot(bench: &Bench) -> Work<'_> {
         key: "snapshot",
         title: String::from("Snapshot of 4,000 new files of 10 kB"),
         rounds: bench.rounds(10),
+        contenders,
+    }
+}
+
+/// What a fresh environment pays for compiling, against one that is flat and compiled.
+fn imports<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
+    let peers = &bench.peers;
+    let mut contenders = Vec::new();
+    let mut flat = None;
+    contenders.push(Contender::new("bare venv, compiled", move |_| {
+        let path = match &flat {
+            Some(path) => path,
+            None => flat.insert(peers.compiled_environment(set)?),
+        };
+        let mut python = Command::new(path.join("bin/python"));
+        python.args(["-c", set.imports]);
+        clock::time(&mut [python])
+    }));
+    contenders.push(
+        Contender::new("uv venv, fresh", move |_| {
+            let path = peers.environment("hardlink", set)?;
+            let mut python = Command::new(path.join("bin/python"));
+            python.args(["-c", set.imports]);
+            let time = clock::time(&mut [python])?;
+            std::fs::remove_dir_all(&path)?;
+            Ok(time)
+        })
+        .at_most(bench.rounds(3)),
+    );
+    if let Some(Ptest { program, .. }) = &bench.ptest {
+        contenders.push(Contender::new("ptest exec, fresh", move |_| {
+            program.time_imports(set)
+        }));
+    }
+    Work {
+        key: match set.name {
+            "web" => "imports-web",
+            _ => "imports-science",
+        },
+        title: format!("`python -c \"{}\"`", set.imports),
+        rounds: bench.rounds(10),
+        contenders,
+    }
+}
+
+fn commit<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
+    let peers = &bench.peers;
+    let mut contenders = Vec::new();
+    if let Some(Ptest { library, .. }) = &bench.ptest {
+        contenders.push(Contender::new("ptest library", move |_| {
+            library.time(&format!("commit {}", set.name))
+        }));
+    }
+    contenders.push(Contender::new("cp -a of it", move |_| {
+        let path = peers.environment("copy", set)?;
+        peers.time_copy(&path)
+    }));
+    Work {
+        key: "commit",
+        title: format!("Make a layer of a tree: {}", describe(set)),
+        rounds: bench.rounds(5),
+        contenders,
+    }
+}
+
+fn pack<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
+    with_tar(bench, set, "export", "Pack", |(packed, _)| packed)
+}
+
+fn unpack<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
+    let title = "Unpack into an empty store";
+    with_tar(bench, set, "import", title, |(_, unpacked)| unpacked)
+}
+
+fn with_tar<'a>(
+    bench: &'a Bench,
+    set: &'a Set,
+    key: &'static str,
+    title: &str,
+    time: fn((std::time::Duration, std::time::Duration)) -> std::time::Duration,
+) -> Work<'a> {
+    let peers = &bench.peers;
+    let mut contenders = Vec::new();
+    if let Some(Ptest { library, .. }) = &bench.ptest {
+        contenders.push(Contender::new("ptest library", move |_| {
+            library.time(&format!("{key} {}", set.name))
+        }));
+    }
+    let mut tree = None;
+    contenders.push(Contender::new("tar --zstd", move |_| {
+        let tree = match &tree {
+            Some(tree) => tree,
+            None => tree.insert(peers.environment("copy", set)?),
+        };
+        Ok(time(peers.time_tar(tree)?))
+    }));
+    Work {
+        key,
+        title: format!("{title}: {}", describe(set)),
+        rounds: bench.rounds(5),
         contenders,
     }
 }

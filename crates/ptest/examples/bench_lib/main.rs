@@ -24,8 +24,11 @@ use ptest::project::Project;
 use ptest::python::HostEnv;
 use ptest::settings::{Profile, Settings};
 use ptest::{
-    Environment, EnvironmentSpec, Fork, Lifetime, OpenOptions, Provision, Ptest, Requirements,
+    Compression, Environment, EnvironmentSpec, Fork, Import, Lifetime, OpenOptions, Provision,
+    Ptest, Requirements,
 };
+
+use ptest_store::{CommitOptions, Layer};
 
 use self::depth::Depth;
 
@@ -128,6 +131,8 @@ fn work(bench: &mut Bench, line: &str) -> Result<Duration> {
         }
         "snapshot" => bench.snapshot(set, false),
         "snapshot-active" => bench.snapshot(set, true),
+        "commit" => bench.commit(set),
+        "export" | "import" => bench.package(work, set),
         "depth-launch" | "depth-list" | "depth-look-up" | "depth-import" => {
             let work = work.trim_start_matches("depth-");
             bench.depth.time(work, set.parse()?, bench.python.as_ref())
@@ -224,6 +229,57 @@ impl Bench {
         let time = begin.elapsed();
         environment.remove()?;
         self.ptest.remove_snapshot(snapshot.as_str())?;
+        Ok(time)
+    }
+
+    /// A layer of the tree that an environment is made of.
+    fn commit(&self, set: &str) -> Result<Duration> {
+        let environment = self.create(set)?;
+        let store = self.ptest.store();
+        let stack = store.stack(&environment.record()?.stack)?;
+        let staging = store.stage()?;
+        let place = staging.path().to_owned();
+        std::fs::remove_dir(&place)?;
+        store.clone_tree(&stack, &place, None)?;
+        let begin = Instant::now();
+        let layer = store.commit(staging, CommitOptions::default())?.layer.id;
+        let time = begin.elapsed();
+        environment.remove()?;
+        let is_it = |layers: Vec<Layer>| layers.into_iter().filter(|it| it.id == layer).collect();
+        store.collect::<ptest_store::Error>(|_, layers| Ok(is_it(layers)))?;
+        Ok(time)
+    }
+
+    /// Packs an environment, and unpacks it into a store of its own.
+    fn package(&self, work: &str, set: &str) -> Result<Duration> {
+        let environment = self.create(set)?;
+        let file = self.options.home.with_file_name("package.tar");
+        let begin = Instant::now();
+        self.ptest.export(
+            environment.id().as_str(),
+            Compression::Zstd,
+            &mut File::create(&file)?,
+            &Silent,
+        )?;
+        let packed = begin.elapsed();
+        environment.remove()?;
+        if work == "export" {
+            return Ok(packed);
+        }
+        let home = self.options.home.with_file_name("unpacked");
+        let ptest = Ptest::open(OpenOptions {
+            home: home.clone(),
+            ..self.options.clone()
+        })?;
+        let import = Import {
+            name: Some("unpacked".parse()?),
+            settings: self.spec(&home, None).settings,
+        };
+        let begin = Instant::now();
+        ptest.import(&file, &import, &Silent)?;
+        let time = begin.elapsed();
+        drop(ptest);
+        std::fs::remove_dir_all(home)?;
         Ok(time)
     }
 

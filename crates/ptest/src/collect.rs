@@ -92,14 +92,15 @@ impl Ptest {
     }
 
     fn collect_now(&self, collection: &Collection) -> Result<Collected> {
-        let used_after = Timestamp::now().before(collection.older_than);
+        let now = Timestamp::now();
         let beside = match collection.keep_size {
             Some(_) => self.size()?.beside(),
             None => 0,
         };
         let select = |connection: &Connection, layers| {
             let wanted = Wanted {
-                used_after,
+                now,
+                used_after: now.before(collection.older_than),
                 leased_since: lease::oldest(self.locks())?,
                 layer_bytes: collection.keep_size.map(|size| size.saturating_sub(beside)),
             };
@@ -191,6 +192,8 @@ fn layers_size(layers: &[Layer]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
     use crate::config::InstallerChoice;
     use crate::lease::Lease;
@@ -227,6 +230,19 @@ mod tests {
         let environment = ptest.create(&spec, &Silent).unwrap();
         environment.remove().unwrap();
         (directory, ptest, spec)
+    }
+
+    /// Makes everything used so many seconds later than it was.
+    fn shift_uses(ptest: &Ptest, seconds: i64) {
+        let sql = format!(
+            "UPDATE layers SET used_at = used_at + {seconds}; \
+             UPDATE recipes SET used_at = used_at + 1000 * {seconds}"
+        );
+        let shifted = ptest.store().database().write(|transaction| {
+            transaction.execute_batch(&sql)?;
+            Ok::<_, ptest_store::Error>(())
+        });
+        shifted.unwrap();
     }
 
     #[test]
@@ -272,16 +288,33 @@ mod tests {
     #[test]
     fn a_lease_keeps_nothing_that_was_used_before_it_and_ends_with_its_holder() {
         let (_directory, ptest, _) = with_known_recipe();
-        let past = "UPDATE layers SET used_at = used_at - 60; UPDATE recipes SET used_at = used_at - 60000";
-        let aged = ptest.store().database().write(|transaction| {
-            transaction.execute_batch(past)?;
-            Ok::<_, ptest_store::Error>(())
-        });
-        aged.unwrap();
+        shift_uses(&ptest, -60);
         let lease = Lease::take(ptest.store()).unwrap();
         assert!(lease::oldest(ptest.locks()).unwrap().is_some());
         assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
         drop(lease);
         assert_eq!(lease::oldest(ptest.locks()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_makes_nothing_young_for_ever() {
+        let (_directory, ptest, _) = with_known_recipe();
+        shift_uses(&ptest, 400 * 24 * 3600);
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
+    }
+
+    #[test]
+    fn under_a_lease_from_before_the_clock_was_put_back_nothing_goes() {
+        let (_directory, ptest, _) = with_known_recipe();
+        shift_uses(&ptest, -60);
+        let lease = Lease::take(ptest.store()).unwrap();
+        let later = SystemTime::now() + Duration::from_hours(1);
+        for entry in fs::read_dir(ptest.locks()).unwrap() {
+            let file = fs::File::options().write(true).open(entry.unwrap().path());
+            file.unwrap().set_modified(later).unwrap();
+        }
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
+        drop(lease);
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
     }
 }

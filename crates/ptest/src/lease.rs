@@ -44,6 +44,9 @@ impl Drop for Lease {
 }
 
 /// When the oldest lease that is held was taken.
+///
+/// The clock may have been put back since: then what was used under the lease has times from before
+/// it, and nobody can tell what else has.
 pub(crate) fn oldest(locks: &Path) -> Result<Option<Timestamp>> {
     let failed = |source| Error::io(format!("read {}", locks.display()), source);
     let mut oldest = None;
@@ -65,7 +68,10 @@ pub(crate) fn oldest(locks: &Path) -> Result<Option<Timestamp>> {
         if let Some(left) = FileLock::try_acquire(&entry.path())? {
             left.discard()?;
         } else {
-            let taken = Timestamp::from_millisecond(taken.as_millis() as i64);
+            let mut taken = Timestamp::from_millisecond(taken.as_millis() as i64);
+            if taken > Timestamp::now() {
+                taken = Timestamp::from_millisecond(i64::MIN);
+            }
             oldest = oldest.min(Some(taken)).or(Some(taken));
         }
     }

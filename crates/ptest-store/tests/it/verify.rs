@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use ptest_store::{Depth, Error, ErrorKind, Layer, Recovered, Stack, Store, Verdict};
 
@@ -312,4 +313,40 @@ fn a_collection_that_fails_removes_nothing() {
     assert!(result.is_err());
     assert_eq!(test.store.layers().unwrap().len(), 1);
     assert_consistent(&test.store);
+}
+
+#[test]
+fn of_two_stores_one_is_made_by_copying_the_trees_of_the_other() {
+    let (one, other) = (TestStore::new(), TestStore::new());
+    let write = |root: &Path, text: &str| {
+        fs::write(root.join("f"), text).unwrap();
+        let file = fs::File::options().write(true).open(root.join("f"));
+        file.unwrap().set_modified(tree::time(1_000)).unwrap();
+    };
+    let both = one.commit(|root| write(root, "both"));
+    assert_eq!(other.commit(|root| write(root, "both")).id, both.id);
+    let own = other.commit(|root| write(root, "other"));
+    let damaged = other.commit(|root| write(root, "damaged"));
+    fs::write(other.store.layer_path(&damaged.id).join("f"), "otherwise").unwrap();
+    for directory in ["layers", "manifests"] {
+        let mut copy = Command::new("cp");
+        let from = other.store.home().join(directory).join(".");
+        let copied = copy
+            .arg("-a")
+            .arg(from)
+            .arg(one.store.home().join(directory));
+        assert!(copied.status().unwrap().success());
+    }
+    let recovered = one.store.recover().unwrap();
+    assert_eq!(recovered.adopted, [own.id]);
+    assert_eq!(
+        one.store.verify(&own.id, Depth::Full).unwrap(),
+        Verdict::Sound
+    );
+    assert_eq!(
+        one.store.verify(&both.id, Depth::Full).unwrap(),
+        Verdict::Sound
+    );
+    assert!(!one.store.is_known(&damaged.id).unwrap());
+    assert_consistent(&one.store);
 }

@@ -31,12 +31,22 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What is to be left, apart from what is in use.
 #[derive(Debug)]
 pub(super) struct Wanted {
+    /// When it was asked for.
+    pub(super) now: Timestamp,
     /// What was used later than this.
     pub(super) used_after: Timestamp,
     /// What was used since then, whatever else is said.
     pub(super) leased_since: Option<Timestamp>,
     /// At most this many bytes of layers.
     pub(super) layer_bytes: Option<u64>,
+}
+
+impl Wanted {
+    /// Whether the last use was long enough ago. One in the future counts as now: the clock was put
+    /// back, and it would never grow old.
+    fn is_old(&self, used_at: Timestamp) -> bool {
+        used_at.min(self.now) <= self.used_after
+    }
 }
 
 /// What is to go.
@@ -103,7 +113,7 @@ pub(super) fn select(
     let mut bytes: u64 = layers.iter().map(|layer| layer.bytes).sum();
     let mut going = Vec::new();
     while let Some(layer) = free.pop() {
-        let is_old = last(&layer).is_none_or(|at| at <= wanted.used_after);
+        let is_old = last(&layer).is_none_or(|at| wanted.is_old(at));
         let is_too_much = wanted.layer_bytes.is_some_and(|most| bytes > most);
         // The ones before it are younger, and what there is has room.
         if !is_old && !is_too_much {
@@ -119,7 +129,7 @@ pub(super) fn select(
         found.is_none_or(|stack| stack.layers().iter().any(|layer| gone.contains(layer)))
     };
     let (forgotten, kept): (Vec<Recipe>, Vec<Recipe>) = recipes.into_iter().partition(|recipe| {
-        let is_old = recipe.used_at <= wanted.used_after && !is_leased(recipe.used_at);
+        let is_old = wanted.is_old(recipe.used_at) && !is_leased(recipe.used_at);
         is_broken(&recipe.stack) || (is_old && !used.contains(&recipe.key))
     });
     let referred: HashSet<StackId> = roots

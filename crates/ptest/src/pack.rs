@@ -191,15 +191,10 @@ impl Ptest {
     ) -> Result<(Interpreter, Vec<String>)> {
         let there = &document.interpreter;
         let mut refused = None;
-        let requests = [
-            document.executable.to_str(),
-            Some(there.version.as_str()),
-            Some(there.series.as_str()),
-        ];
-        for request in requests.into_iter().flatten() {
+        for request in there.requests() {
             let found = self
                 .provisioner()
-                .interpreter(self.store(), Some(request), progress);
+                .interpreter(self.store(), Some(&request), progress);
             let Ok(interpreter) = found else {
                 continue;
             };
@@ -226,7 +221,11 @@ impl Ptest {
                 format!("the package is made for {what}, and there is no such Python here"),
             ),
         }
-        .with_hint(format!("install {} {}", there.implementation, there.series)))
+        .with_hint(format!(
+            "install {} {}",
+            there.implementation,
+            there.series()
+        )))
     }
 
     /// A stack whose lowest layer names this interpreter.
@@ -380,19 +379,18 @@ mod tests {
         let ptest = open(&directory.path().join("store"));
         let web = ptest.create(&spec(directory.path()), &Silent).unwrap();
         let here = document(&ptest);
-        let mut moved = here.clone();
-        moved.executable = "/elsewhere/bin/python3".into();
-        let (found, differs) = ptest.interpreter_for(&moved, &Silent).unwrap();
-        assert_eq!(Facts::of(&found).series, here.interpreter.series);
+        let (found, differs) = ptest.interpreter_for(&here, &Silent).unwrap();
+        assert_eq!(Facts::of(&found), here.interpreter);
         assert_eq!(differs, Vec::<String>::new());
 
-        let mut newer = moved.clone();
-        newer.interpreter.version = format!("{}.99", here.interpreter.series);
+        let mut newer = here.clone();
+        newer.interpreter.numbers[2] = 99;
+        newer.interpreter.version = format!("{}.99", here.interpreter.series());
         let (_, differs) = ptest.interpreter_for(&newer, &Silent).unwrap();
         assert_eq!(differs.len(), 1);
         assert!(differs[0].starts_with("patch version: "), "{differs:?}");
 
-        let mut foreign = moved;
+        let mut foreign = here.clone();
         foreign.interpreter.platform = "linux-riscv64".to_owned();
         let refused = ptest.interpreter_for(&foreign, &Silent).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unsupported);

@@ -9,6 +9,7 @@ use ptest_store::{Depth, LayerId, StackId, Verdict};
 
 use crate::environment::Python;
 use crate::error::{Error, ErrorKind, Result};
+use crate::improve;
 use crate::names::Thing;
 use crate::parallel;
 use crate::progress::Progress;
@@ -104,6 +105,10 @@ impl Ptest {
         let mut damaged = Vec::new();
         for (id, detail) in details {
             let users = users.remove(&id).unwrap_or_default();
+            if users.is_empty() {
+                // It may be what stacks were served by.
+                improve::table::begin_again(self.store().database())?;
+            }
             damaged.push(DamagedLayer {
                 outcome: self.make_again_of(&id, &users, progress)?,
                 environments: labels(&users, Thing::Environment),

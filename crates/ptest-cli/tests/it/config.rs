@@ -32,6 +32,7 @@ fn list_shows_each_value_and_its_origin() {
     installer "auto" built-in
     pip true built-in
     resolve_ttl "24h" built-in
+    improve false PTEST_IMPROVE
     progress "auto" built-in
     color "auto" built-in
     "#);

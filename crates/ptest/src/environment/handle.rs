@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::improve;
 use crate::lock::FileLock;
 use crate::ptest::Ptest;
+use crate::settings::Profile;
 use crate::spec::Lifetime;
 use crate::timestamp::Timestamp;
 
@@ -175,8 +176,10 @@ impl Environment {
                 let record = self
                     .ptest
                     .step(&activating, Transition::Activated, change)?;
-                // What starts slower than it could is no failure.
-                let _ = improve::table::used(self.ptest.store().database(), &record);
+                // What is copied is not mounted, and what starts slower than it could is no failure.
+                if achieved.profile != Profile::None {
+                    let _ = improve::table::used(self.ptest.store().database(), &record);
+                }
                 Ok(true)
             }
             Err(error) => {

@@ -152,6 +152,14 @@ pub(crate) fn give_up(database: &Database, stack: &StackId) -> Result<()> {
     })
 }
 
+/// Says that what was done for stacks may be gone: it is looked at again.
+pub(crate) fn begin_again(database: &Database) -> Result<()> {
+    database.write(|transaction| {
+        transaction.execute("UPDATE uses SET level = 0", [])?;
+        Ok(())
+    })
+}
+
 /// What is known of the bytecode of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Companion {

@@ -1,11 +1,10 @@
 //! What a package says of the environment in it: a label of the image, as JSON.
 //!
-//! Nothing of one machine is in it but the interpreter's place, which is only a first guess
-//! elsewhere, and nothing of one moment but when a snapshot was taken: the same environment is
-//! packed to the same bytes.
+//! Nothing of one machine is in it, and nothing of one moment but when a snapshot was taken: the same
+//! environment is packed to the same bytes. It may have been written by anybody: no path in it is
+//! used, and no text that could write on a terminal what is not there.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use ptest_store::{LayerId, Stack};
 use serde::{Deserialize, Serialize};
@@ -35,8 +34,6 @@ pub(super) struct Document {
     /// There for a snapshot only.
     pub(super) snapshot: Option<Taken>,
     pub(super) interpreter: Facts,
-    /// Where the interpreter was.
-    pub(super) executable: PathBuf,
     requirements: Requirements,
     pub(super) variables: BTreeMap<String, String>,
     pub(super) limits: Limits,
@@ -60,31 +57,47 @@ pub(super) struct Taken {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Facts {
     pub(super) implementation: String,
-    /// `3.12.1`.
+    /// With pre-release parts: `3.12.1`, `3.15.0a2`.
     pub(super) version: String,
-    /// `3.12`, with what marks a build of another kind.
-    pub(super) series: String,
+    pub(super) numbers: [u64; 3],
+    pub(super) free_threaded: bool,
     pub(super) platform: String,
     pub(super) soabi: String,
     pub(super) magic: String,
     pub(super) libc: String,
-    pub(super) site_packages: PathBuf,
+    pub(super) site_packages: String,
 }
 
 impl Facts {
     pub(super) fn of(interpreter: &Interpreter) -> Self {
-        let version = &interpreter.version;
-        let kind = if interpreter.free_threaded { "t" } else { "" };
         Self {
             implementation: interpreter.implementation.clone(),
-            version: version.full.clone(),
-            series: format!("{}.{}{kind}", version.major, version.minor),
+            version: interpreter.version.full.clone(),
+            numbers: interpreter.version.parts(),
+            free_threaded: interpreter.free_threaded,
             platform: interpreter.platform.clone(),
             soabi: interpreter.soabi.clone(),
             magic: interpreter.magic.clone(),
             libc: interpreter.libc.clone(),
-            site_packages: interpreter.site_packages.clone(),
+            site_packages: interpreter.site_packages.display().to_string(),
         }
+    }
+
+    /// `3.12`, or `3.13t` of a build without the global lock.
+    pub(super) fn series(&self) -> String {
+        let [major, minor, _] = self.numbers;
+        let kind = if self.free_threaded { "t" } else { "" };
+        format!("{major}.{minor}{kind}")
+    }
+
+    /// How such an interpreter is asked for, the best first.
+    pub(super) fn requests(&self) -> Vec<String> {
+        let [major, minor, patch] = self.numbers;
+        let kind = if self.free_threaded { "t" } else { "" };
+        if self.implementation == "pypy" {
+            return vec![format!("pypy{major}.{minor}")];
+        }
+        vec![format!("{major}.{minor}.{patch}{kind}"), self.series()]
     }
 
     /// What of an interpreter here is not as it was there: what keeps the packages from running,
@@ -96,14 +109,17 @@ impl Facts {
                 .map(|(what, there, here)| format!("{what}: {there} there, {here} here"))
                 .collect()
         };
-        let places = [&self.site_packages, &here.site_packages].map(|it| it.display().to_string());
         Differences {
             serious: compare(&[
                 ("implementation", &self.implementation, &here.implementation),
-                ("version", &self.series, &here.series),
+                ("version", &self.series(), &here.series()),
                 ("platform", &self.platform, &here.platform),
                 ("ABI", &self.soabi, &here.soabi),
-                ("place of packages", &places[0], &places[1]),
+                (
+                    "place of packages",
+                    &self.site_packages,
+                    &here.site_packages,
+                ),
             ]),
             slight: compare(&[
                 ("patch version", &self.version, &here.version),
@@ -135,7 +151,6 @@ impl Document {
             name,
             snapshot,
             interpreter: Facts::of(interpreter),
-            executable: interpreter.executable.clone(),
             requirements: portable(&source.requirements, &contents.pins, host),
             variables: source.settings.variables.clone(),
             limits: source.settings.limits,
@@ -168,7 +183,49 @@ impl Document {
             )
             .with_hint("use a newer ptest"));
         }
-        serde_json::from_str(text).map_err(damaged)
+        let document: Self = serde_json::from_str(text).map_err(damaged)?;
+        document.check()?;
+        Ok(document)
+    }
+
+    /// Refuses texts that are shown to people and hold what no name or version does.
+    fn check(&self) -> Result<()> {
+        let facts = &self.interpreter;
+        let mut shown = vec![
+            &facts.implementation,
+            &facts.version,
+            &facts.platform,
+            &facts.soabi,
+            &facts.magic,
+            &facts.libc,
+            &facts.site_packages,
+        ];
+        if let Some(taken) = &self.snapshot {
+            shown.extend([&taken.environment, &taken.label, &taken.author]);
+        }
+        for pin in &self.pins {
+            shown.extend([
+                &pin.name,
+                &pin.version,
+                &pin.file,
+                &pin.sha256,
+                &pin.dist_info,
+            ]);
+            shown.extend(
+                pin.editable
+                    .iter()
+                    .chain(&pin.direct_url)
+                    .chain(&pin.found_at),
+            );
+        }
+        match shown.into_iter().find(|text| !is_plain(text)) {
+            None => Ok(()),
+            Some(text) => {
+                let text: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+                let what = format!("the package has `{text}` for a name or a version");
+                Err(Error::new(ErrorKind::Corrupt, what))
+            }
+        }
     }
 
     /// What was asked for, as far as a package may ask for it: building what it names somewhere
@@ -211,6 +268,11 @@ impl Document {
     }
 }
 
+/// Whether a text shows what it is, on one line of a bearable length.
+fn is_plain(text: &str) -> bool {
+    text.len() <= 4096 && !text.chars().any(char::is_control)
+}
+
 /// The name that an index is asked for.
 fn index_name(text: &str, host: &HostEnv) -> Option<String> {
     match Requirement::parse(text, host) {
@@ -250,7 +312,8 @@ mod tests {
         Facts {
             implementation: "cpython".to_owned(),
             version: "3.12.1".to_owned(),
-            series: "3.12".to_owned(),
+            numbers: [3, 12, 1],
+            free_threaded: false,
             platform: "linux-x86_64".to_owned(),
             soabi: "cpython-312-x86_64-linux-gnu".to_owned(),
             magic: "cb0d0d0a".to_owned(),
@@ -299,6 +362,29 @@ mod tests {
         let portable = portable(&asked, &["alpha", "beta", "gamma"].map(pin), &host);
         assert_eq!(portable.specifiers, ["alpha>=1", "beta==1.0", "gamma==1.0"]);
         assert_eq!(portable.editables, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_text_that_could_write_on_a_terminal_is_refused() {
+        let mut document = Document {
+            version: VERSION,
+            name: None,
+            snapshot: None,
+            interpreter: facts(),
+            requirements: Requirements::default(),
+            variables: BTreeMap::new(),
+            limits: Limits::default(),
+            pins: vec![Pin::default()],
+            written: Vec::new(),
+        };
+        let read = |document: &Document| {
+            let text = crate::json::text(document).unwrap();
+            Document::read(&BTreeMap::from([(LABEL.to_owned(), text)]))
+        };
+        assert_eq!(read(&document).unwrap(), document);
+        document.pins[0].name = "six\u{1b}[2J".to_owned();
+        let refused = read(&document).unwrap_err();
+        assert!(refused.to_string().contains("\\u{1b}[2J"), "{refused}");
     }
 
     #[test]

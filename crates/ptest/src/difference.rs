@@ -43,8 +43,8 @@ impl Ptest {
         let changes = self.store().diff(&before.stack, &after.stack)?;
         let difference = Difference {
             packages: packages::difference(
-                &self.packages_of(&before.contents, &[])?,
-                &self.packages_of(&after.contents, &[])?,
+                &self.packages_of(&self.contents_of(&before)?, &[])?,
+                &self.packages_of(&self.contents_of(&after)?, &[])?,
             ),
             files: changes.iter().filter_map(file_change).collect(),
         };

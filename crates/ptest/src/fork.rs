@@ -10,7 +10,7 @@ use crate::lease::Lease;
 use crate::names::{self, Thing};
 use crate::provision::Provisioned;
 use crate::ptest::Ptest;
-use crate::recipe;
+use crate::recipe::{self, Contents};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::spec::{EnvironmentSpec, Lifetime, Requirements};
@@ -41,7 +41,8 @@ pub struct Forked {
 /// What an environment or a snapshot is.
 pub(crate) struct Source {
     pub(crate) stack: Stack,
-    pub(crate) contents: recipe::Contents,
+    /// What is known of a stack that is not recorded yet.
+    new: Option<Contents>,
     recipe: String,
     pub(crate) python: Python,
     pub(crate) requirements: Requirements,
@@ -61,9 +62,11 @@ impl Ptest {
         }
         let lease = Lease::take(self.store())?;
         let source = self.source(source)?;
-        self.store()
-            .database()
-            .write(|transaction| recipe::know(transaction, &source.stack, &source.contents))?;
+        if let Some(contents) = &source.new {
+            self.store()
+                .database()
+                .write(|transaction| recipe::know(transaction, &source.stack, contents))?;
+        }
         let mut environments = Vec::with_capacity(forks.len());
         for fork in forks {
             match self.fork_one(&source, fork) {
@@ -108,6 +111,14 @@ impl Ptest {
         self.realize(entered, fork.lifetime)
     }
 
+    /// What is known of what a source is made of.
+    pub(crate) fn contents_of(&self, source: &Source) -> Result<Contents> {
+        match &source.new {
+            Some(contents) => Ok(contents.clone()),
+            None => recipe::contents(self.store().database(), &source.stack.id()),
+        }
+    }
+
     /// What has this name, as a stack that the caller's lease keeps.
     pub(crate) fn source(&self, label: &str) -> Result<Source> {
         let database = self.store().database();
@@ -118,7 +129,7 @@ impl Ptest {
             drop(lock);
             return Ok(Source {
                 stack: copy.stack,
-                contents: copy.contents,
+                new: copy.new,
                 recipe: record.recipe,
                 python: record.python,
                 requirements: record.requirements,
@@ -140,8 +151,8 @@ impl Ptest {
             ..
         } = found;
         Ok(Source {
-            contents: recipe::contents(database, &stack.id())?,
             stack,
+            new: None,
             recipe,
             python,
             requirements,

@@ -104,7 +104,14 @@ impl Ptest {
             author: snapshot.author,
             at: snapshot.created_at.as_millisecond(),
         });
-        let document = Document::new(name, taken, &interpreter, &found, self.host());
+        let document = Document::new(
+            name,
+            taken,
+            &interpreter,
+            &found,
+            &self.contents_of(&found)?,
+            self.host(),
+        );
         let prefix = TreePath::new(PREFIX.as_bytes()).map_err(|source| {
             Error::new(ErrorKind::Unexpected, "the place in an image").with_source(source)
         })?;
@@ -370,7 +377,9 @@ mod tests {
             .interpreter(ptest.store(), source.python.executable.to_str(), &Silent)
             .unwrap();
         drop(lease);
-        Document::new(None, None, &interpreter, &source, ptest.host())
+        let contents = ptest.contents_of(&source).unwrap();
+        let host = ptest.host();
+        Document::new(None, None, &interpreter, &source, &contents, host)
     }
 
     #[test]

@@ -68,7 +68,8 @@ pub struct Taken {
 #[derive(Debug)]
 pub(crate) struct Copy {
     pub(crate) stack: Stack,
-    pub(crate) contents: Contents,
+    /// What is known of a stack that is new; the environment's own is recorded.
+    pub(crate) new: Option<Contents>,
     pub(crate) left_out: Vec<String>,
 }
 
@@ -95,7 +96,13 @@ impl Environment {
         // Before the row: whoever sees it can trust it.
         store.sync()?;
         let snapshot = store.database().write(|transaction| {
-            let stack = recipe::know(transaction, &copy.stack, &copy.contents)?;
+            let stack = match &copy.new {
+                Some(contents) => recipe::know(transaction, &copy.stack, contents)?,
+                None => copy.stack.id(),
+            };
+            if !Stack::is_recorded(transaction, &stack)? {
+                return Err(ptest_store::Error::StackMissing { id: stack }.into());
+            }
             recipe::touch(transaction, &record.recipe)?;
             let (number, name) = table::next(transaction, name, record.label())?;
             let snapshot = Snapshot {
@@ -167,7 +174,7 @@ impl Ptest {
         }
     }
 
-    /// The stack of a snapshot, all of it there and sound, and its interpreter too.
+    /// The stack of a snapshot, all that it is mounted of there and sound, and its interpreter too.
     pub(crate) fn servable(&self, snapshot: &Snapshot) -> Result<Stack> {
         let executable = &snapshot.python.executable;
         if !executable.exists() {
@@ -185,7 +192,7 @@ impl Ptest {
             )));
         }
         let stack = self.store().stack(&snapshot.stack)?;
-        self.store().stack_paths(&stack)?;
+        self.store().serving_paths(&stack)?;
         Ok(stack)
     }
 
@@ -195,6 +202,13 @@ impl Ptest {
         let engine = self.engine(&record.engine)?;
         let instance = self.instance(record)?;
         let copied = self.block_on(engine.snapshot(&instance))?;
+        if copied.stack == instance.stack {
+            return Ok(Copy {
+                stack: copied.stack,
+                new: None,
+                left_out: copied.left_out,
+            });
+        }
         let mut contents = recipe::contents(self.store().database(), &record.stack)?;
         let is_written = |layer: &_| {
             contents.written.contains(layer) || !instance.stack.layers().contains(layer)
@@ -208,7 +222,7 @@ impl Ptest {
             .collect();
         Ok(Copy {
             stack: copied.stack,
-            contents,
+            new: Some(contents),
             left_out: copied.left_out,
         })
     }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::json;
 use crate::timestamp::Timestamp;
 
-/// Uses are counted only until everything is done; a layer without a companion has no Python files.
+/// Uses are counted only as far as they make a difference; a layer without a companion has no Python files.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE uses (
     stack TEXT PRIMARY KEY,
@@ -75,12 +75,13 @@ pub(crate) struct Candidate {
 /// Takes note of a use of an environment's stack.
 pub(crate) fn used(database: &Database, record: &Record) -> Result<()> {
     let stack = record.stack.to_string();
-    let known: Option<i64> = database.read(|connection| {
-        let mut select = connection.prepare_cached("SELECT level FROM uses WHERE stack = ?1")?;
-        let level = select.query_row([&stack], |row| row.get(0));
-        level.optional().map_err(Error::from)
+    let counted: Option<u32> = database.read(|connection| {
+        let mut select = connection.prepare_cached("SELECT uses FROM uses WHERE stack = ?1")?;
+        let uses = select.query_row([&stack], |row| row.get(0));
+        uses.optional().map_err(Error::from)
     })?;
-    if known.map(Level::of) == Some(Level::Flat) {
+    // More makes no difference.
+    if counted >= Some(HOT) {
         return Ok(());
     }
     let python = json::text(&record.python)?;

@@ -143,9 +143,9 @@ impl Document {
         snapshot: Option<Taken>,
         interpreter: &Interpreter,
         source: &Source,
+        contents: &Contents,
         host: &HostEnv,
     ) -> Self {
-        let contents = &source.contents;
         Self {
             version: VERSION,
             name,

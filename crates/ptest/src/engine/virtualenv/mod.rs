@@ -85,13 +85,24 @@ impl Virtualenv {
         if !directory.exists() {
             return Err(unknown(id));
         }
-        match lock::take(directory.path()) {
-            Ok(held) => Ok((directory, held)),
-            Err(ptest_sandbox::Error::Locked { .. }) => Err(Error::new(
-                ErrorKind::IllegalState,
-                format!("environment {id} is active"),
-            )),
-            Err(error) => Err(error.into()),
+        // A process that another thread is just starting has a copy of what is held, until it is
+        // executed: whoever is no init lets go by itself.
+        let mut tries = 8;
+        loop {
+            match lock::take(directory.path()) {
+                Ok(held) => return Ok((directory, held)),
+                Err(ptest_sandbox::Error::Locked { .. }) if self.client(id)?.is_some() => {
+                    return Err(Error::new(
+                        ErrorKind::IllegalState,
+                        format!("environment {id} is active"),
+                    ));
+                }
+                Err(ptest_sandbox::Error::Locked { .. }) if tries > 0 => {
+                    tries -= 1;
+                    lock::wait(directory.path())?;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 

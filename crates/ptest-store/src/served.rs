@@ -55,14 +55,7 @@ impl Stack {
     /// Every stack that is served by other layers than its own, with these, in no order, in a
     /// transaction of the caller's.
     pub fn all_serving(connection: &Connection) -> Result<Vec<(StackId, Self)>> {
-        let mut statement = connection.prepare_cached("SELECT stack, layers FROM served")?;
-        let mut rows = statement.query([])?;
-        let mut all = Vec::new();
-        while let Some(row) = rows.next()? {
-            let layers = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            all.push((row.get(0)?, Self::decode(layers)?));
-        }
-        Ok(all)
+        Self::listed(connection, "SELECT stack, layers FROM served")
     }
 
     /// Lets the stack of that id be served by its own layers again.

@@ -118,7 +118,12 @@ impl Stack {
 
     /// Every recorded stack, in no order, in a transaction of the caller's.
     pub fn all(connection: &Connection) -> Result<Vec<(StackId, Self)>> {
-        let mut statement = connection.prepare_cached("SELECT id, layers FROM stacks")?;
+        Self::listed(connection, "SELECT id, layers FROM stacks")
+    }
+
+    /// What a query for ids and lists of layers gives.
+    pub(crate) fn listed(connection: &Connection, sql: &str) -> Result<Vec<(StackId, Self)>> {
+        let mut statement = connection.prepare_cached(sql)?;
         let mut rows = statement.query([])?;
         let mut all = Vec::new();
         while let Some(row) = rows.next()? {

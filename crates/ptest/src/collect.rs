@@ -195,14 +195,11 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::config::InstallerChoice;
+    use crate::improve::table::set_companion;
     use crate::lease::Lease;
     use crate::progress::Silent;
-    use crate::project::Project;
-    use crate::python::HostEnv;
-    use crate::settings::Settings;
-    use crate::spec::{EnvironmentSpec, Lifetime, Requirements};
-    use crate::{OpenOptions, Provision};
+    use crate::spec::EnvironmentSpec;
+    use crate::test_support::{open, spec};
 
     const EVERYTHING: Collection = Collection {
         older_than: Duration::ZERO,
@@ -212,21 +209,8 @@ mod tests {
 
     fn with_known_recipe() -> (tempfile::TempDir, Ptest, EnvironmentSpec) {
         let directory = tempfile::tempdir().unwrap();
-        let path = std::env::var_os("PATH").map(|path| ("PATH".into(), path));
-        let ptest = Ptest::open(OpenOptions {
-            home: directory.path().join("store"),
-            host: HostEnv::new(path, "/"),
-            provision: Provision::new(InstallerChoice::Pip),
-        })
-        .unwrap();
-        let spec = EnvironmentSpec {
-            name: None,
-            lifetime: Lifetime::Detached,
-            engine: "virtualenv".to_owned(),
-            python: None,
-            requirements: Requirements::default(),
-            settings: Settings::new(Project::at(directory.path())),
-        };
+        let ptest = open(&directory.path().join("store"));
+        let spec = spec(directory.path());
         let environment = ptest.create(&spec, &Silent).unwrap();
         environment.remove().unwrap();
         (directory, ptest, spec)
@@ -316,5 +300,25 @@ mod tests {
         assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
         drop(lease);
         assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
+    }
+
+    #[test]
+    fn the_bytecode_of_a_layer_stays_for_every_interpreter_that_has_some() {
+        let (_directory, ptest, spec) = with_known_recipe();
+        let environment = ptest.create(&spec, &Silent).unwrap();
+        let stack = environment.record().unwrap().stack;
+        let layer = ptest.store().stack(&stack).unwrap().layers()[0];
+        for magic in ["one", "two"] {
+            let staging = ptest.store().stage().unwrap();
+            fs::write(staging.path().join(magic), magic).unwrap();
+            let committed = ptest
+                .store()
+                .commit(staging, ptest_store::CommitOptions::default());
+            let companion = committed.unwrap().layer.id;
+            set_companion(ptest.store().database(), &layer, magic, Some(&companion)).unwrap();
+        }
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
+        environment.remove().unwrap();
+        assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 3);
     }
 }

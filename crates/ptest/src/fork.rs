@@ -12,9 +12,10 @@ use crate::provision::Provisioned;
 use crate::ptest::Ptest;
 use crate::recipe::{self, Contents};
 use crate::settings::Settings;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Origin, Snapshot};
 use crate::spec::{EnvironmentSpec, Lifetime, Requirements};
 use crate::sync;
+use crate::timestamp::Timestamp;
 
 /// An environment to be made of another one, or of a snapshot.
 #[derive(Clone, Debug)]
@@ -40,6 +41,10 @@ pub struct Forked {
 
 /// What an environment or a snapshot is.
 pub(crate) struct Source {
+    /// Its name; `None` for an environment without one.
+    pub(crate) name: Option<Name>,
+    /// There for a snapshot: what it was taken of, by whom, and when.
+    pub(crate) taken: Option<(Origin, String, Timestamp)>,
     pub(crate) stack: Stack,
     /// What is known of a stack that is not recorded yet.
     new: Option<Contents>,
@@ -128,6 +133,8 @@ impl Ptest {
             let copy = self.copy(&record)?;
             drop(lock);
             return Ok(Source {
+                name: record.name,
+                taken: None,
                 stack: copy.stack,
                 new: copy.new,
                 recipe: record.recipe,
@@ -143,6 +150,10 @@ impl Ptest {
         };
         let stack = self.servable(&found)?;
         let Snapshot {
+            name,
+            of,
+            author,
+            created_at,
             recipe,
             python,
             requirements,
@@ -151,6 +162,8 @@ impl Ptest {
             ..
         } = found;
         Ok(Source {
+            name: Some(name),
+            taken: Some((of, author, created_at)),
             stack,
             new: None,
             recipe,

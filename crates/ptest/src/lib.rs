@@ -43,6 +43,8 @@ mod snapshot;
 pub mod spec;
 mod swap;
 mod sync;
+#[cfg(test)]
+mod test_support;
 mod tidy;
 pub mod timestamp;
 pub mod variables;

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use ptest_store::{Compression, ImportLimits, LayerId, Package, Stack, TreePath};
 
-use self::document::{Document, Facts, LABEL, Taken};
+use self::document::{Document, Facts, LABEL};
 use crate::environment::{EnvironmentId, Name, Python};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::Lease;
@@ -93,20 +93,7 @@ impl Ptest {
         let interpreter = self
             .provisioner()
             .interpreter(self.store(), executable, progress)?;
-        let taken = table::by_name(self.store().database(), source)?;
-        let name = match &taken {
-            Some(snapshot) => Some(snapshot.name.clone()),
-            None => self.find(source)?.record()?.name,
-        };
-        let taken = taken.map(|snapshot| Taken {
-            environment: snapshot.of.environment.to_string(),
-            label: snapshot.of.label,
-            author: snapshot.author,
-            at: snapshot.created_at.as_millisecond(),
-        });
         let document = Document::new(
-            name,
-            taken,
             &interpreter,
             &found,
             &self.contents_of(&found)?,
@@ -154,15 +141,25 @@ impl Ptest {
         import: &Import,
         progress: &dyn Progress,
     ) -> Result<Unpacked> {
-        let lease = Lease::take(self.store())?;
-        let imported = self.store().import(file, &ImportLimits::default())?;
-        let document = Document::read(&imported.package.labels)?;
+        let limits = ImportLimits::default();
+        // Whatever can be refused is refused before anything is unpacked.
+        let labels = self.store().package_labels(file, &limits)?;
+        let document = Document::read(&labels)?;
         let name = import.name.clone().or_else(|| document.name.clone());
         if let Some(name) = &name {
             names::refuse_taken_now(self.store().database(), name)?;
         }
-        let contents = document.contents(&imported.package.stack)?;
         let (interpreter, differs) = self.interpreter_for(&document, progress)?;
+        let lease = Lease::take(self.store())?;
+        let imported = self.store().import(file, &limits)?;
+        if imported.package.labels != labels {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("{} was changed while it was read", file.display()),
+            )
+            .with_hint("try again when nothing writes it"));
+        }
+        let contents = document.contents(&imported.package.stack)?;
         let stack = self.on_interpreter(&imported.package.stack, &interpreter)?;
         let found = Found {
             python: provision::python(&interpreter),
@@ -332,40 +329,25 @@ fn settings(document: &Document, here: &Settings) -> Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::InstallerChoice;
     use crate::progress::Silent;
     use crate::project::Project;
-    use crate::python::HostEnv;
     use crate::settings::Profile;
     use crate::spec::Requirements;
-    use crate::{OpenOptions, Provision};
-
-    fn open(home: &Path) -> Ptest {
-        let variables = ["PATH", "HOME"]
-            .into_iter()
-            .filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
-        Ptest::open(OpenOptions {
-            home: home.to_owned(),
-            host: HostEnv::new(variables, "/"),
-            provision: Provision::new(InstallerChoice::Pip),
-        })
-        .unwrap()
-    }
+    use crate::test_support::{self, open};
 
     fn spec(project: &Path) -> EnvironmentSpec {
+        let spec = test_support::spec(project);
         EnvironmentSpec {
             name: Some("web".parse().unwrap()),
-            lifetime: Lifetime::Detached,
-            engine: ENGINE.to_owned(),
-            python: None,
             requirements: Requirements {
                 pip: true,
                 ..Requirements::default()
             },
             settings: Settings {
                 profile: Some(Profile::None),
-                ..Settings::new(Project::at(project))
+                ..spec.settings
             },
+            ..spec
         }
     }
 
@@ -379,7 +361,7 @@ mod tests {
         drop(lease);
         let contents = ptest.contents_of(&source).unwrap();
         let host = ptest.host();
-        Document::new(None, None, &interpreter, &source, &contents, host)
+        Document::new(&interpreter, &source, &contents, host)
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub struct Taken {
 
 /// What an environment shows, as a stack that a lease keeps.
 #[derive(Debug)]
-pub(crate) struct Copy {
+pub(crate) struct Frozen {
     pub(crate) stack: Stack,
     /// What is known of a stack that is new; the environment's own is recorded.
     pub(crate) new: Option<Contents>,
@@ -198,12 +198,12 @@ impl Ptest {
 
     /// What an environment, whose lock is held, shows now. The caller holds a lease, which keeps
     /// what is made here.
-    pub(crate) fn copy(&self, record: &Record) -> Result<Copy> {
+    pub(crate) fn copy(&self, record: &Record) -> Result<Frozen> {
         let engine = self.engine(&record.engine)?;
         let instance = self.instance(record)?;
         let copied = self.block_on(engine.snapshot(&instance))?;
         if copied.stack == instance.stack {
-            return Ok(Copy {
+            return Ok(Frozen {
                 stack: copied.stack,
                 new: None,
                 left_out: copied.left_out,
@@ -220,7 +220,7 @@ impl Ptest {
             .copied()
             .filter(is_written)
             .collect();
-        Ok(Copy {
+        Ok(Frozen {
             stack: copied.stack,
             new: Some(contents),
             left_out: copied.left_out,

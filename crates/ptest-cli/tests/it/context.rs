@@ -126,6 +126,13 @@ impl TestContext {
         self.outcome(output)
     }
 
+    /// Fails the test unless the program ends with this code and says this.
+    pub(crate) fn assert_refused(&self, arguments: &[&str], code: i32, said: &str) {
+        let outcome = self.run(arguments);
+        assert_eq!(outcome.code(), Some(code), "{outcome}");
+        assert!(outcome.stderr().contains(said), "{outcome}");
+    }
+
     /// Fails the test if there is an environment, or if the store holds a file of one.
     pub(crate) fn assert_nothing_is_left(&self) {
         let report = self.run(["list", "--format", "json"]).success().json();

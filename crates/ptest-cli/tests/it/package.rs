@@ -111,15 +111,11 @@ fn a_snapshot_stays_one() {
 
 #[test]
 fn what_cannot_be_packed_or_unpacked_leaves_nothing_and_says_why() {
-    let context = with_index();
+    let mut context = with_index();
     let create = ["create", "web", "--no-pip", "--profile", "none"];
     context.run(create).success();
     context.run(["export", "web", "web.tar"]).success();
-    let refused = |arguments: &[&str], code: i32, said: &str| {
-        let outcome = context.run(arguments);
-        assert_eq!(outcome.code(), Some(code), "{outcome}");
-        assert!(outcome.stderr().contains(said), "{outcome}");
-    };
+    let refused = |arguments: &[&str], code, said| context.assert_refused(arguments, code, said);
     let files = |directory: &Path| -> usize { fs::read_dir(directory).unwrap().count() };
     let before = files(context.project());
     refused(&["export", "webb", "x.tar"], 125, "did you mean `web`?");
@@ -156,6 +152,20 @@ fn what_cannot_be_packed_or_unpacked_leaves_nothing_and_says_why() {
     refused(&["import", "damaged.tar", "--name", "x"], 125, "damaged");
     context.run(["remove", "web"]).success();
     context.assert_nothing_is_left();
+
+    // Of a package whose name is taken not even layers are there.
+    let with_alpha = [&create[..], &["--with", "alpha"]].concat();
+    context.run(with_alpha).success();
+    context.run(["export", "web", "alpha.tar"]).success();
+    context.run(["remove", "web"]).success();
+    context.set("PTEST_HOME", context.path("other store"));
+    context.run(create).success();
+    let layers = context.path("other store/layers");
+    let before = files(&layers);
+    let outcome = context.run(["import", "alpha.tar"]);
+    assert_eq!(outcome.code(), Some(125), "{outcome}");
+    assert_eq!(files(&layers), before);
+    context.run(["remove", "web"]).success();
 }
 
 #[test]

@@ -102,11 +102,7 @@ fn what_is_not_there_or_taken_or_contradictory_is_refused_with_what_to_do() {
     let create = |name| ["create", name, "--no-pip", "--profile", "none"];
     context.run(create("web")).success();
     context.run(["snapshot", "create", "web", "kept"]).success();
-    let refused = |arguments: &[&str], code: i32, said: &str| {
-        let outcome = context.run(arguments);
-        assert_eq!(outcome.code(), Some(code), "{outcome}");
-        assert!(outcome.stderr().contains(said), "{outcome}");
-    };
+    let refused = |arguments: &[&str], code, said| context.assert_refused(arguments, code, said);
     refused(&["fork", "webb", "new"], 125, "did you mean `web`?");
     refused(
         &["snapshot", "restore", "web", "kep"],

@@ -1,5 +1,6 @@
 //! Reads a package back: every layer is unpacked and compared, and only then does any appear.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,16 +61,7 @@ impl Store {
             path: file.to_owned(),
             source,
         };
-        // Without waiting for the other end of a FIFO.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let source = rustix::fs::open(file, flags, Mode::empty());
-        let source = File::from(source.at("open", file)?);
-        if !source.metadata().at("examine", file)?.is_file() {
-            return Err(error(PackageError::Form {
-                name: "the file".to_owned(),
-                problem: "not a regular file",
-            }));
-        }
+        let source = open(file)?;
         let meter = Meter::new(limits);
         let archive = Archive::open(&source, &meter).map_err(error)?;
         let image = archive.image(&meter).map_err(error)?;
@@ -94,6 +86,29 @@ impl Store {
         let package = Package::of_image(&image, stack).map_err(error)?;
         reach("import.prepared")?;
         self.publish(package, found, meter.bytes())
+    }
+
+    /// What the labels of a package say, without a look at its layers: enough to refuse what is not
+    /// wanted before anything is unpacked.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::import`], but for what is in layers.
+    pub fn package_labels(
+        &self,
+        file: &Path,
+        limits: &ImportLimits,
+    ) -> Result<BTreeMap<String, String>> {
+        let error = |source| Error::Package {
+            path: file.to_owned(),
+            source,
+        };
+        let source = open(file)?;
+        let meter = Meter::new(limits);
+        let archive = Archive::open(&source, &meter).map_err(error)?;
+        let image = archive.image(&meter).map_err(error)?;
+        let package = Package::of_image(&image, Stack::default()).map_err(error)?;
+        Ok(package.labels)
     }
 
     fn publish(&self, package: Package, found: Vec<Found>, bytes: u64) -> Result<Imported> {
@@ -125,6 +140,23 @@ impl Store {
         }
         Ok(imported)
     }
+}
+
+/// Opens a package, without waiting for the other end of a FIFO.
+fn open(file: &Path) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let source = rustix::fs::open(file, flags, Mode::empty());
+    let source = File::from(source.at("open", file)?);
+    if source.metadata().at("examine", file)?.is_file() {
+        return Ok(source);
+    }
+    Err(Error::Package {
+        path: file.to_owned(),
+        source: PackageError::Form {
+            name: "the file".to_owned(),
+            problem: "not a regular file",
+        },
+    })
 }
 
 /// A layer of a package that is what the package says.

@@ -10,7 +10,7 @@ use ptest_store::rusqlite::Connection;
 use ptest_store::{Layer, LayerId, Stack, StackId};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::improve::{self, table::companions};
+use crate::improve;
 use crate::timestamp::Timestamp;
 
 /// What keeps a stack for as long as it is there: queries for the ids of stacks, as text. Who
@@ -90,10 +90,12 @@ pub(super) fn select(
             }
         }
     }
-    for (layer, companion) in &shown.companions {
+    for (layer, companions) in &shown.companions {
         let used = last_used.get(layer).copied();
-        if let (Some(used), Some(last)) = (used, last_used.get_mut(companion)) {
-            *last = (*last).max(used);
+        for companion in companions {
+            if let (Some(used), Some(last)) = (used, last_used.get_mut(companion)) {
+                *last = (*last).max(used);
+            }
         }
     }
     let last = |layer: &Layer| last_used.get(&layer.id).copied();
@@ -246,16 +248,20 @@ struct Shown {
     stacks: HashMap<StackId, Stack>,
     /// What those that are not served by their own layers are served by.
     serving: HashMap<StackId, Stack>,
-    /// The bytecode of layers.
-    companions: HashMap<LayerId, LayerId>,
+    /// The bytecode of layers, for each interpreter.
+    companions: HashMap<LayerId, Vec<LayerId>>,
 }
 
 impl Shown {
     fn read(connection: &Connection, stacks: HashMap<StackId, Stack>) -> Result<Self> {
+        let mut companions: HashMap<LayerId, Vec<LayerId>> = HashMap::new();
+        for (layer, companion) in improve::table::companions(connection)? {
+            companions.entry(layer).or_default().push(companion);
+        }
         Ok(Self {
             stacks,
             serving: Stack::all_serving(connection)?.into_iter().collect(),
-            companions: companions(connection)?.into_iter().collect(),
+            companions,
         })
     }
 
@@ -268,8 +274,10 @@ impl Shown {
             .flat_map(|id| [self.stacks.get(id), self.serving.get(id)])
             .flatten()
             .flat_map(Stack::layers)
-            .flat_map(|layer| [Some(layer), self.companions.get(layer)])
-            .flatten()
+            .flat_map(|layer| {
+                let companions = self.companions.get(layer);
+                std::iter::once(layer).chain(companions.into_iter().flatten())
+            })
             .copied()
     }
 }

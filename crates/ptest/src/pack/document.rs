@@ -139,8 +139,6 @@ pub(super) struct Differences {
 
 impl Document {
     pub(super) fn new(
-        name: Option<Name>,
-        snapshot: Option<Taken>,
         interpreter: &Interpreter,
         source: &Source,
         contents: &Contents,
@@ -148,8 +146,13 @@ impl Document {
     ) -> Self {
         Self {
             version: VERSION,
-            name,
-            snapshot,
+            name: source.name.clone(),
+            snapshot: source.taken.as_ref().map(|(of, author, at)| Taken {
+                environment: of.environment.to_string(),
+                label: of.label.clone(),
+                author: author.clone(),
+                at: at.as_millisecond(),
+            }),
             interpreter: Facts::of(interpreter),
             requirements: portable(&source.requirements, &contents.pins, host),
             variables: source.settings.variables.clone(),
@@ -170,6 +173,7 @@ impl Document {
                 ErrorKind::InvalidInput,
                 format!("the package holds no environment: it has no label {LABEL}"),
             )
+            .with_hint("`ptest export` makes packages of environments")
         })?;
         let damaged = |source| {
             let what = format!("the label {LABEL} of the package cannot be read");

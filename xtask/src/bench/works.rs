@@ -322,14 +322,10 @@ fn status<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
 
 /// The same for each set, so that they show what distributions cost.
 fn of_each_set<'a>(bench: &'a Bench, work: &'static str) -> Vec<Contender<'a>> {
-    let Some(Ptest { library, .. }) = &bench.ptest else {
-        return Vec::new();
-    };
     let sets = bench.sets().iter();
-    sets.map(|set| {
-        Contender::new(format!("ptest library: {}", describe(set)), move |_| {
-            library.time(&format!("{work} {}", set.name))
-        })
+    sets.filter_map(|set| {
+        let name = format!("ptest library: {}", describe(set));
+        by_library(bench, name, format!("{work} {}", set.name))
     })
     .collect()
 }
@@ -367,13 +363,9 @@ fn restore(bench: &Bench) -> Work<'_> {
 fn snapshot(bench: &Bench) -> Work<'_> {
     let peers = &bench.peers;
     let mut contenders = Vec::new();
-    if let Some(Ptest { library, .. }) = &bench.ptest {
-        for (name, work) in [("inactive", "snapshot"), ("active", "snapshot-active")] {
-            contenders.push(Contender::new(
-                format!("ptest library, {name}"),
-                move |_| library.time(&format!("{work} empty")),
-            ));
-        }
+    for (name, work) in [("inactive", "snapshot"), ("active", "snapshot-active")] {
+        let name = format!("ptest library, {name}");
+        contenders.extend(by_library(bench, name, format!("{work} empty")));
     }
     for is_synced in [false, true] {
         let name = if is_synced { "cp -a, sync" } else { "cp -a" };
@@ -433,11 +425,11 @@ fn imports<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
 fn commit<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
     let peers = &bench.peers;
     let mut contenders = Vec::new();
-    if let Some(Ptest { library, .. }) = &bench.ptest {
-        contenders.push(Contender::new("ptest library", move |_| {
-            library.time(&format!("commit {}", set.name))
-        }));
-    }
+    contenders.extend(by_library(
+        bench,
+        "ptest library",
+        format!("commit {}", set.name),
+    ));
     contenders.push(Contender::new("cp -a of it", move |_| {
         let path = peers.environment("copy", set)?;
         peers.time_copy(&path)
@@ -468,11 +460,11 @@ fn with_tar<'a>(
 ) -> Work<'a> {
     let peers = &bench.peers;
     let mut contenders = Vec::new();
-    if let Some(Ptest { library, .. }) = &bench.ptest {
-        contenders.push(Contender::new("ptest library", move |_| {
-            library.time(&format!("{key} {}", set.name))
-        }));
-    }
+    contenders.extend(by_library(
+        bench,
+        "ptest library",
+        format!("{key} {}", set.name),
+    ));
     let mut tree = None;
     contenders.push(Contender::new("tar --zstd", move |_| {
         let tree = match &tree {
@@ -492,20 +484,16 @@ fn with_tar<'a>(
 /// What layers cost, which decides when stacks are made one.
 fn depth(bench: &Bench) -> Vec<Work<'_>> {
     const DEPTHS: [usize; 6] = [1, 8, 32, 64, 128, 500];
-    let Some(Ptest { library, .. }) = &bench.ptest else {
+    if bench.ptest.is_none() {
         return Vec::new();
-    };
+    }
     let work = |(key, what): (&'static str, &str)| Work {
         key,
         title: format!("{what}, 2,000 modules in so many layers"),
         rounds: bench.rounds(10),
         contenders: DEPTHS
             .into_iter()
-            .map(|depth| {
-                Contender::new(depth.to_string(), move |_| {
-                    library.time(&format!("{key} {depth}"))
-                })
-            })
+            .filter_map(|depth| by_library(bench, depth.to_string(), format!("{key} {depth}")))
             .collect(),
     };
     [
@@ -550,6 +538,12 @@ fn storms(bench: &Bench) -> Vec<Work<'_>> {
             })],
         })
         .collect()
+}
+
+/// The library doing one work, if ptest takes part.
+fn by_library(bench: &Bench, name: impl Into<String>, work: String) -> Option<Contender<'_>> {
+    let Ptest { library, .. } = bench.ptest.as_ref()?;
+    Some(Contender::new(name, move |_| library.time(&work)))
 }
 
 /// A contender whose whole work is one command.

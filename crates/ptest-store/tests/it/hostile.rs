@@ -7,7 +7,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use ptest_store::{CommitOptions, Error, LayerId, Stack, Store};
@@ -32,19 +31,6 @@ fn assert_comes_back(fill: impl Fn(&Path)) -> LayerId {
     layer.id
 }
 
-/// The same time for everything, so that two trees are the same.
-fn at(path: &Path, seconds: i64, nanoseconds: i64) {
-    let time = Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
-    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
-}
-
 #[test]
 fn names_of_any_bytes_and_of_every_length_come_back() {
     let long = [b'\xfe'; 255];
@@ -64,7 +50,7 @@ fn names_of_any_bytes_and_of_every_length_come_back() {
             for name in names {
                 let file = directory.join(OsStr::from_bytes(name));
                 fs::write(&file, name).unwrap();
-                at(&file, 1_000, 0);
+                tree::at(&file, 1_000, 0);
             }
         }
     });
@@ -86,7 +72,7 @@ fn links_that_lead_in_circles_or_nowhere_come_back_and_are_not_followed() {
             ("proc", "/proc/self/root"),
         ] {
             symlink(target, root.join(name)).unwrap();
-            at(&root.join(name), 1_000, 0);
+            tree::at(&root.join(name), 1_000, 0);
         }
     });
 }
@@ -99,7 +85,7 @@ fn times_before_1970_and_parts_of_a_second_come_back() {
         for (number, (seconds, nanoseconds)) in times.into_iter().enumerate() {
             let path = root.join(number.to_string());
             fs::write(&path, "x").unwrap();
-            at(&path, seconds, nanoseconds);
+            tree::at(&path, seconds, nanoseconds);
         }
     });
     let copy = test.outside("copy");

@@ -7,14 +7,13 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 use ptest_store::{
     Compression, Error, ErrorKind, ImportLimits, Imported, LayerId, Manifest, Package, Stack,
     Store, TreePath,
 };
 
-use crate::support::tree::{any_tree, chmod, opaque, read, whiteout, write};
+use crate::support::tree::{any_tree, at, chmod, opaque, read, whiteout, write};
 use crate::support::{TestStore, assert_consistent, names};
 
 pub(crate) fn package(stack: Stack) -> Package {
@@ -46,18 +45,6 @@ fn assert_arrives(test: &TestStore, stack: &Stack, compression: Compression) -> 
     assert_eq!(added, stack.layers());
     assert_consistent(&other.store);
     other
-}
-
-fn at(path: &Path, seconds: i64, nanoseconds: i64) {
-    let time = Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
-    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
 proptest! {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, utimensat};
 
 use ptest_store::{Kind, Mtime, View};
 
@@ -62,15 +62,7 @@ pub(crate) fn write(directory: &Path, children: &Children, backwards: bool) {
             }
             Node::Link { target, seconds } => {
                 symlink(target, &path).unwrap();
-                let time = rustix::fs::Timespec {
-                    tv_sec: *seconds,
-                    tv_nsec: 0,
-                };
-                let times = rustix::fs::Timestamps {
-                    last_access: time,
-                    last_modification: time,
-                };
-                rustix::fs::utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+                at(&path, *seconds, 0);
             }
             Node::Directory { mode, children } => {
                 fs::create_dir(&path).unwrap();
@@ -226,6 +218,19 @@ pub(crate) fn opaque(path: &Path) {
 
 pub(crate) fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Gives a path, not what it leads to, a time, so that two trees are the same.
+pub(crate) fn at(path: &Path, seconds: i64, nanoseconds: i64) {
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds,
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
 pub(crate) fn time(seconds: i64) -> SystemTime {

@@ -1,5 +1,5 @@
 //! Repository tasks, run as `cargo xtask <task>`: the tests, the repository's rules, generated files, the benchmark,
-//! the fault campaign.
+//! the fault campaign, fuzzing.
 //!
 //! Nothing here is part of ptest, and ptest is not linked in: the tasks drive cargo and the built program as a user would.
 
@@ -12,6 +12,7 @@
 mod bench;
 mod docs;
 mod faults;
+mod fuzz;
 mod process;
 mod test;
 mod tidy;
@@ -40,6 +41,7 @@ enum Task {
     Docs(docs::Arguments),
     Bench(bench::Arguments),
     Faults(faults::Arguments),
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Task::Docs(arguments) => docs::run(&workspace, arguments)?,
         Task::Bench(arguments) => bench::run(&workspace, arguments)?,
         Task::Faults(arguments) => faults::run(&workspace, arguments)?,
+        Task::Fuzz(arguments) => fuzz::run(&workspace, arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

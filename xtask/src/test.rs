@@ -22,10 +22,13 @@ use ptest_testkit::requirement::{REQUIRE_VARIABLE, SKIPS_VARIABLE};
 use self::summary::Summary;
 use crate::process::{self, Result};
 use crate::workspace::Workspace;
-use crate::{docs, tidy, tools};
+use crate::{docs, fuzz, tidy, tools};
 
 /// What a machine that tests ptest for others must have: there a skip is a failure.
 const CI_REQUIRES: &str = "userns,overlay,network,root,uv,pythons,reflink";
+
+/// How long each fuzz target runs.
+const FUZZ_SECONDS: u32 = 10;
 
 /// How long processes, mounts and cgroups may take to go after the last test.
 const SETTLING: Duration = Duration::from_secs(15);
@@ -70,6 +73,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         step("generated files", docs::check(workspace));
         if has_cargo_deny(workspace) {
             step("dependencies", process::run(workspace.cargo().args(DENY)));
+        }
+        // Elsewhere it is a task of its own: it needs a C++ compiler, and minutes to build.
+        if in_ci() {
+            step(
+                "fuzz",
+                fuzz::run(workspace, &fuzz::Arguments::all(FUZZ_SECONDS)),
+            );
         }
     }
 
@@ -147,9 +157,7 @@ impl Machine {
                 scratch.path().join("skips").into_os_string(),
             ),
         ];
-        if env::var_os("CI").is_some_and(|value| value == "true")
-            && env::var_os(REQUIRE_VARIABLE).is_none()
-        {
+        if in_ci() && env::var_os(REQUIRE_VARIABLE).is_none() {
             environment.push((REQUIRE_VARIABLE, CI_REQUIRES.into()));
         }
         Ok(Self {
@@ -178,6 +186,10 @@ impl Machine {
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         summarise(&mut command, &mut std::io::stdout().lock())
     }
+}
+
+fn in_ci() -> bool {
+    env::var_os("CI").is_some_and(|value| value == "true")
 }
 
 fn summarise(command: &mut Command, shown: &mut dyn Write) -> Result<Summary> {

@@ -148,7 +148,7 @@ impl Ptest {
         let Some(found) = crate::snapshot::table::by_name(database, label)? else {
             return Err(self.no(&[Thing::Environment, Thing::Snapshot], label));
         };
-        let stack = self.servable(&found)?;
+        let stack = self.servable(&found, &Stack::default())?;
         let Snapshot {
             name,
             of,

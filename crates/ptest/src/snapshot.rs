@@ -138,8 +138,9 @@ impl Environment {
     /// that is active is stopped for it, unless a command runs in it, and started again.
     pub fn restore(&self, snapshot: &str) -> Result<Snapshot> {
         let snapshot = self.ptest.snapshot(snapshot)?;
-        let stack = self.ptest.servable(&snapshot)?;
         let (lock, record) = self.operate()?;
+        let now = self.ptest.store().stack(&record.stack)?;
+        let stack = self.ptest.servable(&snapshot, &now)?;
         let target = Target {
             stack: &stack,
             recipe: &snapshot.recipe,
@@ -174,8 +175,9 @@ impl Ptest {
         }
     }
 
-    /// The stack of a snapshot, all that it is mounted of there and sound, and its interpreter too.
-    pub(crate) fn servable(&self, snapshot: &Snapshot) -> Result<Stack> {
+    /// The stack of a snapshot, its layers but those of `known` there and sound, and its
+    /// interpreter too.
+    pub(crate) fn servable(&self, snapshot: &Snapshot, known: &Stack) -> Result<Stack> {
         let executable = &snapshot.python.executable;
         if !executable.exists() {
             return Err(Error::new(
@@ -192,7 +194,9 @@ impl Ptest {
             )));
         }
         let stack = self.store().stack(&snapshot.stack)?;
-        self.store().serving_paths(&stack)?;
+        let new = stack.layers().iter().copied();
+        let new = Stack::new(new.filter(|layer| !known.layers().contains(layer)));
+        self.store().stack_paths(&new)?;
         Ok(stack)
     }
 

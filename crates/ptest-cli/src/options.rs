@@ -63,7 +63,7 @@ pub(crate) struct EnvironmentOptions {
     #[arg(long, value_name = "PROFILE", value_parser = words::<Profile>(Profile::WORDS))]
     pub(crate) profile: Option<Profile>,
 
-    /// What network commands see [default: host].
+    /// What network commands see [default: private with the profile strict, else host].
     #[arg(long, value_name = "NETWORK", value_parser = words::<Network>(Network::WORDS))]
     pub(crate) network: Option<Network>,
 

@@ -145,7 +145,7 @@ fn settings(
     pass.extend(options.pass.iter().cloned());
     Ok(Settings {
         profile: options.profile.or(*config.profile),
-        network: options.network.unwrap_or(*config.network),
+        network: options.network.or(*config.network),
         home: home(host, config, options)?,
         write,
         read,

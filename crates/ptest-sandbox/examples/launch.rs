@@ -11,7 +11,7 @@ use std::process::Stdio as ProcessStdio;
 use std::time::{Duration, Instant};
 
 use ptest_sandbox::profile::Stack;
-use ptest_sandbox::{Command, LaunchOptions, Launcher, Standard, Stdio, Upper};
+use ptest_sandbox::{Command, LaunchOptions, Launcher, Shape, Stdio, Upper};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -68,9 +68,9 @@ fn measure(launcher: &Launcher, stack: &Stack, rounds: usize) -> Result<(), Fail
     let mut resident = 0;
     for _ in 0..rounds {
         let start = Instant::now();
-        let standard = Standard {
+        let standard = Shape {
             environment: Some(stack.clone()),
-            ..Standard::default()
+            ..Shape::default()
         };
         let sandbox = launcher.launch(&standard.plan()?, LaunchOptions::default())?;
         launches.push(start.elapsed());

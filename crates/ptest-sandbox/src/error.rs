@@ -178,6 +178,7 @@ fn describe(FailureSource(failure): &FailureSource) -> String {
         Stage::Namespaces => "create namespaces",
         Stage::IdentityMap => "map users and groups into the sandbox",
         Stage::ControlGroup => "join the control group",
+        Stage::Network => "switch on the network",
         Stage::Hostname => "set the host name",
         Stage::Source => "open",
         Stage::Mount => "mount",

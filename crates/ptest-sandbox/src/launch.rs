@@ -122,7 +122,7 @@ impl Launcher {
             .collect();
         let request = Request::Launch(Box::new(launch));
         let lock = options.lock.as_ref().map(|lock| lock.as_fd());
-        let (client, left_out) = match self.start(&request, &descriptors, lock) {
+        let (client, left_out, landlock) = match self.start(&request, &descriptors, lock) {
             Ok(started) => started,
             Err(error) => {
                 if let Some(group) = &limit.group {
@@ -135,6 +135,7 @@ impl Launcher {
             client,
             owner: options.owner,
             left_out,
+            landlock,
             group: limit.group,
             process_limit: limit.strength,
         })
@@ -145,7 +146,7 @@ impl Launcher {
         request: &Request,
         descriptors: &[BorrowedFd<'_>],
         lock: Option<BorrowedFd<'_>>,
-    ) -> Result<(Client, Vec<LeftOut>)> {
+    ) -> Result<(Client, Vec<LeftOut>, u8)> {
         let action = "launch the sandbox";
         let deadline = Some(Instant::now() + PATIENCE);
         let flags = SocketFlags::CLOEXEC;
@@ -179,7 +180,9 @@ impl Launcher {
         let ready = wire::receive(control.as_fd(), &mut inbox, deadline);
         let client = Client::controlling(control, pid, pidfd);
         match ready {
-            Ok((Reply::Ready { left_out }, _)) if recorded.is_ok() => Ok((client, left_out)),
+            Ok((Reply::Ready { left_out, landlock }, _)) if recorded.is_ok() => {
+                Ok((client, left_out, landlock))
+            }
             other => {
                 client.kill();
                 client.wait_for_end(PATIENCE)?;
@@ -211,6 +214,7 @@ pub struct Sandbox {
     client: Client,
     owner: Owner,
     left_out: Vec<LeftOut>,
+    landlock: u8,
     group: Option<Group>,
     process_limit: Strength,
 }
@@ -219,6 +223,11 @@ impl Sandbox {
     /// What the plan allowed to leave out, and could not be made visible.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
+    }
+
+    /// The version of Landlock that holds; 0 when the plan wants none, or the kernel has none.
+    pub fn landlock(&self) -> u8 {
+        self.landlock
     }
 
     /// How strictly the limit of processes holds.

@@ -28,7 +28,9 @@ mod wire;
 pub use client::{Client, Frozen};
 pub use error::{Error, Result};
 pub use launch::{LaunchOptions, Launcher, Listen, Owner, Sandbox, Strength};
-pub use plan::{Access, Isolation, Mount, Overlay, Plan, Privileges, Source, Upper};
-pub use profile::{Home, Standard};
+pub use plan::{
+    Access, Isolation, Mount, Network, Overlay, Plan, Privileges, Source, SystemCalls, Upper,
+};
+pub use profile::{Home, Level, Shape};
 pub use protocol::{Exit, Leftovers, Status, TerminalSize, Usage};
 pub use run::{Command, Run, Stdio};

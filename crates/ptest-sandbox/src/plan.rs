@@ -40,7 +40,31 @@ pub enum Isolation {
     /// Its own process groups only. Processes are found and ended by walking their ancestry.
     None,
     /// Its own user, mount, pid, ipc and uts namespaces. The kernel ends every process with init.
-    Namespaces,
+    Namespaces {
+        /// What it has of a network.
+        network: Network,
+        /// Its own cgroup namespace too: nothing inside sees where in the host's groups it is.
+        control_groups: bool,
+    },
+}
+
+impl Isolation {
+    /// Whether there are namespaces at all.
+    pub fn has_namespaces(self) -> bool {
+        self != Self::None
+    }
+}
+
+/// What a sandbox has of a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// The host's.
+    #[default]
+    Host,
+    /// Nothing, not even a loopback that is up.
+    None,
+    /// Its own loopback, with every port free.
+    Private,
 }
 
 /// One step of assembling the root. Targets are absolute paths inside; missing ones are created.
@@ -210,6 +234,23 @@ pub struct Privileges {
     pub capabilities: Option<u64>,
     /// Whether set-user-id programs and file capabilities give nothing.
     pub no_new_privileges: bool,
-    /// Whether system calls that reach the whole machine are refused with EPERM.
-    pub filter_system_calls: bool,
+    /// The system calls that they may make.
+    pub system_calls: SystemCalls,
+    /// Whether no user namespace can be made inside, and so no other one either.
+    pub no_nested_namespaces: bool,
+    /// Whether Landlock, where the kernel has it, keeps them to what the plan's mounts let them read and write, and from
+    /// signals and abstract sockets that lead outside.
+    pub landlock: bool,
+}
+
+/// Which system calls can be made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SystemCalls {
+    /// All that the kernel offers.
+    #[default]
+    All,
+    /// All but those that reach the whole machine: kernel modules, keyrings, BPF, tracing, another user's terminal input.
+    OfTheSandbox,
+    /// Those alone that ordinary programs make, of the machine's own kind.
+    Ordinary,
 }

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::init::{EXERCISE, STEPS, fill_lower};
 use crate::launch::{LaunchOptions, Launcher, Sandbox};
 use crate::plan::{Access, Mount, Overlay, Plan, Upper};
-use crate::profile::{ENVIRONMENT, Standard};
+use crate::profile::{ENVIRONMENT, Shape};
 use crate::protocol::Stage;
 use crate::run::{Command, Stdio};
 
@@ -135,9 +135,9 @@ impl Drop for Scratch {
 }
 
 fn sandbox(launcher: &Launcher, extra: Vec<Mount>) -> Result<Sandbox, Error> {
-    let plan: Plan = Standard {
+    let plan: Plan = Shape {
         extra,
-        ..Standard::default()
+        ..Shape::default()
     }
     .plan()?;
     launcher.launch(&plan, LaunchOptions::default())

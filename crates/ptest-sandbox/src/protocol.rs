@@ -13,7 +13,7 @@ use crate::os_bytes;
 use crate::plan::Plan;
 
 /// The version that both sides must speak. It goes up with every change to a message.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// What a client asks of init.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,6 +55,8 @@ pub(crate) enum Reply {
     Ready {
         /// What could not be made visible.
         left_out: Vec<LeftOut>,
+        /// The version of Landlock that holds; 0 without any.
+        landlock: u8,
     },
     /// The request was not carried out.
     Failed(Failure),
@@ -229,6 +231,8 @@ pub enum Stage {
     IdentityMap,
     /// Joining the control group.
     ControlGroup,
+    /// Switching the network on.
+    Network,
     /// Setting the host name.
     Hostname,
     /// Opening something of the host.

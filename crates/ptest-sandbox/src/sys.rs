@@ -78,6 +78,46 @@ pub(crate) fn clone_process(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::R
     }
 }
 
+/// Which side of a duplication this is.
+pub(crate) enum Fork {
+    /// The process that asked, with the new one's id.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// Duplicates the calling process, which must have one thread only, as [`clone_process`] does. Filters that hide clone3
+/// do not concern it.
+pub(crate) fn fork() -> io::Result<Fork> {
+    // SAFETY: the new process goes on from here on its own copy of everything, and no other thread held a lock.
+    let pid = check(unsafe { libc::fork() }.into())?;
+    Ok(Pid::from_raw(pid as i32).map_or(Fork::Child, Fork::Parent))
+}
+
+/// Switches the loopback of this process's network namespace on.
+pub(crate) fn raise_loopback() -> io::Result<()> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )?;
+    // SAFETY: zeroes are a valid request.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, byte) in request.ifr_name.iter_mut().zip(b"lo") {
+        *place = *byte as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request names an interface, with an end, and outlives the call.
+    let result = unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS as _,
+            &raw const request,
+        )
+    };
+    check(result.into()).map(drop)
+}
+
 /// Ends the calling process at once, without running destructors or exit handlers.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no preconditions.

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use ptest_sandbox::{LaunchOptions, Launcher, Standard, probe};
+use ptest_sandbox::{LaunchOptions, Launcher, Shape, probe};
 use ptest_store::CopyMethod;
 
 use crate::engine::virtualenv::Virtualenv;
@@ -221,7 +221,7 @@ fn pids_limit(launcher: &Launcher) -> Looked {
         )
     };
     // An ordinary user's limit needs a user namespace, which environments have.
-    let plan = Standard::default().plan().map_err(refused)?;
+    let plan = Shape::default().plan().map_err(refused)?;
     let sandbox = launcher.launch(&plan, options).map_err(refused)?;
     sandbox.stop(Duration::ZERO).map_err(refused)?;
     Ok("the kernel enforces it".to_owned())

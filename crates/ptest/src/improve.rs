@@ -113,7 +113,7 @@ impl Ptest {
     ) -> Result<usize> {
         let database = self.store().database();
         let engine = self.engine(ENGINE)?;
-        if !engine.capability().standard {
+        if !engine.capability().isolation {
             return Ok(0);
         }
         let Some(skeleton) = stack.layers().first() else {

@@ -21,6 +21,9 @@ pub enum Profile {
     None,
     /// Own namespaces; the host read-only but for the project root.
     Standard,
+    /// For code that nobody trusts: of the host only the system's programs, the interpreter and the project root; its
+    /// own network; no privileges, no namespaces inside, the system calls of ordinary programs.
+    Strict,
 }
 
 /// What of the network is to be had.
@@ -30,6 +33,10 @@ pub enum Network {
     /// The host's.
     #[default]
     Host,
+    /// Nothing at all.
+    None,
+    /// A loopback of its own, with every port free.
+    Private,
 }
 
 /// Which home directory a command sees.
@@ -67,9 +74,9 @@ pub struct Settings {
     /// The profile asked for; without one the strongest that can be had.
     #[serde(default, skip_serializing_if = "is_default")]
     pub profile: Option<Profile>,
-    /// What of the network is to be had.
+    /// What of the network is to be had; without it what the profile gives.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub network: Network,
+    pub network: Option<Network>,
     /// Which home directory a command sees.
     #[serde(default, skip_serializing_if = "is_default")]
     pub home: Home,
@@ -103,7 +110,7 @@ impl Settings {
     pub fn new(project: Project) -> Self {
         Self {
             profile: None,
-            network: Network::default(),
+            network: None,
             home: Home::default(),
             write: Vec::new(),
             read: Vec::new(),
@@ -119,13 +126,22 @@ impl Settings {
 
 impl Profile {
     /// Every word that is understood.
-    pub const WORDS: &'static [&'static str] = &["none", "standard"];
+    pub const WORDS: &'static [&'static str] = &["none", "standard", "strict"];
 
     /// The word used on the command line and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Standard => "standard",
+            Self::Strict => "strict",
+        }
+    }
+
+    /// What of the network is to be had unless something else is asked for.
+    pub fn network(self) -> Network {
+        match self {
+            Self::None | Self::Standard => Network::Host,
+            Self::Strict => Network::Private,
         }
     }
 }
@@ -138,12 +154,14 @@ impl fmt::Display for Profile {
 
 impl Network {
     /// Every word that is understood.
-    pub const WORDS: &'static [&'static str] = &["host"];
+    pub const WORDS: &'static [&'static str] = &["host", "none", "private"];
 
     /// The word used on the command line and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Host => "host",
+            Self::None => "none",
+            Self::Private => "private",
         }
     }
 }
@@ -161,7 +179,8 @@ impl FromStr for Profile {
         match text {
             "none" => Ok(Self::None),
             "standard" => Ok(Self::Standard),
-            _ => Err(unknown("profile", text, "`none` and `standard`")),
+            "strict" => Ok(Self::Strict),
+            _ => Err(unknown("profile", text, "`none`, `standard` and `strict`")),
         }
     }
 }
@@ -172,7 +191,9 @@ impl FromStr for Network {
     fn from_str(text: &str) -> Result<Self, Error> {
         match text {
             "host" => Ok(Self::Host),
-            _ => Err(unknown("network", text, "`host`")),
+            "none" => Ok(Self::None),
+            "private" => Ok(Self::Private),
+            _ => Err(unknown("network", text, "`host`, `none` and `private`")),
         }
     }
 }

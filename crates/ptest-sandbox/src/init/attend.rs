@@ -21,7 +21,7 @@ use rustix::process::{
 };
 
 use crate::init::processes;
-use crate::sys::{self, Clone, WaitEvent};
+use crate::sys::{self, Fork, WaitEvent};
 
 /// A program that cannot be executed, and one that is not there: as a shell says it.
 const NOT_EXECUTABLE: i32 = 126;
@@ -36,9 +36,9 @@ pub(super) fn run(parent: &OsStr, command: &[OsString]) -> io::Result<Infallible
     let signals = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
     let signals = sys::signals_as_descriptor(&signals)?;
     sys::default_signal_actions();
-    match sys::clone_process(0, None)? {
-        Clone::Child => become_command(command),
-        Clone::Parent { pid, .. } => {
+    match sys::fork()? {
+        Fork::Child => become_command(command),
+        Fork::Parent(pid) => {
             let end = follow(pid, &parent, &signals);
             // Without children there is nothing to look for.
             if sys::wait_any(false, false).is_ok() {

@@ -19,7 +19,7 @@ use crate::init::processes::{self, Process};
 use crate::init::runs::{News, Run};
 use crate::init::stub::Passed;
 use crate::init::{AtStage as _, root, security};
-use crate::plan::{Isolation, Privileges};
+use crate::plan::{Isolation, Network, Plan, Privileges};
 use crate::protocol::{Failure, Launch, LeftOut, Reply, Request, Spawn, Stage, Usage};
 use crate::sys;
 use crate::wire::{self, Filled, Inbox, WireError};
@@ -29,11 +29,7 @@ const ENDING_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Makes the sandbox and serves it until it ends.
 pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
-    let ready = set_up(&launch, &passed).map(|(signals, left_out)| {
-        let reply = Reply::Ready { left_out };
-        (signals, reply)
-    });
-    let (signals, reply) = match ready {
+    let (signals, reply) = match set_up(&launch, &passed) {
         Ok(ready) => ready,
         Err(failure) => {
             let _gone = wire::send(control.as_fd(), &Reply::Failed(failure), &[], None);
@@ -68,28 +64,41 @@ pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
     }
 }
 
-fn set_up(launch: &Launch, passed: &Passed) -> Result<(OwnedFd, Vec<LeftOut>), Failure> {
+/// Makes the sandbox. Returns the descriptor of signals, and what the client is told.
+fn set_up(launch: &Launch, passed: &Passed) -> Result<(OwnedFd, Reply), Failure> {
+    let plan = &launch.plan;
     setsid().at(Stage::Fork, "")?;
     let signals = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
     let signals = sys::signals_as_descriptor(&signals).at(Stage::Fork, "")?;
-    let left_out = match launch.plan.isolation {
-        Isolation::Namespaces => root::assemble(&launch.plan)?,
+    let left_out = match plan.isolation {
+        Isolation::Namespaces { network, .. } => set_up_namespaces(plan, network)?,
         Isolation::None => {
             set_child_subreaper(Some(getpid())).at(Stage::Fork, "")?;
             Vec::new()
         }
     };
-    if let (Some(name), Isolation::Namespaces) = (&launch.plan.hostname, launch.plan.isolation) {
-        rustix::system::sethostname(name.as_bytes()).at(Stage::Hostname, name)?;
-    }
     // Commands run as the same user: without this they could take init over.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Privileges, "")?;
-    security::restrict_descendants(&launch.plan.privileges).at(Stage::Privileges, "")?;
+    let landlock = security::restrict_descendants(plan).at(Stage::Privileges, "")?;
     if let Some(listener) = &passed.listener {
         // Done here and not by the client, so that its peers see init's identity.
         listen(listener, 64).at(Stage::Request, "")?;
     }
-    Ok((signals, left_out))
+    Ok((signals, Reply::Ready { left_out, landlock }))
+}
+
+fn set_up_namespaces(plan: &Plan, network: Network) -> Result<Vec<LeftOut>, Failure> {
+    if plan.privileges.no_nested_namespaces {
+        security::refuse_nested_namespaces().at(Stage::Privileges, "user namespaces")?;
+    }
+    if network == Network::Private {
+        sys::raise_loopback().at(Stage::Network, "lo")?;
+    }
+    let left_out = root::assemble(plan)?;
+    if let Some(name) = &plan.hostname {
+        rustix::system::sethostname(name.as_bytes()).at(Stage::Hostname, name)?;
+    }
+    Ok(left_out)
 }
 
 struct Server {

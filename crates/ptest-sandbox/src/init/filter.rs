@@ -1,91 +1,18 @@
-//! The system calls that no command may make: those that reach the machine, not the sandbox.
+//! What of the kernel commands can call, as a program that the kernel runs before each call.
 //!
-//! A list of refusals, not of permissions: tests run any program. Calls that create namespaces
-//! and mounts stay, since browsers and nested sandboxes need them. Refused calls fail with EPERM.
-//! 32-bit programs get the same list in their own numbers.
+//! Which calls are refused or allowed is in the lists; this makes one program of them. Calls of 32-bit programs have
+//! numbers of their own: where calls are refused they are known too, where calls are allowed they are not.
+
+mod allowed;
+mod refused;
 
 use libc::{
-    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW,
+    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW,
     SECCOMP_RET_ERRNO, sock_filter,
 };
 
-/// Inserts input into a terminal, or makes the console do things.
-const REFUSED_TERMINAL_REQUESTS: [u32; 2] = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
-
-/// One way in which programs number system calls.
-struct Numbering {
-    architecture: u32,
-    refused: &'static [u32],
-    ioctl: u32,
-}
-
-#[cfg(target_arch = "x86_64")]
-const NUMBERINGS: [Numbering; 2] = [
-    Numbering {
-        architecture: 0xc000_003e,
-        refused: &[
-            248, // add_key
-            249, // request_key
-            250, // keyctl
-            321, // bpf
-            298, // perf_event_open
-            246, // kexec_load
-            320, // kexec_file_load
-            175, // init_module
-            313, // finit_module
-            176, // delete_module
-            304, // open_by_handle_at
-            323, // userfaultfd
-            169, // reboot
-            167, // swapon
-            168, // swapoff
-            163, // acct
-        ],
-        ioctl: 16,
-    },
-    // The same calls of i386 programs.
-    Numbering {
-        architecture: 0x4000_0003,
-        refused: &[
-            286, 287, 288, 357, 336, 283, 128, 350, 129, 342, 374, 88, 87, 115, 51,
-        ],
-        ioctl: 54,
-    },
-];
-
-#[cfg(target_arch = "aarch64")]
-const NUMBERINGS: [Numbering; 2] = [
-    Numbering {
-        architecture: 0xc000_00b7,
-        refused: &[
-            217, // add_key
-            218, // request_key
-            219, // keyctl
-            280, // bpf
-            241, // perf_event_open
-            104, // kexec_load
-            294, // kexec_file_load
-            105, // init_module
-            273, // finit_module
-            106, // delete_module
-            265, // open_by_handle_at
-            282, // userfaultfd
-            142, // reboot
-            224, // swapon
-            225, // swapoff
-            89,  // acct
-        ],
-        ioctl: 29,
-    },
-    // The same calls of 32-bit ARM programs.
-    Numbering {
-        architecture: 0x4000_0028,
-        refused: &[
-            309, 310, 311, 386, 364, 347, 401, 128, 379, 129, 371, 388, 88, 87, 115, 51,
-        ],
-        ioctl: 54,
-    },
-];
+use self::refused::{NUMBERINGS, Numbering};
+use crate::plan::SystemCalls;
 
 /// The bit that marks calls of the x32 way of numbering, which nothing uses.
 #[cfg(target_arch = "x86_64")]
@@ -96,41 +23,123 @@ const FOREIGN_BIT: u32 = 0x8000_0000;
 /// Where the kernel puts things in what a filter sees.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
-const SECOND_ARGUMENT_LOW: u32 = 24;
+/// The lower half of the first argument; each has 8 bytes. Both ends of a machine that ptest runs on are little.
+const FIRST_ARGUMENT: u32 = 16;
 
-/// The filter, ready to be installed.
-pub(super) fn program() -> Vec<sock_filter> {
-    let refuse = statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | libc::EPERM as u32);
-    let absent = statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
-    let allow = statement(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+const ALLOW: sock_filter = statement(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+/// For what exists and may not be done.
+const REFUSE: sock_filter = statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | libc::EPERM as u32);
+/// For what programs can do without if the kernel is too old for it.
+const ABSENT: sock_filter = statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+
+/// The filter, ready to be installed; none where every call may be made.
+pub(super) fn program(calls: SystemCalls) -> Option<Vec<sock_filter>> {
     let mut program = Vec::new();
-    for numbering in &NUMBERINGS {
-        let mut block = vec![load(NUMBER), jump(BPF_JGE, FOREIGN_BIT, 0, 1), absent];
-        for number in numbering.refused {
-            block.extend([jump(BPF_JEQ, *number, 0, 1), refuse]);
+    match calls {
+        SystemCalls::All => return None,
+        SystemCalls::OfTheSandbox => {
+            for numbering in &NUMBERINGS {
+                program.extend(under(numbering.architecture, harmless(numbering)));
+            }
         }
-        let requests = REFUSED_TERMINAL_REQUESTS.len() as u8;
-        // Not an ioctl: over the load and the comparisons to what allows.
-        block.extend([
-            jump(BPF_JEQ, numbering.ioctl, 0, 1 + 2 * requests),
-            load(SECOND_ARGUMENT_LOW),
-        ]);
-        for request in REFUSED_TERMINAL_REQUESTS {
-            block.extend([jump(BPF_JEQ, request, 0, 1), refuse]);
-        }
-        block.push(allow);
-        program.extend([
-            load(ARCHITECTURE),
-            jump(BPF_JEQ, numbering.architecture, 0, block.len() as u8),
-        ]);
-        program.extend(block);
+        SystemCalls::Ordinary => program.extend(under(NUMBERINGS[0].architecture, ordinary())),
     }
     // A way of numbering that this program does not know.
-    program.push(absent);
+    program.push(ABSENT);
+    Some(program)
+}
+
+/// A block for the calls of one way of numbering, which does not fall through.
+fn under(architecture: u32, block: Vec<sock_filter>) -> Vec<sock_filter> {
+    // A conditional jump reaches 255 steps, another one all.
+    let over = jump(BPF_JMP_ALWAYS, block.len() as u32, 0, 0);
+    let mut program = vec![load(ARCHITECTURE), jump(BPF_JEQ, architecture, 1, 0), over];
+    program.extend(block);
     program
 }
 
-fn statement(code: u32, k: u32) -> sock_filter {
+/// `BPF_JA`, the jump without a condition.
+const BPF_JMP_ALWAYS: u32 = 0;
+
+/// Everything but what reaches the machine.
+fn harmless(numbering: &Numbering) -> Vec<sock_filter> {
+    let mut block = beginning();
+    for number in numbering.refused {
+        block.extend(of(*number, [REFUSE]));
+    }
+    block.extend(terminal(numbering.ioctl));
+    block.push(ALLOW);
+    block
+}
+
+/// What is in the list, and nothing else.
+fn ordinary() -> Vec<sock_filter> {
+    let mut block = beginning();
+    for number in allowed::ALLOWED.iter().chain(allowed::ALLOWED_HERE) {
+        block.extend(of(*number as u32, [ALLOW]));
+    }
+    block.extend(terminal(libc::SYS_ioctl as u32));
+    block.extend(of(libc::SYS_ioctl as u32, [ALLOW]));
+    block.extend(one_of(libc::SYS_socket, &allowed::SOCKET_FAMILIES));
+    block.extend(one_of(libc::SYS_personality, &allowed::PERSONALITIES));
+    block.extend(of(
+        libc::SYS_clone as u32,
+        [
+            load(FIRST_ARGUMENT),
+            jump(BPF_JSET, allowed::NAMESPACE_FLAGS, 0, 1),
+            REFUSE,
+            ALLOW,
+        ],
+    ));
+    let refused = allowed::REFUSED.iter().map(|number| *number as u32);
+    for number in refused.chain(NUMBERINGS[0].refused.iter().copied()) {
+        block.extend(of(number, [REFUSE]));
+    }
+    // Among them clone3, whose flags no filter can see: libraries go on with clone.
+    block.push(ABSENT);
+    block
+}
+
+fn beginning() -> Vec<sock_filter> {
+    vec![load(NUMBER), jump(BPF_JGE, FOREIGN_BIT, 0, 1), ABSENT]
+}
+
+/// Steps for one call, which do not fall through.
+fn of<const N: usize>(number: u32, steps: [sock_filter; N]) -> Vec<sock_filter> {
+    let mut block = vec![jump(BPF_JEQ, number, 0, N as u8)];
+    block.extend(steps);
+    block
+}
+
+/// A call whose first argument must be one of these.
+fn one_of(number: libc::c_long, values: &[u32]) -> Vec<sock_filter> {
+    let length = 2 + 2 * values.len();
+    let mut block = vec![
+        jump(BPF_JEQ, number as u32, 0, length as u8),
+        load(FIRST_ARGUMENT),
+    ];
+    for value in values {
+        block.extend([jump(BPF_JEQ, *value, 0, 1), ALLOW]);
+    }
+    block.push(REFUSE);
+    block
+}
+
+/// Refuses what ioctl could do to a terminal; goes on after every other call.
+fn terminal(ioctl: u32) -> Vec<sock_filter> {
+    let requests = refused::TERMINAL_REQUESTS;
+    let mut block = vec![
+        jump(BPF_JEQ, ioctl, 0, 2 + 2 * requests.len() as u8),
+        load(FIRST_ARGUMENT + 8),
+    ];
+    for request in requests {
+        block.extend([jump(BPF_JEQ, request, 0, 1), REFUSE]);
+    }
+    block.push(load(NUMBER));
+    block
+}
+
+const fn statement(code: u32, k: u32) -> sock_filter {
     sock_filter {
         code: code as u16,
         jt: 0,
@@ -139,11 +148,11 @@ fn statement(code: u32, k: u32) -> sock_filter {
     }
 }
 
-fn load(offset: u32) -> sock_filter {
+const fn load(offset: u32) -> sock_filter {
     statement(BPF_LD | BPF_W | BPF_ABS, offset)
 }
 
-fn jump(test: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
+const fn jump(test: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
     sock_filter {
         code: (BPF_JMP | test | BPF_K) as u16,
         jt,
@@ -156,37 +165,82 @@ fn jump(test: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_numbers_are_those_of_this_machines_calls() {
-        let native = &NUMBERINGS[0];
-        let refused = [
-            libc::SYS_add_key,
-            libc::SYS_request_key,
-            libc::SYS_keyctl,
-            libc::SYS_bpf,
-            libc::SYS_perf_event_open,
-            libc::SYS_kexec_load,
-            libc::SYS_kexec_file_load,
-            libc::SYS_init_module,
-            libc::SYS_finit_module,
-            libc::SYS_delete_module,
-            libc::SYS_open_by_handle_at,
-            libc::SYS_userfaultfd,
-            libc::SYS_reboot,
-            libc::SYS_swapon,
-            libc::SYS_swapoff,
-            libc::SYS_acct,
-        ];
-        assert_eq!(native.refused, refused.map(|number| number as u32));
-        assert_eq!(i64::from(native.ioctl), libc::SYS_ioctl);
+    /// Runs a program as the kernel would.
+    fn decide(program: &[sock_filter], number: i64, arguments: [u32; 2]) -> u32 {
+        let (mut at, mut loaded) = (0, 0);
+        loop {
+            let step = program[at];
+            at += 1;
+            match u32::from(step.code) {
+                code if code == BPF_LD | BPF_W | BPF_ABS => {
+                    loaded = match step.k {
+                        NUMBER => number as u32,
+                        ARCHITECTURE => NUMBERINGS[0].architecture,
+                        FIRST_ARGUMENT => arguments[0],
+                        _ => arguments[1],
+                    }
+                }
+                code if code == BPF_RET | BPF_K => return step.k,
+                code if code == BPF_JMP | BPF_K => at += step.k as usize,
+                code => {
+                    let holds = match code & !(BPF_JMP | BPF_K) {
+                        BPF_JEQ => loaded == step.k,
+                        BPF_JGE => loaded >= step.k,
+                        _ => loaded & step.k != 0,
+                    };
+                    at += usize::from(if holds { step.jt } else { step.jf });
+                }
+            }
+        }
     }
 
     #[test]
-    fn every_jump_stays_inside_the_program() {
-        let program = program();
-        for (index, step) in program.iter().enumerate() {
-            let furthest = index + 1 + usize::from(step.jt.max(step.jf));
-            assert!(furthest < program.len() || step.jt == 0 && step.jf == 0);
+    fn what_reaches_the_machine_is_refused_and_everything_else_allowed() {
+        let program = program(SystemCalls::OfTheSandbox).unwrap();
+        let refused = [libc::SYS_bpf, libc::SYS_keyctl, libc::SYS_reboot];
+        for call in refused {
+            assert_eq!(decide(&program, call, [0; 2]), REFUSE.k);
         }
+        for call in [libc::SYS_read, libc::SYS_unshare, libc::SYS_clone3] {
+            assert_eq!(decide(&program, call, [0; 2]), ALLOW.k);
+        }
+        let injection = [0, libc::TIOCSTI as u32];
+        assert_eq!(decide(&program, libc::SYS_ioctl, injection), REFUSE.k);
+        assert_eq!(decide(&program, libc::SYS_ioctl, [0, 1]), ALLOW.k);
+    }
+
+    #[test]
+    fn only_what_ordinary_programs_need_is_allowed_to_untrusted_ones() {
+        let program = program(SystemCalls::Ordinary).unwrap();
+        let decide = |call, argument| decide(&program, call, [argument, 0]);
+        for call in [libc::SYS_read, libc::SYS_execve, libc::SYS_ioctl] {
+            assert_eq!(decide(call, 0), ALLOW.k);
+        }
+        for call in [libc::SYS_unshare, libc::SYS_mount, libc::SYS_bpf] {
+            assert_eq!(decide(call, 0), REFUSE.k);
+        }
+        for call in [libc::SYS_clone3, libc::SYS_io_uring_setup, 5000] {
+            assert_eq!(decide(call, 0), ABSENT.k);
+        }
+        assert_eq!(decide(libc::SYS_clone, libc::SIGCHLD as u32), ALLOW.k);
+        assert_eq!(
+            decide(libc::SYS_clone, libc::CLONE_NEWUSER as u32),
+            REFUSE.k
+        );
+        assert_eq!(decide(libc::SYS_socket, libc::AF_INET as u32), ALLOW.k);
+        assert_eq!(decide(libc::SYS_socket, libc::AF_VSOCK as u32), REFUSE.k);
+        assert_eq!(decide(libc::SYS_personality, 0x40_0000), REFUSE.k);
+    }
+
+    #[test]
+    fn no_call_is_both_allowed_and_refused() {
+        let refused: Vec<i64> = allowed::REFUSED.to_vec();
+        let both = allowed::ALLOWED
+            .iter()
+            .chain(allowed::ALLOWED_HERE)
+            .find(|call| {
+                refused.contains(call) || NUMBERINGS[0].refused.contains(&(**call as u32))
+            });
+        assert_eq!(both, None);
     }
 }

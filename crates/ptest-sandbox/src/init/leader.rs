@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::init::AtStage as _;
 use crate::init::execute::{self, Context};
 use crate::protocol::{Failure, Spawn, Stage, Status};
-use crate::sys::{self, Clone, WaitEvent, Waited};
+use crate::sys::{self, Fork, WaitEvent, Waited};
 
 /// Largest message of a leader: a failure with a path in it.
 pub(super) const MAX_MESSAGE: usize = 8 << 10;
@@ -71,8 +71,8 @@ fn start(init: &OwnedFd, spawn: &Spawn, context: Context<'_>) -> Result<i32, Fai
         ioctl_tiocsctty(&context.descriptors[0]).at(Stage::Terminal, "")?;
     }
     let (outcome, report) = pipe_with(PipeFlags::CLOEXEC).at(Stage::Fork, "")?;
-    match sys::clone_process(0, None).at(Stage::Fork, "")? {
-        Clone::Child => {
+    match sys::fork().at(Stage::Fork, "")? {
+        Fork::Child => {
             // The report is closed on execution: its silent end means success.
             let failure = match die_with_parent().at(Stage::Fork, "") {
                 Ok(()) => execute::become_command(spawn, &context),
@@ -83,7 +83,7 @@ fn start(init: &OwnedFd, spawn: &Spawn, context: Context<'_>) -> Result<i32, Fai
             }
             sys::exit_now(127)
         }
-        Clone::Parent { pid, .. } => {
+        Fork::Parent(pid) => {
             drop(report);
             drop(context);
             let mut bytes = [0; MAX_MESSAGE];

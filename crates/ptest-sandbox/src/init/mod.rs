@@ -17,6 +17,7 @@ mod execute;
 mod exercise;
 mod filter;
 mod freezing;
+mod landlock;
 mod leader;
 mod overlay;
 mod processes;

@@ -15,7 +15,7 @@ use crate::init::leader::{self, Ending, MAX_MESSAGE, Told};
 use crate::init::{AtStage as _, processes, terminal};
 use crate::plan::Privileges;
 use crate::protocol::{Exit, Failure, Leftovers, Reply, Spawn, Stage, Status};
-use crate::sys::{self, Clone};
+use crate::sys::{self, Fork};
 
 /// How soon after one attempt to kill everything the next follows, at first and at most.
 const KILL_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
@@ -73,8 +73,8 @@ impl Run {
         let flags = SocketFlags::CLOEXEC;
         let (leader, init) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
             .at(Stage::Fork, "")?;
-        match sys::clone_process(0, None).at(Stage::Fork, "")? {
-            Clone::Child => {
+        match sys::fork().at(Stage::Fork, "")? {
+            Fork::Child => {
                 let context = Context {
                     privileges,
                     descriptors,
@@ -83,7 +83,7 @@ impl Run {
                 };
                 leader::run(init, spawn, context)
             }
-            Clone::Parent { pid, .. } => Ok(Self {
+            Fork::Parent(pid) => Ok(Self {
                 leader_pid: pid.as_raw_nonzero().get(),
                 leader,
                 command: None,

@@ -3,6 +3,7 @@
 //! Which privileges are kept is the plan's decision; this carries it out. Most of it happens once,
 //! in init itself, which never executes a program and so loses nothing by it; commands inherit it.
 
+use std::fs;
 use std::io;
 
 use rustix::io::Errno;
@@ -11,22 +12,39 @@ use rustix::thread::{
     set_no_new_privs,
 };
 
-use crate::init::filter;
-use crate::plan::Privileges;
+use crate::init::{filter, landlock};
+use crate::plan::{Plan, Privileges};
 use crate::sys;
 
-/// Gives up, in init, what init can do without. All that come from it inherit that.
-pub(super) fn restrict_descendants(privileges: &Privileges) -> io::Result<()> {
+/// Most user namespaces that can be made in this one and below: user_namespaces(7).
+const MOST_USER_NAMESPACES: &str = "/proc/sys/user/max_user_namespaces";
+
+/// Lets no user namespace be made inside of this one; only where there are namespaces, or it is the host's. To be called
+/// as long as that can be written.
+pub(super) fn refuse_nested_namespaces() -> io::Result<()> {
+    fs::write(MOST_USER_NAMESPACES, "0")
+}
+
+/// Gives up, in init, what init can do without. All that come from it inherit that. Returns the version of Landlock that
+/// holds; 0 without any.
+pub(super) fn restrict_descendants(plan: &Plan) -> io::Result<u8> {
+    let privileges = &plan.privileges;
     if let Some(kept) = privileges.capabilities {
         limit_bounding_set(CapabilitySet::from_bits_retain(kept))?;
     }
-    if privileges.no_new_privileges || privileges.filter_system_calls {
+    let filter = filter::program(privileges.system_calls);
+    if privileges.no_new_privileges || privileges.landlock || filter.is_some() {
         set_no_new_privs(true)?;
     }
-    if privileges.filter_system_calls {
-        sys::install_filter(&filter::program())?;
+    let landlock = if privileges.landlock {
+        landlock::restrict(plan)?
+    } else {
+        0
+    };
+    if let Some(filter) = filter {
+        sys::install_filter(&filter)?;
     }
-    Ok(())
+    Ok(landlock)
 }
 
 /// Gives up, in a process that is to become a command, what init still needs.

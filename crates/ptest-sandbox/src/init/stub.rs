@@ -15,7 +15,7 @@ use rustix::stdio;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::init::{AtStage as _, events};
-use crate::plan::Isolation;
+use crate::plan::{Isolation, Network};
 use crate::protocol::{Confinement, Failure, Launch, Reply, Request, Stage};
 use crate::sys::{self, Clone};
 use crate::wire::{self, Inbox};
@@ -53,7 +53,7 @@ pub(super) fn run() -> io::Result<()> {
     match divide(&launch, &passed) {
         Ok(Divided::Stub { pid, pidfd, go }) => {
             let mapped = match launch.plan.isolation {
-                Isolation::Namespaces => map_identities(pid),
+                Isolation::Namespaces { .. } => map_identities(pid),
                 Isolation::None => Ok(()),
             };
             match mapped {
@@ -99,12 +99,18 @@ fn divide(launch: &Launch, passed: &Passed) -> Result<Divided, Failure> {
     let (wait, go) = pipe_with(PipeFlags::CLOEXEC).at(Stage::Fork, "")?;
     let namespaces = match launch.plan.isolation {
         Isolation::None => 0,
-        Isolation::Namespaces => {
+        Isolation::Namespaces {
+            network,
+            control_groups,
+        } => {
+            let flag = |wanted, flag| if wanted { flag } else { 0 };
             libc::CLONE_NEWUSER
                 | libc::CLONE_NEWNS
                 | libc::CLONE_NEWPID
                 | libc::CLONE_NEWIPC
                 | libc::CLONE_NEWUTS
+                | flag(network != Network::Host, libc::CLONE_NEWNET)
+                | flag(control_groups, libc::CLONE_NEWCGROUP)
         }
     };
     // An owned init is the client's own child. A detached one must not be: it would stay a zombie

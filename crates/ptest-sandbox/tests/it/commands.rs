@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use ptest_sandbox::protocol::Stage;
-use ptest_sandbox::{Command, Error, Plan, Sandbox, Standard, Status, Stdio};
+use ptest_sandbox::{Command, Error, Plan, Sandbox, Shape, Status, Stdio};
 
 use crate::support::{
     LIMIT, lacks_namespaces, launch, null, read_line, run, sh, shell, standard, start_piped,
@@ -298,9 +298,9 @@ fn a_mount_that_fails_is_named_and_leaves_nothing() {
     if lacks_namespaces() {
         return;
     }
-    let plan = Standard {
+    let plan = Shape {
         write: vec!["/nonexistent/project".into()],
-        ..Standard::default()
+        ..Shape::default()
     }
     .plan();
     assert!(matches!(plan, Err(Error::Io { .. })));
@@ -310,9 +310,9 @@ fn a_mount_that_fails_is_named_and_leaves_nothing() {
         "/x",
         ptest_sandbox::Access::ReadOnly,
     )];
-    let plan = Standard {
+    let plan = Shape {
         extra,
-        ..Standard::default()
+        ..Shape::default()
     }
     .plan()
     .unwrap();

@@ -6,8 +6,8 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use ptest_sandbox::{
-    Client, Command, Error, LaunchOptions, Leftovers, Listen, Owner, Plan, Sandbox, Standard,
-    Status, Stdio, lock,
+    Client, Command, Error, LaunchOptions, Leftovers, Listen, Owner, Plan, Sandbox, Shape, Status,
+    Stdio, lock,
 };
 
 use crate::support::{
@@ -271,7 +271,7 @@ fn a_detached_sandbox_is_found_by_a_socket_however_long_its_path() {
         ..LaunchOptions::default()
     };
     let sandbox = launcher()
-        .launch(&Standard::default().plan().unwrap(), options)
+        .launch(&Shape::default().plan().unwrap(), options)
         .unwrap();
     let pid = sandbox.pid();
     // Should the test fail, this ends it nevertheless.
@@ -335,7 +335,7 @@ fn the_lock_of_a_killed_init_is_not_to_be_had_while_anything_of_it_lives() {
             lock: Some(lock::take(directory.path()).unwrap()),
             ..LaunchOptions::default()
         };
-        let plan = Standard::default().plan().unwrap();
+        let plan = Shape::default().plan().unwrap();
         let sandbox = launcher().launch(&plan, options).unwrap();
         let marker = marker();
         let script = format!("for _ in $(seq 100); do sleep {marker} & done; echo ready; wait");
@@ -379,7 +379,7 @@ impl Drop for Guard {
 fn plans() -> Vec<Plan> {
     let mut plans = vec![Plan::bare()];
     if !lacks_namespaces() {
-        plans.push(Standard::default().plan().unwrap());
+        plans.push(Shape::default().plan().unwrap());
     }
     plans
 }

@@ -5,13 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use ptest_sandbox::profile::{HOME, Home};
-use ptest_sandbox::{Sandbox, Standard};
+use ptest_sandbox::{Sandbox, Shape};
 
 use crate::support::{
     INIT_VARIABLE, is_root, lacks, lacks_namespaces, launch, run, sh, shell, standard, tempdir,
 };
 
-fn sandbox(standard: &Standard) -> Sandbox {
+fn sandbox(standard: &Shape) -> Sandbox {
     launch(&standard.plan().unwrap())
 }
 
@@ -42,9 +42,9 @@ fn a_project_can_be_written_wherever_it_lies() {
     }
     // Below a private place.
     let project = tempfile::tempdir_in("/tmp").unwrap();
-    let sandbox = sandbox(&Standard {
+    let sandbox = sandbox(&Shape {
         write: vec![project.path().into()],
-        ..Standard::default()
+        ..Shape::default()
     });
     let path = project.path().display();
     sh(
@@ -95,11 +95,11 @@ fn what_must_be_read_is_visible_in_private_and_hidden_places_and_only_that() {
         fs::create_dir_all(root.join(name)).unwrap();
         fs::write(root.join(name).join("file"), name).unwrap();
     }
-    let sandbox = sandbox(&Standard {
+    let sandbox = sandbox(&Shape {
         read: vec![root.join("store/python"), root.join("absent")],
         write: vec![root.to_owned()],
         hide: vec![root.join("store")],
-        ..Standard::default()
+        ..Shape::default()
     });
     let root = root.display();
     assert_eq!(
@@ -128,9 +128,9 @@ fn the_home_is_private_or_a_given_directory() {
         "x"
     );
     let home = tempdir();
-    let given = Standard {
+    let given = Shape {
         home: Home::Directory(home.path().into()),
-        ..Standard::default()
+        ..Shape::default()
     };
     sh(&sandbox(&given), &format!("echo kept > {HOME}/file"));
     assert_eq!(
@@ -307,9 +307,9 @@ fn a_sandbox_can_be_made_in_a_sandbox() {
     }
     let program = std::env::current_exe().unwrap();
     let init = crate::support::init_program();
-    let outer = sandbox(&Standard {
+    let outer = sandbox(&Shape {
         read: vec![program.clone(), init.clone()],
-        ..Standard::default()
+        ..Shape::default()
     });
     let command = shell(format!(
         "cd /tmp && exec {} --exact isolation::processes_of_the_host_are_out_of_sight_and_reach",
@@ -328,9 +328,9 @@ fn the_host_name_is_the_plans() {
     if lacks_namespaces() {
         return;
     }
-    let named = Standard {
+    let named = Shape {
         hostname: Some("inside".into()),
-        ..Standard::default()
+        ..Shape::default()
     };
     assert_eq!(sh(&sandbox(&named), "uname -n"), "inside");
     assert_eq!(
@@ -359,9 +359,9 @@ fn the_runtime_directory_is_private_and_the_users() {
     if lacks_namespaces() {
         return;
     }
-    let standard = Standard {
+    let standard = Shape {
         runtime_directory: Some("/run/user/42".into()),
-        ..Standard::default()
+        ..Shape::default()
     };
     assert_eq!(
         sh(
@@ -388,9 +388,9 @@ fn set_user_id_programs_give_nothing() {
     fs::copy("/usr/bin/id", &program).unwrap();
     std::os::unix::fs::chown(&program, Some(1234), Some(1234)).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o6755)).unwrap();
-    let sandbox = sandbox(&Standard {
+    let sandbox = sandbox(&Shape {
         write: vec![project.path().into()],
-        ..Standard::default()
+        ..Shape::default()
     });
     assert_eq!(sh(&sandbox, &format!("{} -u", program.display())), "0");
 }
@@ -405,9 +405,9 @@ fn root_can_use_files_of_other_users() {
     fs::write(&file, "theirs").unwrap();
     std::os::unix::fs::chown(&file, Some(1234), Some(1234)).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    let sandbox = sandbox(&Standard {
+    let sandbox = sandbox(&Shape {
         write: vec![project.path().into()],
-        ..Standard::default()
+        ..Shape::default()
     });
     let path = file.display();
     assert_eq!(

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Duration;
 
-use ptest_sandbox::{LaunchOptions, Sandbox, Standard, Status, Stdio, Strength, cgroup};
+use ptest_sandbox::{LaunchOptions, Sandbox, Shape, Status, Stdio, Strength, cgroup};
 
 use crate::support::{
     eventually, is_root, lacks, lacks_namespaces, launcher, null, read_line, run, shell, standard,
@@ -22,7 +22,7 @@ fn limited(id: &str, limit: u64) -> Option<Sandbox> {
         process_limit: Some(limit),
         ..LaunchOptions::default()
     };
-    let plan = Standard::default().plan().unwrap();
+    let plan = Shape::default().plan().unwrap();
     match launcher().launch(&plan, options()) {
         Ok(sandbox) => Some(sandbox),
         Err(error) => {

@@ -14,5 +14,6 @@ mod limits;
 mod ordinary_user;
 mod probes;
 mod stacks;
+mod strict;
 mod support;
 mod terminals;

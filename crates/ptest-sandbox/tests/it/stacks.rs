@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ptest_sandbox::profile::{ENVIRONMENT, Stack};
-use ptest_sandbox::{Error, LaunchOptions, Sandbox, Standard, Upper};
+use ptest_sandbox::{Error, LaunchOptions, Sandbox, Shape, Upper};
 
 use crate::support::{lacks_overlays, launch, launcher, sh, tempdir};
 
@@ -32,9 +32,9 @@ fn upper(root: &Path) -> Upper {
 
 fn sandbox(stack: Stack) -> Sandbox {
     launch(
-        &Standard {
+        &Shape {
             environment: Some(stack),
-            ..Standard::default()
+            ..Shape::default()
         }
         .plan()
         .unwrap(),
@@ -86,9 +86,9 @@ fn more_layers_than_the_kernel_takes_are_an_error_of_their_own() {
         lowers: vec!["/layer".into(); 501],
         upper: None,
     };
-    let plan = Standard {
+    let plan = Shape {
         environment: Some(stack),
-        ..Standard::default()
+        ..Shape::default()
     }
     .plan()
     .unwrap();
@@ -150,12 +150,12 @@ fn the_environment_appears_at_other_paths_even_in_a_hidden_store() {
         lowers: layers(&store, 2),
         upper: Some(upper(&store)),
     };
-    let standard = Standard {
+    let standard = Shape {
         environment: Some(stack),
         hide: vec![store.clone()],
         write: vec![root.path().into()],
         aliases: vec![alias.clone()],
-        ..Standard::default()
+        ..Shape::default()
     };
     let sandbox = launch(&standard.plan().unwrap());
     sh(&sandbox, &format!("echo same > {}/file", alias.display()));

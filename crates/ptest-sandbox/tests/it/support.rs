@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ptest_sandbox::{
-    Command, Error, Exit, LaunchOptions, Launcher, Plan, Run, Sandbox, Standard, Stdio,
+    Command, Error, Exit, LaunchOptions, Launcher, Plan, Run, Sandbox, Shape, Stdio,
 };
 
 /// How long anything may take.
@@ -84,7 +84,7 @@ pub(crate) fn launch(plan: &Plan) -> Sandbox {
 }
 
 pub(crate) fn standard() -> Sandbox {
-    launch(&Standard::default().plan().unwrap())
+    launch(&Shape::default().plan().unwrap())
 }
 
 /// A shell command with a usual PATH.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ptest::engine::virtualenv::Virtualenv;
 use ptest_sandbox::profile::{ENVIRONMENT, Stack};
-use ptest_sandbox::{Command, LaunchOptions, Standard, Stdio};
+use ptest_sandbox::{Command, LaunchOptions, Shape, Stdio};
 use ptest_store::Store;
 
 use crate::Result;
@@ -59,10 +59,10 @@ impl Depth {
             upper: None,
         };
         let read = python.ancestors().nth(2).map(Path::to_owned);
-        let plan = Standard {
+        let plan = Shape {
             environment: Some(stack),
             read: read.into_iter().collect(),
-            ..Standard::default()
+            ..Shape::default()
         }
         .plan()?;
         let begin = Instant::now();

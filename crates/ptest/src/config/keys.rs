@@ -74,8 +74,9 @@ keys! {
     engine: String = "virtualenv".to_owned();
     /// How far an environment is kept apart from the machine. Default: the strongest there is.
     profile: Option<Profile> = None;
-    /// What network a command sees.
-    network: Network = Network::Host;
+    /// What network a command sees: the machine's (`host`), nothing (`none`), or a loopback of its own (`private`).
+    /// Default: `private` with the profile `strict`, else `host`.
+    network: Option<Network> = None;
     /// What a command sees as its home directory: an empty one of its own (`private`), the caller's (`host`), or the
     /// one at a path.
     user_home: UserHome = UserHome::Private;

@@ -27,6 +27,6 @@ pub struct Capability {
     pub usage: bool,
     /// The number of processes can be limited.
     pub pids_limit: bool,
-    /// The `standard` profile holds.
-    pub standard: bool,
+    /// The profiles `standard` and `strict` hold.
+    pub isolation: bool,
 }

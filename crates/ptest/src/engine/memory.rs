@@ -26,7 +26,7 @@ use super::{
 };
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::settings::Profile;
+use crate::settings::{Network, Profile};
 use crate::variables::{self, Places, Variables};
 
 const SIGKILL: i32 = 9;
@@ -121,6 +121,7 @@ impl Engine for Memory {
         entry.active = true;
         Ok(Achieved {
             profile: Profile::None,
+            network: Network::Host,
             pids: None,
             degraded: Vec::new(),
         })

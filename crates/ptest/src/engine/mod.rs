@@ -48,7 +48,7 @@ pub use self::capability::Capability;
 pub use self::process::{Command, Exit, ExitStatus, Process, Stdio, TerminalSize};
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::settings::{Profile, Settings};
+use crate::settings::{Network, Profile, Settings};
 
 /// What an engine is told of an environment.
 #[derive(Clone, Debug)]
@@ -74,6 +74,9 @@ pub struct Instance {
 pub struct Achieved {
     /// The profile that holds.
     pub profile: Profile,
+    /// What of the network is to be had.
+    #[serde(default)]
+    pub network: Network,
     /// How the pids limit is kept, if one was asked for.
     pub pids: Option<Strength>,
     /// What had to be given up, each a sentence for people.

@@ -13,7 +13,7 @@ use super::driver::Driver;
 use crate::engine::Instance;
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::settings::{GitIdentity, Home};
+use crate::settings::{GitIdentity, Home, Profile};
 
 // Each with the number of its generation after it.
 const UPPER: &str = "upper-";
@@ -186,7 +186,10 @@ impl Directory {
             make(&work)?;
         }
         if instance.settings.home == Home::Private && !self.home().exists() {
-            self.seed_home(instance.settings.git_identity.as_ref())?;
+            match instance.settings.profile {
+                Some(Profile::Strict) => make(&self.home())?,
+                _ => self.seed_home(instance.settings.git_identity.as_ref())?,
+            }
         }
         Ok(())
     }

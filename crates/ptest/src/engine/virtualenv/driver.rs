@@ -48,11 +48,11 @@ impl Driver {
         }
         match (mounts.work(store, launcher)?, profile) {
             (Ok(()), _) => Ok(Self::Overlay),
-            (Err(refusal), Some(_)) => {
+            (Err(refusal), Some(profile)) => {
                 let error = Error::new(
                     ErrorKind::Unsupported,
                     format!(
-                        "the profile `standard` is not to be had here: {}: {}",
+                        "the profile `{profile}` is not to be had here: {}: {}",
                         refusal.what, refusal.why
                     ),
                 );

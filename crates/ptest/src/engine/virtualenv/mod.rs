@@ -137,7 +137,7 @@ impl Engine for Virtualenv {
             timeout: true,
             usage: true,
             pids_limit: true,
-            standard: matches!(self.mounts.work(&self.store, &self.launcher), Ok(Ok(()))),
+            isolation: matches!(self.mounts.work(&self.store, &self.launcher), Ok(Ok(()))),
         }
     }
 
@@ -175,6 +175,7 @@ impl Engine for Virtualenv {
         let sandbox = self.launcher.launch(&plan.plan, options)?;
         let achieved = Achieved {
             profile: plan.profile,
+            network: plan.network,
             pids: instance
                 .settings
                 .limits
@@ -183,6 +184,10 @@ impl Engine for Virtualenv {
             degraded: driver
                 .instead()
                 .into_iter()
+                .chain((plan.plan.privileges.landlock && sandbox.landlock() == 0).then(|| {
+                    "Landlock is not there: the kernel is older than 5.13, or has it switched off"
+                        .to_owned()
+                }))
                 .chain(sandbox.left_out().iter().map(|left| {
                     let why = std::io::Error::from_raw_os_error(left.errno);
                     format!("{} cannot be seen inside: {why}", left.path.display())

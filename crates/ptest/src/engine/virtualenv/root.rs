@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ptest_sandbox::plan::Upper;
 use ptest_sandbox::profile::{self, Stack};
-use ptest_sandbox::{Plan, Standard};
+use ptest_sandbox::{Level, Mount, Plan, Shape};
 use ptest_store::Store;
 
 use super::directory::Directory;
@@ -15,12 +15,13 @@ use super::lowers;
 use crate::engine::Instance;
 use crate::error::{Error, ErrorKind, Result};
 use crate::project::Guard;
-use crate::settings::{Home, Profile};
+use crate::settings::{Home, Network, Profile};
 
-/// A plan, and the profile that it is of.
+/// A plan, and what it is of.
 pub(super) struct Root {
     pub(super) plan: Plan,
     pub(super) profile: Profile,
+    pub(super) network: Network,
 }
 
 /// Where things are for a command in an instance.
@@ -80,30 +81,57 @@ pub(super) fn plan(
 ) -> Result<Root> {
     check_interpreter(store, instance)?;
     match driver {
-        Driver::Overlay => standard(store, directory, instance),
-        Driver::Clone { .. } => {
-            cache(store, directory, instance)?;
-            Ok(Root {
-                plan: Plan::bare(),
-                profile: Profile::None,
-            })
-        }
+        Driver::Overlay => isolated(store, directory, instance),
+        Driver::Clone { .. } => bare(store, directory, instance),
     }
 }
 
-fn standard(store: &Store, directory: &Directory, instance: &Instance) -> Result<Root> {
+fn bare(store: &Store, directory: &Directory, instance: &Instance) -> Result<Root> {
+    if let Some(network @ (Network::None | Network::Private)) = instance.settings.network {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the network `{network}` is not to be had with the profile `none`"),
+        )
+        .with_hint("use `--profile standard` or `strict`"));
+    }
+    cache(store, directory, instance)?;
+    Ok(Root {
+        plan: Plan::bare(),
+        profile: Profile::None,
+        network: Network::Host,
+    })
+}
+
+fn isolated(store: &Store, directory: &Directory, instance: &Instance) -> Result<Root> {
     let settings = &instance.settings;
+    let profile = settings.profile.unwrap_or(Profile::Standard);
+    let network = settings.network.unwrap_or(profile.network());
+    if profile == Profile::Strict && network == Network::Host {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "the profile `strict` does not have the machine's network",
+        )
+        .with_hint("use `--network private` or `none`, or the profile `standard`"));
+    }
     let project = &settings.project;
     let mut write = settings.write.clone();
     let mut read = instance.interpreter.clone();
     read.extend(settings.read.iter().cloned());
+    let mut extra = Vec::new();
     match project.guarded {
         None => {
             check_project(&project.root)?;
             write.push(project.root.clone());
             write.extend(project.git_common_dir.clone());
         }
-        // Commands start there, so it is seen even where it lies below a private place.
+        // Commands start there, so it is there even if nothing of it is seen.
+        Some(Guard::Home | Guard::Store) if profile == Profile::Strict => {
+            extra.push(Mount::Directory {
+                path: project.root.clone(),
+                mode: 0o755,
+            });
+        }
+        // And it is seen even where it lies below a private place.
         Some(Guard::Home | Guard::Store) => read.push(project.root.clone()),
         // What commands see there is their own.
         Some(Guard::FileSystemRoot | Guard::Temporary | Guard::Kernel) => {}
@@ -115,7 +143,16 @@ fn standard(store: &Store, directory: &Directory, instance: &Instance) -> Result
             profile::Home::Host
         }
     };
-    let standard = Standard {
+    let shape = Shape {
+        level: match profile {
+            Profile::Strict => Level::Strict,
+            Profile::None | Profile::Standard => Level::Standard,
+        },
+        network: match network {
+            Network::Host => ptest_sandbox::Network::Host,
+            Network::None => ptest_sandbox::Network::None,
+            Network::Private => ptest_sandbox::Network::Private,
+        },
         hostname: Some(hostname(instance)),
         read,
         write,
@@ -131,11 +168,13 @@ fn standard(store: &Store, directory: &Directory, instance: &Instance) -> Result
         }),
         aliases: vec![directory.view()],
         runtime_directory: Some(runtime_directory()),
-        ..Standard::default()
+        extra,
+        ..Shape::default()
     };
     Ok(Root {
-        plan: standard.plan()?,
-        profile: Profile::Standard,
+        plan: shape.plan()?,
+        profile,
+        network,
     })
 }
 
@@ -184,11 +223,13 @@ fn runtime_directory() -> PathBuf {
     PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw()))
 }
 
-/// The directory of caches, which instances of one recipe share, made on first use.
+/// The directory of caches, which instances of one recipe share unless nobody trusts them, made on first use.
 fn cache(store: &Store, directory: &Directory, instance: &Instance) -> Result<PathBuf> {
     let cache = match &instance.cache {
-        Some(shared) => store.dir("caches")?.join(shared),
-        None => directory.cache(),
+        Some(shared) if instance.settings.profile != Some(Profile::Strict) => {
+            store.dir("caches")?.join(shared)
+        }
+        _ => directory.cache(),
     };
     fs::create_dir_all(&cache)
         .map_err(|source| Error::io(format!("create {}", cache.display()), source))?;

@@ -1,0 +1,164 @@
+//! Paths of the host that are to be read, written or hidden, as steps of a plan.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::host::{COVERED, is_below_any};
+use super::{Shape, host};
+use crate::error::{Error, Result};
+use crate::plan::{Access, Mount};
+
+/// What is done with a path. Later ones go over earlier ones of the same path.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rule {
+    Read,
+    Write,
+    Hide,
+}
+
+/// The paths to read, write and hide, from the shortest to the longest.
+pub(super) fn of(shape: &Shape) -> Result<Vec<Mount>> {
+    let mut rules = Vec::new();
+    for path in &shape.read {
+        // What does not exist stays in the list, to be reported as left out.
+        let places = places(path).or_else(|error| match error {
+            Error::Io { .. } => Ok(vec![path.clone()]),
+            other => Err(other),
+        })?;
+        rules.extend(places.into_iter().map(|place| (place, Rule::Read)));
+    }
+    for path in &shape.write {
+        rules.extend(places(path)?.into_iter().map(|place| (place, Rule::Write)));
+    }
+    for path in &shape.hide {
+        let place = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        rules.push((place, Rule::Hide));
+    }
+    rules.sort_by_key(|(path, rule)| (path.components().count(), *rule));
+    rules.dedup();
+
+    let mut mounts = Vec::new();
+    let mut changed: Vec<&Path> = Vec::new();
+    for (path, rule) in &rules {
+        match rule {
+            Rule::Read if host::shows(shape.level, path) && !is_below_any(path, &changed) => {
+                continue;
+            }
+            Rule::Read => mounts.push(Mount::same(path, Access::ReadOnly).or_left_out()),
+            Rule::Write => mounts.push(Mount::same(path, Access::ReadWrite)),
+            Rule::Hide => mounts.push(Mount::Hide {
+                target: path.clone(),
+            }),
+        }
+        changed.push(path);
+    }
+    Ok(mounts)
+}
+
+/// Where a path must appear so that it is found as it was given: where it really is, and, when it
+/// leads there from a private place, there too.
+fn places(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_absolute() || path == Path::new("/") {
+        return Err(Error::Invalid {
+            what: "path",
+            value: path.into(),
+        });
+    }
+    let real = fs::canonicalize(path).map_err(|source| Error::Io {
+        action: "find",
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut places = vec![real];
+    if places[0] != path && is_below_any(path, &COVERED) {
+        places.push(path.to_owned());
+    }
+    Ok(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Level;
+
+    fn rules(shape: &Shape) -> Vec<Mount> {
+        of(shape).unwrap()
+    }
+
+    #[test]
+    fn the_longer_path_decides_whatever_the_order_it_was_given_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        let (outer, inner) = (root.join("a"), root.join("a/b"));
+        fs::create_dir_all(&inner).unwrap();
+        let shape = Shape {
+            read: vec![inner.clone()],
+            write: vec![outer.clone()],
+            ..Shape::default()
+        };
+        let expected = [
+            Mount::same(&outer, Access::ReadWrite),
+            Mount::same(&inner, Access::ReadOnly).or_left_out(),
+        ];
+        assert_eq!(rules(&shape), expected);
+
+        let shape = Shape {
+            read: vec![inner.clone()],
+            hide: vec![outer.clone()],
+            ..Shape::default()
+        };
+        assert_eq!(rules(&shape)[0], Mount::Hide { target: outer });
+        assert_eq!(
+            rules(&shape)[1],
+            Mount::same(inner, Access::ReadOnly).or_left_out()
+        );
+    }
+
+    #[test]
+    fn what_is_visible_anyway_is_not_bound_again() {
+        let shape = Shape {
+            read: vec!["/usr".into()],
+            ..Shape::default()
+        };
+        assert!(rules(&shape).is_empty());
+    }
+
+    #[test]
+    fn the_root_and_relative_paths_cannot_be_written() {
+        for path in ["/", "relative", ""] {
+            let shape = Shape {
+                write: vec![path.into()],
+                ..Shape::default()
+            };
+            assert!(matches!(of(&shape), Err(Error::Invalid { .. })), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_in_a_private_place_leads_where_it_led() {
+        let directory = tempfile::tempdir_in("/tmp").unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("/usr", &link).unwrap();
+        let shape = Shape {
+            read: vec![link.clone()],
+            ..Shape::default()
+        };
+        assert_eq!(
+            rules(&shape),
+            [Mount::same(link, Access::ReadOnly).or_left_out()]
+        );
+    }
+
+    #[test]
+    fn a_strict_sandbox_is_shown_what_is_no_system_directory_only_by_name() {
+        let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+        let shape = Shape {
+            level: Level::Strict,
+            read: vec!["/usr/lib".into(), "/etc".into(), directory.path().into()],
+            ..Shape::default()
+        };
+        let expected = ["/etc".as_ref(), directory.path()]
+            .map(|path| Mount::same(path, Access::ReadOnly).or_left_out());
+        assert_eq!(rules(&shape), expected);
+    }
+}

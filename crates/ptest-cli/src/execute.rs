@@ -84,6 +84,9 @@ fn exit(ui: &Ui, ended: engine::Exit, timeout: Option<Duration>) -> Exit {
         ui.error(format_args!("the command timed out{after} and was ended"));
         return Exit::TimedOut;
     }
+    if let Some(struck) = ended.struck {
+        ui.error(struck);
+    }
     match ended.status {
         // The kernel keeps eight bits of a code.
         ExitStatus::Code(code) => Exit::Command(code as u8),

@@ -15,8 +15,8 @@ use clap::{
     builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser},
 };
 use ptest::{
-    config::{Timeout, UserHome, parse_duration},
-    settings::{Network, Profile},
+    config::{Size, Timeout, UserHome, parse_duration},
+    settings::{Cpus, Network, Profile},
 };
 
 /// How a command reports.
@@ -83,13 +83,45 @@ pub(crate) struct EnvironmentOptions {
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub(crate) pass: Vec<String>,
 
-    /// How many processes and threads it may have [default: no limit].
-    #[arg(long, value_name = "N")]
-    pub(crate) pids: Option<NonZeroU32>,
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
 
     /// Choose versions anew, whatever is known.
     #[arg(long)]
     pub(crate) refresh: bool,
+}
+
+/// The most that an environment may use.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitOptions {
+    /// How much memory all that runs in it may hold together, such as 512M or 2G [default: no limit].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<Size>,
+
+    /// How much of the processors it may use, such as 1.5 [default: no limit].
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<Cpus>,
+
+    /// How many processes and threads it may have [default: no limit].
+    #[arg(long, value_name = "N")]
+    pub(crate) pids: Option<NonZeroU32>,
+
+    /// How much processor time a command may use, with all that it starts [default: no limit].
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) cpu_time: Option<Timeout>,
+
+    /// How many files each process may have open [default: the machine's limit].
+    #[arg(long, value_name = "N")]
+    pub(crate) open_files: Option<NonZeroU32>,
+
+    /// How large a file may be made [default: no limit].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) file_size: Option<Size>,
+
+    /// How much it may hold on the disk, in its tree and its home [default: no limit].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) disk: Option<Size>,
 }
 
 /// Files and directories that say what is to be installed: the options of `run`, `create` and `install`.

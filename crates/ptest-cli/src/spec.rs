@@ -9,7 +9,7 @@ use std::{
 
 use ptest::{
     EnvironmentSpec, Fork, Import, Lifetime, Name, Requirements,
-    config::{Config, UserHome},
+    config::{Config, Size, Timeout, UserHome},
     git,
     project::{Guard, Project},
     python::Requirement,
@@ -19,7 +19,7 @@ use ptest::{
 use crate::{
     error::CliError,
     host::Host,
-    options::{EnvironmentOptions, FileOptions},
+    options::{EnvironmentOptions, FileOptions, LimitOptions},
     ui::Ui,
 };
 
@@ -151,13 +151,26 @@ fn settings(
         read,
         pass,
         variables: BTreeMap::clone(&config.env),
-        limits: Limits {
-            pids: options.pids.or(*config.pids).map(NonZeroU32::get),
-        },
+        limits: limits(config, &options.limits),
         project,
         hard_links: *config.hard_links,
         git_identity: git::identity(&host.library()),
     })
+}
+
+fn limits(config: &Config, options: &LimitOptions) -> Limits {
+    Limits {
+        memory: options.memory.or(*config.memory).map(Size::bytes),
+        cpus: options.cpus.or(*config.cpus),
+        pids: options.pids.or(*config.pids).map(NonZeroU32::get),
+        cpu_time: options.cpu_time.or(*config.cpu_time).map(Timeout::duration),
+        open_files: options
+            .open_files
+            .or(*config.open_files)
+            .map(NonZeroU32::get),
+        file_size: options.file_size.or(*config.file_size).map(Size::bytes),
+        disk: options.disk.or(*config.disk).map(Size::bytes),
+    }
 }
 
 fn home(host: &Host, config: &Config, options: &EnvironmentOptions) -> Result<Home, CliError> {

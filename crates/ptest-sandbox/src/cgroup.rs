@@ -1,113 +1,194 @@
-//! Control groups that limit the number of processes of a sandbox.
+//! Control groups: what limits memory, processors and the number of processes of a sandbox together.
 //!
-//! One group for each sandbox that has such a limit and cannot have it otherwise: joining one costs
-//! milliseconds on version 1. Groups are removed by whoever ends the sandbox; [`remove`] is for
-//! what a killed process left.
+//! One group for each sandbox that has such a limit, in one hierarchy where the kernel has version 2, in one for each
+//! controller where it has version 1: joining those costs milliseconds, so it is done once, by the stub. Groups are
+//! removed by whoever ends the sandbox; [`remove`] is for what a killed process left. See cgroups(7).
+
+mod hierarchy;
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{Mode, OFlags, open};
 
-use crate::protocol::Confinement;
+pub(crate) use self::hierarchy::Controller;
+use self::hierarchy::{Hierarchy, Version};
+use crate::protocol::{Confinement, Gauge};
 
 /// What our groups' names begin with.
 const PREFIX: &str = "ptest-";
-/// Init and the leaders of commands count too.
+/// Init and the leader of a command count too.
 const OVERHEAD: u64 = 2;
+/// The time in which processors are shared out, in microseconds; the kernel's own default.
+const PERIOD: u64 = 100_000;
 
 /// Removes the group of a sandbox that has ended, if it had one.
 pub fn remove(id: &str) {
     if !is_valid(id) {
         return;
     }
-    for parent in parents() {
+    for hierarchy in hierarchy::all() {
         // The kernel refuses to remove a group that has processes.
-        let _absent = fs::remove_dir(parent.directory.join(format!("{PREFIX}{id}")));
+        let _absent = fs::remove_dir(hierarchy.directory.join(format!("{PREFIX}{id}")));
     }
 }
 
-/// Why there can be no group.
-#[derive(Debug)]
-pub(crate) struct Unavailable(pub(crate) io::Error);
+/// What a group is to limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// In bytes.
+    pub(crate) memory: Option<u64>,
+    /// In thousandths of a processor.
+    pub(crate) cpus: Option<u64>,
+    pub(crate) processes: Option<u64>,
+}
 
 /// The group of one sandbox.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Group {
+    /// Where it is: one directory in each hierarchy.
+    places: Vec<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
     directory: PathBuf,
+    controllers: Vec<Controller>,
     /// Version 2 lets a process be born into a group by this.
     descriptor: Option<OwnedFd>,
+    /// What shows its use, for init.
+    gauges: Vec<(Gauge, OwnedFd)>,
+}
+
+impl Wanted {
+    fn controllers(&self) -> Vec<Controller> {
+        let all = [
+            (Controller::Memory, self.memory),
+            (Controller::Cpu, self.cpus),
+            (Controller::Pids, self.processes),
+        ];
+        all.into_iter()
+            .filter_map(|(controller, wanted)| wanted.map(|_| controller))
+            .collect()
+    }
 }
 
 impl Group {
-    /// Makes a group that holds at most `limit` processes of commands.
-    pub(crate) fn create(id: &str, limit: u64) -> Result<Self, Unavailable> {
+    /// Makes a group that limits as much of what is wanted as can be had here; what cannot is [`Group::lacks`].
+    pub(crate) fn create(id: &str, wanted: &Wanted) -> io::Result<Self> {
         if !is_valid(id) {
             let message = "the sandbox has no id that can name a control group";
-            return Err(Unavailable(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                message,
-            )));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let mut reason = io::Error::new(
-            io::ErrorKind::Unsupported,
-            "no control group of this process has the pids controller",
-        );
-        for parent in parents() {
-            match Self::create_below(&parent, id, limit) {
-                Ok(group) => return Ok(group),
-                Err(error) => reason = error,
+        let mut group = Self::default();
+        let mut missing = wanted.controllers();
+        let mut reason = None;
+        for hierarchy in hierarchy::all() {
+            let here: Vec<Controller> = missing
+                .iter()
+                .copied()
+                .filter(|controller| hierarchy.controllers.contains(controller))
+                .collect();
+            // A process is born into one group of version 2 at most.
+            let is_second = hierarchy.version == Version::Two && group.descriptor().is_some();
+            if here.is_empty() || is_second {
+                continue;
+            }
+            match group.enter(&hierarchy, id, wanted, &here) {
+                Ok(()) => missing.retain(|controller| !here.contains(controller)),
+                Err(error) => reason = Some(error),
             }
         }
-        Err(Unavailable(reason))
+        match reason {
+            Some(error) if group.places.is_empty() => Err(error),
+            _ => Ok(group),
+        }
+    }
+
+    /// Whether one of these limits is not held by this group.
+    pub(crate) fn holds(&self, controller: Controller) -> bool {
+        self.places
+            .iter()
+            .any(|place| place.controllers.contains(&controller))
     }
 
     /// How init gets into the group.
     pub(crate) fn confinement(&self) -> Confinement {
-        match self.descriptor {
-            Some(_) => Confinement::Into,
-            None => Confinement::Attach(self.directory.join("cgroup.procs")),
+        let attached = self
+            .places
+            .iter()
+            .filter(|place| place.descriptor.is_none());
+        Confinement {
+            born: self.descriptor().is_some(),
+            attached: attached
+                .map(|place| place.directory.join("cgroup.procs"))
+                .collect(),
         }
     }
 
-    /// The group's directory, for [`Confinement::Into`].
+    /// The directory that init is born into.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.descriptor
-            .as_ref()
-            .map(|descriptor| descriptor.as_fd())
+        let mut born = self
+            .places
+            .iter()
+            .filter_map(|place| place.descriptor.as_ref());
+        born.next().map(|descriptor| descriptor.as_fd())
+    }
+
+    /// What shows the group's use.
+    pub(crate) fn gauges(&self) -> impl Iterator<Item = &(Gauge, OwnedFd)> {
+        self.places.iter().flat_map(|place| &place.gauges)
     }
 
     /// Removes the group. One that is still populated stays for [`remove`].
     pub(crate) fn remove(&self) {
-        let _populated = fs::remove_dir(&self.directory);
+        for place in &self.places {
+            let _populated = fs::remove_dir(&place.directory);
+        }
     }
 
-    fn create_below(parent: &Parent, id: &str, limit: u64) -> io::Result<Self> {
-        if parent.version == Version::Two {
-            enable_pids(&parent.directory)?;
+    /// Makes it a directory in a hierarchy, for these controllers.
+    fn enter(
+        &mut self,
+        hierarchy: &Hierarchy,
+        id: &str,
+        wanted: &Wanted,
+        controllers: &[Controller],
+    ) -> io::Result<()> {
+        if hierarchy.version == Version::Two {
+            hierarchy.hand_down(controllers)?;
         }
-        let directory = parent.directory.join(format!("{PREFIX}{id}"));
+        let directory = hierarchy.directory.join(format!("{PREFIX}{id}"));
         match fs::create_dir(&directory) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => other?,
         }
-        let fill = || -> io::Result<Option<OwnedFd>> {
-            fs::write(directory.join("pids.max"), (limit + OVERHEAD).to_string())?;
-            match parent.version {
-                Version::One => Ok(None),
+        let fill = || -> io::Result<Place> {
+            for (file, value) in settings(hierarchy.version, wanted, controllers) {
+                write(&directory, &file, &value)?;
+            }
+            let descriptor = match hierarchy.version {
+                Version::One => None,
                 Version::Two => {
                     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                    Ok(Some(open(&directory, flags, Mode::empty())?))
+                    Some(open(&directory, flags, Mode::empty())?)
                 }
-            }
+            };
+            Ok(Place {
+                directory: directory.clone(),
+                controllers: controllers.to_vec(),
+                descriptor,
+                gauges: gauges(&directory, hierarchy.version, controllers)?,
+            })
         };
         match fill() {
-            Ok(descriptor) => Ok(Self {
-                directory,
-                descriptor,
-            }),
+            Ok(place) => {
+                self.places.push(place);
+                Ok(())
+            }
             Err(error) => {
                 let _populated = fs::remove_dir(&directory);
                 Err(error)
@@ -116,138 +197,154 @@ impl Group {
     }
 }
 
+/// What is written into which files, in order.
+fn settings(
+    version: Version,
+    wanted: &Wanted,
+    controllers: &[Controller],
+) -> Vec<(String, String)> {
+    let mut settings = Vec::new();
+    let mut set = |file: &str, value: String| settings.push((file.to_owned(), value));
+    for controller in controllers {
+        match (controller, version) {
+            (Controller::Memory, _) if wanted.memory.is_none() => {}
+            (Controller::Memory, Version::One) => {
+                let limit = wanted.memory.unwrap_or_default().to_string();
+                set("memory.limit_in_bytes", limit.clone());
+                // Of both together; `?` because kernels can be made without counting swap.
+                set("?memory.memsw.limit_in_bytes", limit);
+                set("?memory.swappiness", "0".to_owned());
+            }
+            (Controller::Memory, Version::Two) => {
+                set("memory.max", wanted.memory.unwrap_or_default().to_string());
+                set("?memory.swap.max", "0".to_owned());
+            }
+            (Controller::Cpu, Version::One) => {
+                let quota = wanted
+                    .cpus
+                    .unwrap_or_default()
+                    .saturating_mul(PERIOD / 1000);
+                set("cpu.cfs_period_us", PERIOD.to_string());
+                set("cpu.cfs_quota_us", quota.to_string());
+            }
+            (Controller::Cpu, Version::Two) => {
+                let quota = wanted
+                    .cpus
+                    .unwrap_or_default()
+                    .saturating_mul(PERIOD / 1000);
+                set("cpu.max", format!("{quota} {PERIOD}"));
+            }
+            (Controller::Pids, _) => {
+                let limit = wanted
+                    .processes
+                    .unwrap_or_default()
+                    .saturating_add(OVERHEAD);
+                set("pids.max", limit.to_string());
+            }
+        }
+    }
+    settings
+}
+
+/// Writes a setting; one whose name begins with `?` may be absent.
+fn write(directory: &Path, file: &str, value: &str) -> io::Result<()> {
+    match file.strip_prefix('?') {
+        None => fs::write(directory.join(file), value),
+        Some(file) => match fs::write(directory.join(file), value) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        },
+    }
+}
+
+/// What shows the use of a group, open.
+fn gauges(
+    directory: &Path,
+    version: Version,
+    controllers: &[Controller],
+) -> io::Result<Vec<(Gauge, OwnedFd)>> {
+    let file = |name: &str| {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        open(directory.join(name), flags, Mode::empty())
+    };
+    let mut gauges = Vec::new();
+    if controllers.contains(&Controller::Memory) {
+        match version {
+            Version::One => {
+                let kills = file("memory.oom_control")?;
+                let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+                let request = format!("{} {}", alarm.as_raw_fd(), kills.as_raw_fd());
+                fs::write(directory.join("cgroup.event_control"), request)?;
+                gauges.extend([
+                    (Gauge::Memory, file("memory.usage_in_bytes")?),
+                    (Gauge::MemoryDetails, file("memory.stat")?),
+                    (Gauge::PeakMemory, file("memory.max_usage_in_bytes")?),
+                    (Gauge::MemoryKills, kills),
+                    (Gauge::MemoryAlarm, alarm),
+                ]);
+            }
+            Version::Two => {
+                gauges.extend([
+                    (Gauge::Memory, file("memory.current")?),
+                    (Gauge::MemoryDetails, file("memory.stat")?),
+                    // It tells itself when it changes.
+                    (Gauge::MemoryKills, file("memory.events")?),
+                ]);
+                // Linux 5.19 and newer.
+                gauges.extend(
+                    file("memory.peak")
+                        .ok()
+                        .map(|file| (Gauge::PeakMemory, file)),
+                );
+            }
+        }
+    }
+    if controllers.contains(&Controller::Pids) {
+        // Linux 4.13 and newer.
+        let refusals = file("pids.events").ok();
+        gauges.extend(refusals.map(|file| (Gauge::ProcessRefusals, file)));
+    }
+    Ok(gauges)
+}
+
 /// Whether an id can be part of a group's name.
 fn is_valid(id: &str) -> bool {
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     !id.is_empty() && id.len() <= 64 && id.bytes().all(valid)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
-    One,
-    Two,
-}
-
-/// A group in which ours can be made.
-#[derive(Debug, PartialEq, Eq)]
-struct Parent {
-    version: Version,
-    directory: PathBuf,
-}
-
-/// The groups in which ours can be made, the better ones first.
-fn parents() -> Vec<Parent> {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
-    find_parents(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"))
-        .into_iter()
-        .filter(|parent| {
-            parent.version == Version::One
-                || fs::read_to_string(parent.directory.join("cgroup.controllers"))
-                    .is_ok_and(|list| list.split_ascii_whitespace().any(|one| one == "pids"))
-        })
-        .collect()
-}
-
-fn find_parents(memberships: &str, mounts: &str) -> Vec<Parent> {
-    let mut found = Vec::new();
-    for line in memberships.lines() {
-        let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) =
-            (fields.next(), fields.next(), fields.next())
-        else {
-            continue;
-        };
-        let version = match controllers {
-            "" => Version::Two,
-            list if list.split(',').any(|one| one == "pids") => Version::One,
-            _ => continue,
-        };
-        let Some(directory) = mounted_at(mounts, version, Path::new(path)) else {
-            continue;
-        };
-        // A version 2 group that has processes cannot have groups with controllers below it,
-        // unless it is the root; its parent can.
-        let above = (version == Version::Two)
-            .then(|| directory.parent().map(Path::to_owned))
-            .flatten();
-        found.push(Parent { version, directory });
-        found.extend(above.map(|directory| Parent { version, directory }));
-    }
-    found.sort_by_key(|parent| parent.version == Version::One);
-    found
-}
-
-/// Where a group's directory is mounted.
-fn mounted_at(mounts: &str, version: Version, group: &Path) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let (place, kind) = line.split_once(" - ")?;
-        let mut place = place.split(' ').skip(3);
-        let (root, point) = (place.next()?, place.next()?);
-        let mut kind = kind.split(' ');
-        let matches = match (version, kind.next()?) {
-            (Version::Two, "cgroup2") => true,
-            (Version::One, "cgroup") => kind.nth(1)?.split(',').any(|option| option == "pids"),
-            _ => false,
-        };
-        let below = group.strip_prefix(root).ok()?;
-        matches.then(|| Path::new(point).join(below))
-    })
-}
-
-fn enable_pids(directory: &Path) -> io::Result<()> {
-    let file = directory.join("cgroup.subtree_control");
-    let enabled = fs::read_to_string(&file)?;
-    if enabled.split_ascii_whitespace().any(|one| one == "pids") {
-        return Ok(());
-    }
-    fs::write(file, "+pids")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MOUNTS: &str = "\
-30 20 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw
-31 30 0:27 / /sys/fs/cgroup/pids rw,relatime shared:9 - cgroup cgroup rw,pids
-32 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
-";
-
-    #[test]
-    fn both_versions_are_found_where_they_are_mounted_version_two_first() {
-        let found = find_parents("8:pids:/a/b\n5:cpu:/\n0::/user/c\n", MOUNTS);
-        let parent = |version, path: &str| Parent {
-            version,
-            directory: path.into(),
-        };
-        let expected = [
-            parent(Version::Two, "/sys/fs/cgroup/unified/user/c"),
-            parent(Version::Two, "/sys/fs/cgroup/unified/user"),
-            parent(Version::One, "/sys/fs/cgroup/pids/a/b"),
-        ];
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn a_mount_of_part_of_the_hierarchy_is_followed() {
-        let mounts = "31 30 0:27 /docker/x /cg rw - cgroup cgroup rw,pids\n";
-        let found = find_parents("8:pids:/docker/x/y\n", mounts);
-        assert_eq!(
-            found,
-            [Parent {
-                version: Version::One,
-                directory: "/cg/y".into()
-            }]
-        );
-    }
-
     #[test]
     fn an_id_that_is_a_path_is_refused() {
         for id in ["", "../x", "a/b", "a b"] {
-            assert_eq!(
-                Group::create(id, 1).unwrap_err().0.kind(),
-                io::ErrorKind::InvalidInput
-            );
+            let refused = Group::create(id, &Wanted::default()).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
         }
+    }
+
+    #[test]
+    fn each_version_is_told_in_its_own_words() {
+        let wanted = Wanted {
+            memory: Some(1 << 20),
+            cpus: Some(1500),
+            processes: Some(10),
+        };
+        let told = |version| {
+            let all = settings(version, &wanted, &wanted.controllers());
+            let lines = all.iter().map(|(file, value)| format!("{file}={value}"));
+            lines.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            told(Version::One),
+            "memory.limit_in_bytes=1048576 ?memory.memsw.limit_in_bytes=1048576 ?memory.swappiness=0 \
+             cpu.cfs_period_us=100000 cpu.cfs_quota_us=150000 pids.max=12"
+        );
+        assert_eq!(
+            told(Version::Two),
+            "memory.max=1048576 ?memory.swap.max=0 cpu.max=150000 100000 pids.max=12"
+        );
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::limits::Limit;
 use crate::protocol::{Failure, Stage};
 
 /// The result of everything that a client does.
@@ -106,10 +107,12 @@ pub enum Error {
         /// The process that made the handle.
         owner: u32,
     },
-    /// A limit was asked that cannot be enforced here.
-    #[error("failed to limit the number of processes")]
-    ProcessLimit {
-        /// Why.
+    /// A limit was asked that nothing can hold here.
+    #[error("failed to limit {limit}")]
+    Limit {
+        /// What was to be limited.
+        limit: Limit,
+        /// Why it cannot be.
         source: io::Error,
     },
 }

@@ -14,14 +14,15 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, Mode, fchmod, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, socketpair};
-use rustix::process::{Pid, PidfdFlags, geteuid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::cgroup::{self, Group};
 use crate::client::{Client, PATIENCE, socket_address, system};
+use crate::enforcement::Enforcement;
 use crate::error::{Error, Result};
+use crate::limits::{Kept, Limits};
 use crate::lock;
-use crate::plan::{Isolation, MAX_LAYERS, Mount, Plan};
-use crate::protocol::{Confinement, Launch, LeftOut, Reply, Request};
+use crate::plan::{MAX_LAYERS, Mount, Plan};
+use crate::protocol::{Launch, LeftOut, Reply, Request};
 use crate::wire::{self, Inbox, WireError};
 
 /// Makes sandboxes.
@@ -41,9 +42,9 @@ pub struct LaunchOptions {
     pub lock: Option<OwnedFd>,
     /// Where it listens for other clients.
     pub listen: Option<Listen>,
-    /// Most processes and threads that its commands may have at once.
-    pub process_limit: Option<u64>,
-    /// A limit that cannot be enforced is not an error; see [`Sandbox::process_limit`].
+    /// The most that its commands may use.
+    pub limits: Limits,
+    /// A limit that nothing here can hold is not an error; see [`Sandbox::limits`].
     pub allow_weaker_limits: bool,
 }
 
@@ -66,18 +67,6 @@ pub struct Listen {
     pub name: OsString,
 }
 
-/// How strictly a limit holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Strength {
-    /// The kernel does not let anything exceed it.
-    Enforced,
-    /// What exceeds it is noticed and ended.
-    Watched,
-    /// It does not hold, or none was asked.
-    #[default]
-    None,
-}
-
 impl Launcher {
     /// A launcher of the given init program.
     pub fn new(program: impl Into<PathBuf>) -> Self {
@@ -98,7 +87,8 @@ impl Launcher {
         check_layers(plan)?;
         // Before the control group: whoever cleans up looks for one where there is a socket.
         let listener = options.listen.as_ref().map(listening_socket).transpose()?;
-        let limit = Limit::choose(plan, &options)?;
+        let weaker = options.allow_weaker_limits;
+        let enforcement = Enforcement::choose(plan, &options.id, &options.limits, weaker)?;
         let owner = match options.owner {
             Owner::Process => Some(own_pidfd()?),
             Owner::Detached => None,
@@ -108,26 +98,22 @@ impl Launcher {
             owned: owner.is_some(),
             locked: options.lock.is_some(),
             listens: listener.is_some(),
-            confinement: limit
-                .group
-                .as_ref()
-                .map_or(Confinement::None, Group::confinement),
-            process_limit: limit.resources,
+            confinement: enforcement.confinement(),
+            gauges: enforcement.gauges(),
+            duties: enforcement.duties().clone(),
         };
         let descriptors: Vec<BorrowedFd<'_>> = [&owner, &options.lock, &listener]
             .into_iter()
             .flatten()
             .map(|one| one.as_fd())
-            .chain(limit.group.as_ref().and_then(Group::descriptor))
+            .chain(enforcement.descriptors())
             .collect();
         let request = Request::Launch(Box::new(launch));
         let lock = options.lock.as_ref().map(|lock| lock.as_fd());
         let (client, left_out, landlock) = match self.start(&request, &descriptors, lock) {
             Ok(started) => started,
             Err(error) => {
-                if let Some(group) = &limit.group {
-                    group.remove();
-                }
+                enforcement.release();
                 return Err(error);
             }
         };
@@ -136,8 +122,7 @@ impl Launcher {
             owner: options.owner,
             left_out,
             landlock,
-            group: limit.group,
-            process_limit: limit.strength,
+            enforcement,
         })
     }
 
@@ -215,8 +200,7 @@ pub struct Sandbox {
     owner: Owner,
     left_out: Vec<LeftOut>,
     landlock: u8,
-    group: Option<Group>,
-    process_limit: Strength,
+    enforcement: Enforcement,
 }
 
 impl Sandbox {
@@ -230,17 +214,15 @@ impl Sandbox {
         self.landlock
     }
 
-    /// How strictly the limit of processes holds.
-    pub fn process_limit(&self) -> Strength {
-        self.process_limit
+    /// How strictly each limit that was asked for holds.
+    pub fn limits(&self) -> &[Kept] {
+        self.enforcement.kept()
     }
 
     /// Ends the sandbox; see [`Client::stop`]. Its control group is removed too.
     pub fn stop(&self, grace: Duration) -> Result<()> {
         self.client.stop(grace)?;
-        if let Some(group) = &self.group {
-            group.remove();
-        }
+        self.enforcement.release();
         Ok(())
     }
 }
@@ -280,42 +262,6 @@ impl Drop for Stub {
         if let Some(mut child) = self.0.take() {
             let _ended = child.kill();
             let _reaped = child.wait();
-        }
-    }
-}
-
-/// How the number of processes is limited.
-#[derive(Default)]
-struct Limit {
-    group: Option<Group>,
-    /// By a resource limit of each command, which counts all of them.
-    resources: Option<u64>,
-    strength: Strength,
-}
-
-impl Limit {
-    fn choose(plan: &Plan, options: &LaunchOptions) -> Result<Self> {
-        let Some(limit) = options.process_limit else {
-            return Ok(Self::default());
-        };
-        // Root is exempt from the resource limit; without a namespace it counts all of a user's processes.
-        let chosen = if geteuid().is_root() || plan.isolation == Isolation::None {
-            Group::create(&options.id, limit).map(|group| Self {
-                group: Some(group),
-                strength: Strength::Enforced,
-                ..Self::default()
-            })
-        } else {
-            Ok(Self {
-                resources: Some(limit),
-                strength: Strength::Enforced,
-                ..Self::default()
-            })
-        };
-        match chosen {
-            Err(cgroup::Unavailable(_)) if options.allow_weaker_limits => Ok(Self::default()),
-            Err(cgroup::Unavailable(source)) => Err(Error::ProcessLimit { source }),
-            Ok(chosen) => Ok(chosen),
         }
     }
 }

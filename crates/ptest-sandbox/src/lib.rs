@@ -6,10 +6,12 @@
 
 pub mod cgroup;
 pub mod client;
+mod enforcement;
 pub mod error;
 pub mod identity;
 pub mod init;
 pub mod launch;
+pub mod limits;
 pub mod lock;
 mod os_bytes;
 pub mod plan;
@@ -27,10 +29,11 @@ mod wire;
 
 pub use client::{Client, Frozen};
 pub use error::{Error, Result};
-pub use launch::{LaunchOptions, Launcher, Listen, Owner, Sandbox, Strength};
+pub use launch::{LaunchOptions, Launcher, Listen, Owner, Sandbox};
+pub use limits::{Disk, Kept, Limit, Limits, Strength, Struck};
 pub use plan::{
     Access, Isolation, Mount, Network, Overlay, Plan, Privileges, Source, SystemCalls, Upper,
 };
 pub use profile::{Home, Level, Shape};
-pub use protocol::{Exit, Leftovers, Status, TerminalSize, Usage};
+pub use protocol::{Exit, Leftovers, Meter, Status, TerminalSize, Traffic, Usage};
 pub use run::{Command, Run, Stdio};

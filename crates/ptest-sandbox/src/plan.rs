@@ -53,6 +53,11 @@ impl Isolation {
     pub fn has_namespaces(self) -> bool {
         self != Self::None
     }
+
+    /// Whether the network is the sandbox's alone.
+    pub fn has_own_network(self) -> bool {
+        matches!(self, Self::Namespaces { network, .. } if network != Network::Host)
+    }
 }
 
 /// What a sandbox has of a network.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{Disk, Limit, Struck};
 use crate::os_bytes;
 use crate::plan::Plan;
 
@@ -19,7 +20,7 @@ pub const VERSION: u16 = 3;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// The first message, to the stub. Descriptors: owner's pidfd if `owned`, lock if `locked`,
-    /// bound socket if `listens`, v2 cgroup directory if the cgroup is [`Confinement::Into`].
+    /// bound socket if `listens`, v2 cgroup directory if [`Confinement::born`], a file for each gauge.
     Launch(Box<Launch>),
     /// Serve another connection. Descriptor: its end of a socket pair.
     Adopt,
@@ -87,19 +88,65 @@ pub(crate) struct Launch {
     pub(crate) locked: bool,
     pub(crate) listens: bool,
     pub(crate) confinement: Confinement,
-    /// Most processes that commands may have, where a resource limit enforces it.
-    pub(crate) process_limit: Option<u64>,
+    /// Descriptors: the file of each.
+    pub(crate) gauges: Vec<Gauge>,
+    pub(crate) duties: Duties,
 }
 
 /// How init gets into its control group.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Confinement {
-    /// It has none.
-    None,
-    /// Born into the v2 group whose directory was passed.
-    Into,
-    /// By writing the stub's process id into this file (v1).
-    Attach(#[serde(with = "os_bytes")] PathBuf),
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Confinement {
+    /// It is born into the v2 group whose directory was passed.
+    pub(crate) born: bool,
+    /// The stub attaches itself by these files (v1).
+    #[serde(with = "os_bytes")]
+    pub(crate) attached: Vec<PathBuf>,
+}
+
+/// What a file of a control group shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Gauge {
+    /// Bytes of memory now, caches included.
+    Memory,
+    /// What they are made of.
+    MemoryDetails,
+    /// The most they were.
+    PeakMemory,
+    /// How often the kernel has killed for want of memory.
+    MemoryKills,
+    /// Readable when that is about to change; where there is none its own file is exceptional when it has.
+    MemoryAlarm,
+    /// How often the kernel has refused a process.
+    ProcessRefusals,
+}
+
+/// What init does for the limits.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Duties {
+    /// What was asked for, whoever holds it: to name it when it strikes.
+    pub(crate) configured: Vec<(Limit, u64)>,
+    /// What every command gets before it runs.
+    pub(crate) resources: Resources,
+    /// What it looks after itself.
+    pub(crate) watch: Watch,
+}
+
+/// Limits that the kernel holds for each process: getrlimit(2).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Resources {
+    pub(crate) processes: Option<u64>,
+    pub(crate) open_files: Option<u64>,
+    pub(crate) file_size: Option<u64>,
+    pub(crate) cpu_time: Option<Duration>,
+}
+
+/// Limits that only hold because somebody looks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Watch {
+    pub(crate) memory: Option<u64>,
+    pub(crate) processes: Option<u64>,
+    pub(crate) cpu_time: Option<Duration>,
+    pub(crate) disk: Option<Disk>,
 }
 
 /// A command to run.
@@ -154,6 +201,12 @@ pub struct Exit {
     pub peak_memory_bytes: u64,
     /// How long it ran.
     pub elapsed: Duration,
+    /// The limit that struck while it ran, if one did; of several the one that ended it.
+    pub struck: Option<Struck>,
+    /// Bytes that it and its waited-for children caused to be read from disks.
+    pub read_bytes: u64,
+    /// Bytes that they caused to be written to disks.
+    pub written_bytes: u64,
 }
 
 /// The status that a command ended with.
@@ -194,8 +247,34 @@ pub struct Usage {
     pub cpu_time: Duration,
     /// Resident memory of all processes now. Shared pages count in each.
     pub memory_bytes: u64,
-    /// The most that was seen when usage was asked, or one process held.
+    /// The most that it was. Without a control group: the most that was seen when usage was asked, or one process held.
     pub peak_memory_bytes: u64,
+    /// Where the figures of memory are from.
+    pub memory_source: Meter,
+    /// Bytes read from disks, by living processes and by commands that have ended.
+    pub read_bytes: u64,
+    /// Bytes written to disks, likewise.
+    pub written_bytes: u64,
+    /// What went through the loopback, where the network is the sandbox's own.
+    pub traffic: Option<Traffic>,
+}
+
+/// Where a figure of use is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Meter {
+    /// The kernel's count for the control group: files in memory are in it, and shared pages once.
+    ControlGroup,
+    /// The sum over processes.
+    Processes,
+}
+
+/// Bytes through a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// That arrived.
+    pub received_bytes: u64,
+    /// That were sent.
+    pub sent_bytes: u64,
 }
 
 /// Something of the host that could not be made visible inside.

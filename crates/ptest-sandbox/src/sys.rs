@@ -190,6 +190,8 @@ pub(crate) struct Waited {
     pub(crate) user_time: Duration,
     pub(crate) system_time: Duration,
     pub(crate) peak_memory_bytes: u64,
+    pub(crate) read_bytes: u64,
+    pub(crate) written_bytes: u64,
 }
 
 /// What happened to a child.
@@ -231,21 +233,37 @@ pub(crate) fn wait_any(block: bool, stops: bool) -> io::Result<Option<Waited>> {
         user_time: duration(usage.ru_utime),
         system_time: duration(usage.ru_stime),
         peak_memory_bytes: usage.ru_maxrss as u64 * 1024,
+        read_bytes: usage.ru_inblock as u64 * BLOCK,
+        written_bytes: usage.ru_oublock as u64 * BLOCK,
     }))
 }
 
-/// Processor time and the largest resident set of all children that were waited for.
-pub(crate) fn children_usage() -> (Duration, u64) {
+/// The unit of transfers in getrusage(2).
+const BLOCK: u64 = 512;
+
+/// What all children together have used that were waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChildrenUsage {
+    pub(crate) cpu_time: Duration,
+    pub(crate) largest_memory_bytes: u64,
+    pub(crate) read_bytes: u64,
+    pub(crate) written_bytes: u64,
+}
+
+/// What all children together have used that were waited for.
+pub(crate) fn children_usage() -> ChildrenUsage {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the pointer is valid for writing, and zeroes are a valid value should the call fail.
     let usage = unsafe {
         libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
         usage.assume_init()
     };
-    (
-        duration(usage.ru_utime) + duration(usage.ru_stime),
-        usage.ru_maxrss as u64 * 1024,
-    )
+    ChildrenUsage {
+        cpu_time: duration(usage.ru_utime) + duration(usage.ru_stime),
+        largest_memory_bytes: usage.ru_maxrss as u64 * 1024,
+        read_bytes: usage.ru_inblock as u64 * BLOCK,
+        written_bytes: usage.ru_oublock as u64 * BLOCK,
+    }
 }
 
 /// Blocks every signal and returns a descriptor that reads as ready when one of these arrives.

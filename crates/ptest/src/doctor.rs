@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use ptest_sandbox::{LaunchOptions, Launcher, Shape, probe};
+use ptest_sandbox::{LaunchOptions, Launcher, Limits, Shape, probe};
 use ptest_store::CopyMethod;
 
 use crate::engine::virtualenv::Virtualenv;
@@ -207,7 +207,10 @@ fn pids_limit(launcher: &Launcher) -> Looked {
     const LIMIT: u64 = 64;
     let options = LaunchOptions {
         id: format!("doctor-{}", std::process::id()),
-        process_limit: Some(LIMIT),
+        limits: Limits {
+            processes: Some(LIMIT),
+            ..Limits::default()
+        },
         ..LaunchOptions::default()
     };
     let refused = |error: ptest_sandbox::Error| {

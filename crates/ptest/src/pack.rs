@@ -322,7 +322,7 @@ fn settings(document: &Document, here: &Settings) -> Settings {
             .entry(name.clone())
             .or_insert_with(|| value.clone());
     }
-    settings.limits.pids = settings.limits.pids.or(document.limits.pids);
+    settings.limits = settings.limits.or(document.limits);
     settings
 }
 

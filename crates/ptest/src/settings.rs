@@ -3,6 +3,8 @@
 //! Kept with the environment and given to its engine. Not for defaults: those
 //! are the configuration's.
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::limits::{Cpus, InvalidCpus, Kept, Limit, Limits, Strength, Struck};
 use crate::error::{Error, ErrorKind};
 use crate::project::Project;
 
@@ -57,13 +60,6 @@ pub struct GitIdentity {
     pub name: Option<String>,
     /// `user.email`.
     pub email: Option<String>,
-}
-
-/// Limits on what runs in an environment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Processes and threads at one time.
-    pub pids: Option<u32>,
 }
 
 /// What an environment is to be like.

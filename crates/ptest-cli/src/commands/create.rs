@@ -22,8 +22,23 @@ use crate::{
 };
 
 /// What a plain virtual environment, which commands use as they do any directory, cannot be told.
-const OF_AN_ENVIRONMENT: [&str; 10] = [
-    "name", "engine", "profile", "network", "home", "write", "read", "pass", "pids", "env",
+const OF_AN_ENVIRONMENT: [&str; 16] = [
+    "name",
+    "engine",
+    "profile",
+    "network",
+    "home",
+    "write",
+    "read",
+    "pass",
+    "memory",
+    "cpus",
+    "pids",
+    "cpu_time",
+    "open_files",
+    "file_size",
+    "disk",
+    "env",
 ];
 
 /// What a snapshot says already.

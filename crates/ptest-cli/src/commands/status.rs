@@ -86,7 +86,22 @@ fn text(status: &Status, disk: &Disk) -> String {
         ("created", created_at.to_string()),
         ("processes", usage.processes.to_string()),
         ("cpu", format_duration(usage.cpu)),
-        ("memory", format_bytes(usage.memory)),
+        (
+            "memory",
+            format!(
+                "{}, {} at most",
+                format_bytes(usage.memory),
+                format_bytes(usage.memory_peak)
+            ),
+        ),
+        (
+            "transfers",
+            format!(
+                "{} read, {} written",
+                format_bytes(usage.read),
+                format_bytes(usage.written)
+            ),
+        ),
         (
             "disk",
             format!(
@@ -96,6 +111,27 @@ fn text(status: &Status, disk: &Disk) -> String {
             ),
         ),
     ];
+    lines.extend(
+        achieved
+            .iter()
+            .map(|achieved| ("network", achieved.network.to_string())),
+    );
+    lines.extend(usage.traffic.map(|traffic| {
+        let (received, sent) = (format_bytes(traffic.received), format_bytes(traffic.sent));
+        ("traffic", format!("{received} received, {sent} sent"))
+    }));
+    lines.extend(
+        achieved
+            .iter()
+            .flat_map(|achieved| &achieved.limits)
+            .map(|kept| {
+                let amount = kept.limit.amount(kept.configured);
+                (
+                    "limit",
+                    format!("{} {amount} ({})", kept.limit, kept.strength.as_str()),
+                )
+            }),
+    );
     lines.extend(error.iter().map(|error| ("error", error.clone())));
     lines.extend(
         achieved

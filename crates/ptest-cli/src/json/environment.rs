@@ -44,6 +44,10 @@ pub(super) struct EnvironmentDto {
     /// Ports that it holds.
     ports: Vec<u16>,
     usage: UsageDto,
+    /// What of the network is to be had: `host`, `none` or `private`; null before it is known.
+    network: Option<&'static str>,
+    /// The limits that hold since it was last activated.
+    limits: Vec<LimitDto>,
     /// What of the settings had to be given up, each a sentence for people.
     degraded: Vec<String>,
     /// Why it failed.
@@ -55,13 +59,34 @@ pub(super) struct EnvironmentDto {
 struct UsageDto {
     cpu_seconds: f64,
     memory_bytes: u64,
-    /// Null where nothing records it.
+    /// The most that it was, as far as it was seen; null where nothing runs.
     memory_peak_bytes: Option<u64>,
+    /// Where the figures of memory are from: `control_group` counts files in memory too, and shared pages once;
+    /// `processes` is a sum over them.
+    memory_source: &'static str,
+    /// Read from disks.
+    read_bytes: u64,
+    /// Written to disks.
+    written_bytes: u64,
+    /// What arrived through the network, where that is its own.
+    network_received_bytes: Option<u64>,
+    /// What was sent through it.
+    network_sent_bytes: Option<u64>,
     /// What it alone takes; null where that is not measured: only `status` does.
     disk_bytes: Option<u64>,
     /// The files of its layers, which others may have too; null where `disk_bytes` is.
     shared_bytes: Option<u64>,
     processes: u32,
+}
+
+/// A limit of an environment.
+#[derive(Debug, Serialize)]
+struct LimitDto {
+    /// `memory`, `file-size` and `disk` are in bytes, `cpus` in thousandths, `cpu-time` in milliseconds.
+    limit: &'static str,
+    value: u64,
+    /// `enforced` by the kernel, `watched` by ptest, or `none`.
+    strength: &'static str,
 }
 
 impl EnvironmentsReport {
@@ -131,11 +156,26 @@ impl From<Status> for EnvironmentDto {
             usage: UsageDto {
                 cpu_seconds: usage.cpu.as_secs_f64(),
                 memory_bytes: usage.memory,
-                memory_peak_bytes: None,
+                memory_peak_bytes: (usage.memory_peak > 0).then_some(usage.memory_peak),
+                memory_source: usage.memory_source.as_str(),
+                read_bytes: usage.read,
+                written_bytes: usage.written,
+                network_received_bytes: usage.traffic.map(|traffic| traffic.received),
+                network_sent_bytes: usage.traffic.map(|traffic| traffic.sent),
                 disk_bytes: None,
                 shared_bytes: None,
                 processes: usage.processes,
             },
+            network: achieved.as_ref().map(|achieved| achieved.network.as_str()),
+            limits: achieved
+                .iter()
+                .flat_map(|achieved| &achieved.limits)
+                .map(|kept| LimitDto {
+                    limit: kept.limit.as_str(),
+                    value: kept.configured,
+                    strength: kept.strength.as_str(),
+                })
+                .collect(),
             degraded: achieved
                 .map(|achieved| achieved.degraded)
                 .unwrap_or_default(),
@@ -165,10 +205,21 @@ impl EnvironmentDto {
                 cpu_seconds: 0.5,
                 memory_bytes: 1,
                 memory_peak_bytes: None,
+                memory_source: "processes",
+                read_bytes: 1,
+                written_bytes: 1,
+                network_received_bytes: None,
+                network_sent_bytes: None,
                 disk_bytes: None,
                 shared_bytes: None,
                 processes: 1,
             },
+            network: None,
+            limits: vec![LimitDto {
+                limit: "memory",
+                value: 1,
+                strength: "enforced",
+            }],
             degraded: vec!["there is no overlay".to_owned()],
             error: None,
         };
@@ -179,8 +230,11 @@ impl EnvironmentDto {
             activated_at: time(),
             deactivated_at: time(),
             error: Some("its directory is gone".to_owned()),
+            network: Some("private"),
             usage: UsageDto {
                 memory_peak_bytes: Some(1),
+                network_received_bytes: Some(1),
+                network_sent_bytes: Some(1),
                 disk_bytes: Some(1),
                 shared_bytes: Some(1),
                 ..bare().usage

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, listen};
 use rustix::process::{
@@ -15,12 +16,17 @@ use rustix::process::{
 };
 
 use crate::init::freezing::Freezing;
+use crate::init::limiting::Limiting;
 use crate::init::processes::{self, Process};
 use crate::init::runs::{News, Run};
 use crate::init::stub::Passed;
-use crate::init::{AtStage as _, root, security};
+use crate::init::watch::{self, Watcher};
+use crate::init::{AtStage as _, root, security, traffic};
+use crate::limits::Struck;
 use crate::plan::{Isolation, Network, Plan, Privileges};
-use crate::protocol::{Failure, Launch, LeftOut, Reply, Request, Spawn, Stage, Usage};
+use crate::protocol::{
+    Failure, Launch, LeftOut, Meter, Reply, Request, Spawn, Stage, Usage, Watch,
+};
 use crate::sys;
 use crate::wire::{self, Filled, Inbox, WireError};
 
@@ -29,7 +35,7 @@ const ENDING_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Makes the sandbox and serves it until it ends.
 pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
-    let (signals, reply) = match set_up(&launch, &passed) {
+    let (signals, watcher, reply) = match set_up(&launch, &passed) {
         Ok(ready) => ready,
         Err(failure) => {
             let _gone = wire::send(control.as_fd(), &Reply::Failed(failure), &[], None);
@@ -42,7 +48,7 @@ pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
     let mut server = Server {
         isolation: launch.plan.isolation,
         privileges: launch.plan.privileges,
-        process_limit: launch.process_limit,
+        limiting: Limiting::new(launch.duties, passed.gauges, watcher),
         // Held until this process ends.
         _lock: passed.lock,
         owner: passed.owner,
@@ -64,12 +70,14 @@ pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
     }
 }
 
-/// Makes the sandbox. Returns the descriptor of signals, and what the client is told.
-fn set_up(launch: &Launch, passed: &Passed) -> Result<(OwnedFd, Reply), Failure> {
+/// Makes the sandbox. Returns the descriptor of signals, who looks after limits, and what the client is told.
+fn set_up(launch: &Launch, passed: &Passed) -> Result<(OwnedFd, Watcher, Reply), Failure> {
     let plan = &launch.plan;
     setsid().at(Stage::Fork, "")?;
     let signals = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
     let signals = sys::signals_as_descriptor(&signals).at(Stage::Fork, "")?;
+    // As long as the host's tree is in sight.
+    let watched = open_watched(&launch.duties.watch)?;
     let left_out = match plan.isolation {
         Isolation::Namespaces { network, .. } => set_up_namespaces(plan, network)?,
         Isolation::None => {
@@ -84,7 +92,17 @@ fn set_up(launch: &Launch, passed: &Passed) -> Result<(OwnedFd, Reply), Failure>
         // Done here and not by the client, so that its peers see init's identity.
         listen(listener, 64).at(Stage::Request, "")?;
     }
-    Ok((signals, Reply::Ready { left_out, landlock }))
+    let watcher = Watcher::new(launch.duties.watch.clone(), plan, watched);
+    Ok((signals, watcher, Reply::Ready { left_out, landlock }))
+}
+
+/// The directories whose room is limited.
+fn open_watched(watch: &Watch) -> Result<Vec<OwnedFd>, Failure> {
+    let directories = watch.disk.iter().flat_map(|disk| &disk.directories);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    directories
+        .map(|path| open(path, flags, Mode::empty()).at(Stage::Limits, path))
+        .collect()
 }
 
 fn set_up_namespaces(plan: &Plan, network: Network) -> Result<Vec<LeftOut>, Failure> {
@@ -104,7 +122,7 @@ fn set_up_namespaces(plan: &Plan, network: Network) -> Result<Vec<LeftOut>, Fail
 struct Server {
     isolation: Isolation,
     privileges: Privileges,
-    process_limit: Option<u64>,
+    limiting: Limiting,
     _lock: Option<OwnedFd>,
     owner: Option<OwnedFd>,
     listener: Option<OwnedFd>,
@@ -141,6 +159,9 @@ impl Connection {
 #[derive(Clone, Copy)]
 enum Source {
     Owner,
+    /// Memory has run out. Heard before what that has ended.
+    Alarm,
+    Survey,
     Listener,
     Signals,
     Connection(u64),
@@ -162,7 +183,18 @@ impl Server {
                     true
                 }
                 Source::Connection(id) => self.converse(id),
+                Source::Alarm => {
+                    let struck = self.limiting.hear_alarm();
+                    self.strike(struck);
+                    true
+                }
+                Source::Survey => {
+                    let struck = self.limiting.watcher.end_survey();
+                    self.strike(struck);
+                    true
+                }
                 Source::Leader(id) => {
+                    self.notice();
                     let news = self.runs.get_mut(&id).and_then(Run::hear);
                     self.pass_on(id, news);
                     true
@@ -172,6 +204,7 @@ impl Server {
                 return false;
             }
         }
+        self.look();
         let now = Instant::now();
         let due: Vec<u64> = self.runs.keys().copied().collect();
         for id in due {
@@ -183,26 +216,27 @@ impl Server {
     }
 
     fn wait(&self) -> Result<Vec<Source>, Errno> {
-        let mut sources = vec![(Source::Signals, self.signals.as_fd())];
-        sources.extend(
-            self.owner
-                .as_ref()
-                .map(|owner| (Source::Owner, owner.as_fd())),
-        );
-        sources.extend(
-            self.listener
-                .as_ref()
-                .map(|socket| (Source::Listener, socket.as_fd())),
-        );
-        let connections = self.connections.iter();
-        sources.extend(connections.map(|(id, one)| (Source::Connection(*id), one.socket.as_fd())));
-        sources.extend(
-            self.runs
-                .iter()
-                .map(|(id, run)| (Source::Leader(*id), run.leader())),
-        );
+        let mut sources = vec![(Source::Signals, self.signals.as_fd(), PollFlags::IN)];
+        let mut add = |source, descriptor| sources.push((source, descriptor, PollFlags::IN));
+        if let Some(owner) = &self.owner {
+            add(Source::Owner, owner.as_fd());
+        }
+        if let Some(listener) = &self.listener {
+            add(Source::Listener, listener.as_fd());
+        }
+        if let Some((_, result)) = self.limiting.watcher.survey() {
+            add(Source::Survey, result);
+        }
+        for (id, connection) in &self.connections {
+            add(Source::Connection(*id), connection.socket.as_fd());
+        }
+        let alarm = self.limiting.gauges.memory_alarm();
+        sources.extend(alarm.map(|(alarm, flags)| (Source::Alarm, alarm, flags)));
+        let leaders = self.runs.iter();
+        sources.extend(leaders.map(|(id, run)| (Source::Leader(*id), run.leader(), PollFlags::IN)));
 
-        let mut next = self.runs.values().filter_map(Run::next_action).min();
+        let acts = self.runs.values().filter_map(Run::next_action);
+        let mut next = acts.chain(self.limiting.next_action()).min();
         if self.ending.is_some() {
             let look = Instant::now() + ENDING_INTERVAL;
             next = Some(next.map_or(look, |next| next.min(look)));
@@ -210,7 +244,7 @@ impl Server {
         let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
         let polled = sources
             .iter()
-            .map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN));
+            .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags));
         let mut polled: Vec<PollFd<'_>> = polled.collect();
         match poll(&mut polled, timeout.map(wire::timespec).as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -220,7 +254,7 @@ impl Server {
             .iter()
             .zip(&polled)
             .filter(|(_, poll)| !poll.revents().is_empty());
-        Ok(ready.map(|((source, _), _)| *source).collect())
+        Ok(ready.map(|((source, ..), _)| *source).collect())
     }
 
     /// Reaps whatever has ended. Returns false when init itself is told to end.
@@ -335,14 +369,12 @@ impl Server {
     }
 
     fn start(&mut self, id: u64, spawn: &Spawn, descriptors: Vec<OwnedFd>) {
-        // Init and the leaders count as processes of the same user.
-        let limit = self
-            .process_limit
-            .map(|limit| limit + 2 + self.runs.len() as u64);
-        match Run::start(spawn, descriptors, &self.privileges, limit) {
+        let charge = self.limiting.charge(self.runs.len());
+        match Run::start(spawn, descriptors, &self.privileges, charge) {
             Ok(run) => {
                 self.leaders.insert(run.leader_pid());
                 self.runs.insert(id, run);
+                self.limiting.watcher.wake();
             }
             Err(failure) => self.say(id, &Reply::Failed(failure), None),
         }
@@ -382,9 +414,63 @@ impl Server {
 
     /// The living processes that are not init's own.
     fn commands(&self) -> Vec<Process> {
+        let survey = self.limiting.watcher.survey().map(|(pid, _)| pid);
         let mut found = processes::descendants(own_pid());
-        found.retain(|process| !self.leaders.contains(&process.pid));
+        found.retain(|process| !self.leaders.contains(&process.pid) && Some(process.pid) != survey);
         found
+    }
+
+    /// Looks after the limits that nobody else holds, and goes on ending what has exceeded one.
+    fn look(&mut self) {
+        let now = Instant::now();
+        if self.limiting.next_action().is_none_or(|next| next > now) {
+            return;
+        }
+        let commands = self.commands();
+        if let Some(configured) = self.limiting.watcher.cpu_time() {
+            let runs: Vec<(u64, i32)> = self
+                .runs
+                .iter()
+                .map(|(id, run)| (*id, run.leader_pid()))
+                .collect();
+            for (id, leader) in runs {
+                if let Some(struck) = watch::cpu_time_exceeded(configured, leader) {
+                    self.strike_one(id, struck);
+                }
+            }
+        }
+        let is_busy = !commands.is_empty() || !self.runs.is_empty();
+        let struck = self.limiting.watcher.look(now, &commands, is_busy);
+        self.strike(struck);
+        self.limiting.purge(now, &commands, self.isolation);
+    }
+
+    /// Asks the kernel whether it has held somebody to a limit.
+    fn notice(&mut self) {
+        for struck in self.limiting.strikes_of_the_kernel() {
+            self.strike(Some(struck));
+        }
+    }
+
+    /// A limit of all commands together strikes.
+    fn strike(&mut self, struck: Option<Struck>) {
+        let Some(struck) = struck else { return };
+        let ids: Vec<u64> = self.runs.keys().copied().collect();
+        for id in ids {
+            self.strike_one(id, struck);
+        }
+        if struck.ended {
+            self.limiting.begin_purge();
+        }
+    }
+
+    fn strike_one(&mut self, id: u64, struck: Struck) {
+        let now = Instant::now();
+        let news = self
+            .runs
+            .get_mut(&id)
+            .and_then(|run| run.strike(struck, now));
+        self.pass_on(id, news);
     }
 
     fn signal_commands(&self, signal: i32) {
@@ -396,18 +482,33 @@ impl Server {
 
     fn usage(&mut self) -> Usage {
         let commands = self.commands();
-        let present: Duration = processes::family(own_pid())
-            .iter()
-            .map(Process::cpu_time)
-            .sum();
-        let (waited_for, largest) = sys::children_usage();
-        let memory_bytes = commands.iter().map(Process::memory_bytes).sum();
-        self.peak_memory_bytes = self.peak_memory_bytes.max(memory_bytes).max(largest);
+        let family = processes::family(own_pid());
+        let present: Duration = family.iter().map(Process::cpu_time).sum();
+        let transfers = family.iter().map(Process::transfers);
+        let (read, written) = transfers.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let past = sys::children_usage();
+        let gauges = &self.limiting.gauges;
+        let in_group = gauges.memory();
+        let memory_bytes =
+            in_group.unwrap_or_else(|| commands.iter().map(Process::memory_bytes).sum());
+        let seen = gauges.peak_memory().unwrap_or(past.largest_memory_bytes);
+        self.peak_memory_bytes = self.peak_memory_bytes.max(memory_bytes).max(seen);
         Usage {
             processes: commands.len() as u32,
-            cpu_time: present + waited_for,
+            cpu_time: present + past.cpu_time,
             memory_bytes,
             peak_memory_bytes: self.peak_memory_bytes,
+            memory_source: match in_group {
+                Some(_) => Meter::ControlGroup,
+                None => Meter::Processes,
+            },
+            read_bytes: read + past.read_bytes,
+            written_bytes: written + past.written_bytes,
+            traffic: self
+                .isolation
+                .has_own_network()
+                .then(traffic::through)
+                .flatten(),
         }
     }
 }

@@ -4,17 +4,19 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, chdir, getrlimit, setpgid, setrlimit};
 
 use crate::init::{AtStage as _, security};
 use crate::plan::Privileges;
-use crate::protocol::{Failure, Spawn, Stage};
+use crate::protocol::{Failure, Resources, Spawn, Stage};
 use crate::sys;
 
 /// Where programs are looked for when the environment has no PATH.
@@ -27,7 +29,9 @@ pub(super) struct Context<'a> {
     pub(super) descriptors: [OwnedFd; 3],
     /// The first of them is the terminal whose foreground the command takes.
     pub(super) terminal: bool,
-    pub(super) process_limit: Option<u64>,
+    pub(super) resources: Resources,
+    /// Whether it is a better choice than init when memory has run out.
+    pub(super) expendable: bool,
 }
 
 /// Becomes the command. Returns only why it could not.
@@ -49,8 +53,10 @@ fn prepare(spawn: &Spawn, context: &Context<'_>) -> Result<(), Failure> {
         sys::place_descriptor(source.as_fd(), target).at(Stage::Descriptors, "")?;
     }
     chdir(&spawn.directory).at(Stage::Directory, &spawn.directory)?;
-    if let Some(limit) = context.process_limit {
-        limit_processes(limit).at(Stage::Limits, "")?;
+    limit(&context.resources).at(Stage::Limits, "")?;
+    if context.expendable {
+        // Raising it is everybody's right. See proc_pid_oom_score_adj(5).
+        let _less_likely = fs::write("/proc/self/oom_score_adj", "500");
     }
     // Init has given every signal its default action, and changes none.
     sys::unblock_signals();
@@ -58,14 +64,26 @@ fn prepare(spawn: &Spawn, context: &Context<'_>) -> Result<(), Failure> {
     sys::close_range(3, u32::MAX, true).at(Stage::Descriptors, "")
 }
 
-fn limit_processes(limit: u64) -> io::Result<()> {
-    let inherited = getrlimit(Resource::Nproc);
-    let lowest = |old: Option<u64>| Some(old.map_or(limit, |old| old.min(limit)));
-    let limits = Rlimit {
-        current: lowest(inherited.current),
-        maximum: lowest(inherited.maximum),
-    };
-    Ok(setrlimit(Resource::Nproc, limits)?)
+fn limit(resources: &Resources) -> io::Result<()> {
+    // One that has used its time is told so, and killed a second later. The kernel counts whole seconds.
+    let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    let all = [
+        (Resource::Nproc, resources.processes, 0),
+        (Resource::Nofile, resources.open_files, 0),
+        (Resource::Fsize, resources.file_size, 0),
+        (Resource::Cpu, resources.cpu_time.map(seconds), 1),
+    ];
+    for (resource, limit, grace) in all {
+        let Some(limit) = limit else { continue };
+        let inherited = getrlimit(resource);
+        let lowest = |old: Option<u64>, new: u64| Some(old.map_or(new, |old| old.min(new)));
+        let limits = Rlimit {
+            current: lowest(inherited.current, limit),
+            maximum: lowest(inherited.maximum, limit.saturating_add(grace)),
+        };
+        setrlimit(resource, limits)?;
+    }
+    Ok(())
 }
 
 fn execute(spawn: &Spawn) -> Result<Infallible, Failure> {

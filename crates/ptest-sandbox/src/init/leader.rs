@@ -40,6 +40,8 @@ pub(super) struct Ending {
     pub(super) user_time: Duration,
     pub(super) system_time: Duration,
     pub(super) peak_memory_bytes: u64,
+    pub(super) read_bytes: u64,
+    pub(super) written_bytes: u64,
     /// Whether the command left processes behind.
     pub(super) leftovers: bool,
 }
@@ -141,6 +143,8 @@ fn ended(waited: Waited, status: Status) -> Told {
         user_time: waited.user_time,
         system_time: waited.system_time,
         peak_memory_bytes: waited.peak_memory_bytes,
+        read_bytes: waited.read_bytes,
+        written_bytes: waited.written_bytes,
         leftovers,
     })
 }

@@ -21,6 +21,7 @@ pub(super) struct Process {
     parent: i32,
     state: u8,
     ticks: u64,
+    threads: u64,
     resident_pages: u64,
 }
 
@@ -59,6 +60,33 @@ impl Process {
         Duration::from_micros(self.ticks.saturating_mul(1_000_000) / per_second)
     }
 
+    /// How many threads it has.
+    pub(super) fn threads(&self) -> u64 {
+        self.threads
+    }
+
+    /// What it has caused to be read from disks and written to them, in bytes: proc_pid_io(5).
+    pub(super) fn transfers(&self) -> (u64, u64) {
+        let text = fs::read_to_string(format!("/proc/{}/io", self.pid)).unwrap_or_default();
+        let field = |name: &str| -> Option<u64> {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        let bytes = |name| field(name).unwrap_or_default();
+        (bytes("read_bytes:"), bytes("write_bytes:"))
+    }
+
+    /// Resident memory, each shared page counted in part: proc_pid_smaps_rollup(5). Takes longer to find out.
+    pub(super) fn memory_share(&self) -> u64 {
+        let path = format!("/proc/{}/smaps_rollup", self.pid);
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let share = text.lines().find_map(|line| {
+            let kibibytes = line.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?;
+            kibibytes.parse::<u64>().ok()
+        });
+        share.unwrap_or_default() << 10
+    }
+
     /// Resident memory, shared pages included.
     pub(super) fn memory_bytes(&self) -> u64 {
         self.resident_pages
@@ -77,6 +105,11 @@ pub(super) fn all() -> Vec<Process> {
         fs::read(format!("/proc/{name}/stat")).ok()
     });
     stats.filter_map(|stat| parse(&stat)).collect()
+}
+
+/// One process, dead or alive, unless it was waited for.
+pub(super) fn find(pid: i32) -> Option<Process> {
+    parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// The living descendants of a process, itself not among them.
@@ -154,6 +187,7 @@ fn parse(stat: &[u8]) -> Option<Process> {
         parent: fields.get(1)?.parse().ok()?,
         state: *fields.first()?.as_bytes().first()?,
         ticks,
+        threads: number(17)?,
         resident_pages: number(21)?,
     })
 }
@@ -170,7 +204,8 @@ mod tests {
         line.extend(b" 8 9\n");
         let process = parse(&line).unwrap();
         assert_eq!((process.pid, process.parent, process.state), (42, 7, b'S'));
-        assert_eq!((process.ticks, process.resident_pages), (100, 70));
+        let numbers = (process.ticks, process.threads, process.resident_pages);
+        assert_eq!(numbers, (100, 1, 70));
     }
 
     #[test]

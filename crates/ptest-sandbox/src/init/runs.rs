@@ -13,8 +13,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use crate::init::execute::Context;
 use crate::init::leader::{self, Ending, MAX_MESSAGE, Told};
 use crate::init::{AtStage as _, processes, terminal};
+use crate::limits::Struck;
 use crate::plan::Privileges;
-use crate::protocol::{Exit, Failure, Leftovers, Reply, Spawn, Stage, Status};
+use crate::protocol::{Exit, Failure, Leftovers, Reply, Resources, Spawn, Stage, Status};
 use crate::sys::{self, Fork};
 
 /// How soon after one attempt to kill everything the next follows, at first and at most.
@@ -35,8 +36,20 @@ pub(super) struct Run {
     client_gone: bool,
     timed_out: bool,
     leaked: u32,
+    struck: Option<Struck>,
+    by_signal: Vec<(i32, Struck)>,
     ending: Option<(Ending, Duration)>,
     phase: Phase,
+}
+
+/// What limits mean for one command.
+pub(super) struct Charge {
+    /// What the kernel holds it to.
+    pub(super) resources: Resources,
+    /// Whether it is a better choice than init when memory has run out.
+    pub(super) expendable: bool,
+    /// The signals by which the kernel ends what strikes a limit.
+    pub(super) by_signal: Vec<(i32, Struck)>,
 }
 
 /// What is being done with a run.
@@ -60,7 +73,7 @@ impl Run {
         spawn: &Spawn,
         passed: Vec<OwnedFd>,
         privileges: &Privileges,
-        process_limit: Option<u64>,
+        charge: Charge,
     ) -> Result<Self, Failure> {
         let (descriptors, controller) = match spawn.terminal {
             Some(size) => {
@@ -79,7 +92,8 @@ impl Run {
                     privileges,
                     descriptors,
                     terminal: on_terminal,
-                    process_limit,
+                    resources: charge.resources,
+                    expendable: charge.expendable,
                 };
                 leader::run(init, spawn, context)
             }
@@ -96,6 +110,8 @@ impl Run {
                 client_gone: false,
                 timed_out: false,
                 leaked: 0,
+                struck: None,
+                by_signal: charge.by_signal,
                 ending: None,
                 phase: Phase::Running,
             }),
@@ -188,6 +204,21 @@ impl Run {
         }
     }
 
+    /// A limit strikes: the command is ended for it, or learns that it was refused something.
+    pub(super) fn strike(&mut self, struck: Struck, now: Instant) -> Option<News> {
+        let is_graver = self
+            .struck
+            .is_none_or(|before| struck.ended && !before.ended);
+        if is_graver {
+            self.struck = Some(struck);
+        }
+        if struck.ended && !matches!(self.phase, Phase::Over | Phase::Killing { .. }) {
+            self.kill(now)
+        } else {
+            None
+        }
+    }
+
     /// Signals the command or its process group, if it runs.
     pub(super) fn signal(&self, signal: i32, group: bool) {
         if let (Some(command), None) = (self.command, &self.ending) {
@@ -203,8 +234,14 @@ impl Run {
             0
         };
         self.leaked = left as u32;
+        if let Status::Signal { signal, .. } = ending.status {
+            let by_it = self.by_signal.iter().find(|(one, _)| *one == signal);
+            self.struck = self.struck.or(by_it.map(|(_, struck)| *struck));
+        }
         self.ending = Some((ending, self.started.elapsed()));
-        let kill = self.leftovers == Leftovers::Kill || self.timed_out || self.client_gone;
+        let is_struck = self.struck.is_some_and(|struck| struck.ended);
+        let kill =
+            self.leftovers == Leftovers::Kill || self.timed_out || self.client_gone || is_struck;
         if kill && left > 0 {
             self.kill(Instant::now())
         } else {
@@ -239,6 +276,9 @@ impl Run {
             system_time: ending.system_time,
             peak_memory_bytes: ending.peak_memory_bytes,
             elapsed: *elapsed,
+            struck: self.struck,
+            read_bytes: ending.read_bytes,
+            written_bytes: ending.written_bytes,
         };
         self.phase = Phase::Over;
         Some((Reply::Exited(exit), None))
@@ -259,6 +299,8 @@ impl Run {
             user_time: Duration::ZERO,
             system_time: Duration::ZERO,
             peak_memory_bytes: 0,
+            read_bytes: 0,
+            written_bytes: 0,
             leftovers: false,
         };
         let news = self.end(ending);

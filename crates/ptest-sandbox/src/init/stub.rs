@@ -14,9 +14,10 @@ use rustix::process::{Pid, chdir, getegid, geteuid};
 use rustix::stdio;
 use rustix::thread::{CapabilitySet, capabilities};
 
+use crate::init::gauges::Gauges;
 use crate::init::{AtStage as _, events};
 use crate::plan::{Isolation, Network};
-use crate::protocol::{Confinement, Failure, Launch, Reply, Request, Stage};
+use crate::protocol::{Failure, Launch, Reply, Request, Stage};
 use crate::sys::{self, Clone};
 use crate::wire::{self, Inbox};
 
@@ -29,6 +30,7 @@ pub(super) struct Passed {
     pub(super) owner: Option<OwnedFd>,
     pub(super) lock: Option<OwnedFd>,
     pub(super) listener: Option<OwnedFd>,
+    pub(super) gauges: Gauges,
     cgroup: Option<OwnedFd>,
 }
 
@@ -93,7 +95,7 @@ enum Divided {
 }
 
 fn divide(launch: &Launch, passed: &Passed) -> Result<Divided, Failure> {
-    if let Confinement::Attach(file) = &launch.confinement {
+    for file in &launch.confinement.attached {
         fs::write(file, b"0").at(Stage::ControlGroup, file)?;
     }
     let (wait, go) = pipe_with(PipeFlags::CLOEXEC).at(Stage::Fork, "")?;
@@ -172,7 +174,14 @@ fn sort(launch: &Launch, descriptors: Vec<OwnedFd>) -> Option<Passed> {
         owner: take(launch.owned)?,
         lock: take(launch.locked)?,
         listener: take(launch.listens)?,
-        cgroup: take(matches!(launch.confinement, Confinement::Into))?,
+        cgroup: take(launch.confinement.born)?,
+        gauges: Gauges::new(
+            launch
+                .gauges
+                .iter()
+                .map(|gauge| Some((*gauge, take(true)??)))
+                .collect::<Option<Vec<_>>>()?,
+        ),
     })
 }
 

@@ -6,11 +6,14 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Duration;
 
-use ptest_sandbox::{LaunchOptions, Sandbox, Shape, Status, Stdio, Strength, cgroup};
+use ptest_sandbox::{
+    Disk, Error, Kept, LaunchOptions, Limit, Limits, Network, Sandbox, Shape, Status, Stdio,
+    Strength, Struck, cgroup,
+};
 
 use crate::support::{
     eventually, is_root, lacks, lacks_namespaces, launcher, null, read_line, run, shell, standard,
-    start_piped,
+    start_piped, tempdir,
 };
 
 fn limited(id: &str, limit: u64) -> Option<Sandbox> {
@@ -19,7 +22,10 @@ fn limited(id: &str, limit: u64) -> Option<Sandbox> {
     }
     let options = || LaunchOptions {
         id: id.into(),
-        process_limit: Some(limit),
+        limits: Limits {
+            processes: Some(limit),
+            ..Limits::default()
+        },
         ..LaunchOptions::default()
     };
     let plan = Shape::default().plan().unwrap();
@@ -32,10 +38,33 @@ fn limited(id: &str, limit: u64) -> Option<Sandbox> {
     }
 }
 
+/// A sandbox with these limits, each held as strictly as it can be here.
+fn with(limits: Limits) -> Option<Sandbox> {
+    if lacks_namespaces() {
+        return None;
+    }
+    let options = LaunchOptions {
+        id: format!("test-{}", crate::support::marker()),
+        limits,
+        ..LaunchOptions::default()
+    };
+    let plan = Shape::default().plan().unwrap();
+    Some(launcher().launch(&plan, options).unwrap())
+}
+
+fn struck(output: &crate::support::Output) -> Struck {
+    output
+        .exit
+        .struck
+        .unwrap_or_else(|| panic!("no limit struck: {output:?}"))
+}
+
 fn groups() -> Vec<String> {
     let roots = [
         "/sys/fs/cgroup",
         "/sys/fs/cgroup/pids",
+        "/sys/fs/cgroup/memory",
+        "/sys/fs/cgroup/cpu",
         "/sys/fs/cgroup/unified",
     ];
     let entries = roots
@@ -54,7 +83,7 @@ fn more_processes_than_the_limit_cannot_be_started() {
     let Some(sandbox) = limited(&id, 20) else {
         return;
     };
-    assert_eq!(sandbox.process_limit(), Strength::Enforced);
+    assert_eq!(sandbox.limits()[0].strength, Strength::Enforced);
     let attempt = |count: u32| {
         let script =
             format!("exec 2>/dev/null; for i in $(seq {count}); do sleep 100 & echo started; done");
@@ -94,6 +123,236 @@ fn a_group_that_nobody_uses_any_more_is_removed_by_its_id() {
     assert!(groups().contains(&name("used")));
     fs::remove_dir(pids.join(name("kept"))).unwrap();
     drop(sandbox);
+}
+
+/// Takes memory until it is ended: the shell keeps what it reads.
+const GLUTTON: &str = "x=$(head -c 300000000 /dev/zero | tr '\\0' x); echo survived";
+
+#[test]
+fn too_much_memory_ends_everything_and_is_named() {
+    let Some(sandbox) = with(Limits {
+        memory: Some(64 << 20),
+        ..Limits::default()
+    }) else {
+        return;
+    };
+    let (bystander, mut output) = start_piped(&sandbox, &shell("echo ready; exec sleep 1000"));
+    read_line(&mut output);
+    let glutton = run(&sandbox, &shell(GLUTTON));
+    assert!(!glutton.stdout.contains("survived"), "{glutton:?}");
+    let found = struck(&glutton);
+    assert_eq!((found.limit, found.configured), (Limit::Memory, 64 << 20));
+    assert!(
+        found.reached >= found.configured && found.ended,
+        "{found:?}"
+    );
+    // All that uses the memory is ended together, and the sandbox lives on.
+    let ended = bystander.wait().unwrap();
+    assert_eq!(ended.status.code(), 128 + 9);
+    assert_eq!(ended.struck.unwrap().limit, Limit::Memory);
+    assert_eq!(run(&sandbox, &shell("echo on")).stdout, "on\n");
+}
+
+#[test]
+fn files_in_memory_are_memory() {
+    let Some(sandbox) = with(Limits {
+        memory: Some(64 << 20),
+        ..Limits::default()
+    }) else {
+        return;
+    };
+    let output = run(
+        &sandbox,
+        &shell("head -c 200000000 /dev/zero > /tmp/file; sleep 1000"),
+    );
+    assert_eq!(struck(&output).limit, Limit::Memory);
+}
+
+#[test]
+fn processors_are_shared_out() {
+    if lacks("root", is_root(), "only root has groups") {
+        return;
+    }
+    let id = format!("test-{}", crate::support::marker());
+    let options = LaunchOptions {
+        id: id.clone(),
+        limits: Limits {
+            cpus: Some(200),
+            ..Limits::default()
+        },
+        ..LaunchOptions::default()
+    };
+    let plan = Shape::default().plan().unwrap();
+    let sandbox = match launcher().launch(&plan, options) {
+        Ok(sandbox) => sandbox,
+        Err(error) => {
+            assert!(lacks("cgroup", false, &format!("{error:?}")));
+            return;
+        }
+    };
+    let output = run(
+        &sandbox,
+        &shell("timeout 1 sh -c 'while :; do :; done'; echo $?"),
+    );
+    assert_eq!(output.stdout, "124\n");
+    let used = output.exit.user_time + output.exit.system_time;
+    assert!(used < output.exit.elapsed / 2, "{output:?}");
+    assert_eq!(output.exit.struck, None);
+}
+
+#[test]
+fn too_much_processor_time_ends_the_command_and_no_other() {
+    let Some(sandbox) = with(Limits {
+        cpu_time: Some(Duration::from_millis(300)),
+        ..Limits::default()
+    }) else {
+        return;
+    };
+    let (bystander, mut output) = start_piped(&sandbox, &shell("echo ready; exec sleep 1000"));
+    read_line(&mut output);
+    // Of many children together, each far below it.
+    let busy = "while :; do sh -c 'i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done'; done";
+    let output = run(&sandbox, &shell(busy));
+    let found = struck(&output);
+    assert_eq!((found.limit, found.configured), (Limit::CpuTime, 300));
+    assert_eq!(output.code(), 128 + 9);
+    assert_eq!(bystander.event(Some(Duration::ZERO)).unwrap(), None);
+}
+
+#[test]
+fn too_many_open_files_and_too_large_files_are_refused() {
+    let Some(sandbox) = with(Limits {
+        open_files: Some(16),
+        file_size: Some(4096),
+        ..Limits::default()
+    }) else {
+        return;
+    };
+    let output = run(&sandbox, &shell("ulimit -n"));
+    assert_eq!(output.stdout, "16\n");
+    let output = run(&sandbox, &shell("exec head -c 5000 /dev/zero > /tmp/file"));
+    let found = struck(&output);
+    assert_eq!((found.limit, found.configured), (Limit::FileSize, 4096));
+    assert_eq!(sandbox.limits().len(), 2);
+    let all = |kept: &Kept| kept.strength == Strength::Enforced;
+    assert!(sandbox.limits().iter().all(all));
+}
+
+#[test]
+fn too_much_on_the_disk_ends_everything_and_is_named() {
+    let directory = tempdir();
+    let Some(sandbox) = (if lacks_namespaces() {
+        None
+    } else {
+        let options = LaunchOptions {
+            limits: Limits {
+                disk: Some(Disk {
+                    bytes: 8 << 20,
+                    directories: vec![directory.path().into()],
+                }),
+                ..Limits::default()
+            },
+            ..LaunchOptions::default()
+        };
+        let shape = Shape {
+            write: vec![directory.path().into()],
+            ..Shape::default()
+        };
+        Some(launcher().launch(&shape.plan().unwrap(), options).unwrap())
+    }) else {
+        return;
+    };
+    let place = directory.path().display();
+    let within = run(
+        &sandbox,
+        &shell(format!("head -c 1000000 /dev/zero > {place}/small")),
+    );
+    assert_eq!(within.exit.struck, None);
+    let beyond =
+        format!("mkdir {place}/d; head -c 20000000 /dev/zero > {place}/d/large; sleep 1000");
+    let output = run(&sandbox, &shell(beyond));
+    let found = struck(&output);
+    assert_eq!((found.limit, found.configured), (Limit::Disk, 8 << 20));
+    assert!(found.reached > found.configured, "{found:?}");
+    assert_eq!(sandbox.limits()[0].strength, Strength::Watched);
+}
+
+#[test]
+fn a_fork_bomb_ends_and_the_sandbox_lives_on() {
+    let Some(sandbox) = with(Limits {
+        processes: Some(50),
+        ..Limits::default()
+    }) else {
+        return;
+    };
+    let mut bomb = shell("bomb() { bomb | bomb & }; bomb 2>/dev/null; sleep 1000");
+    bomb.timeout = Some(Duration::from_millis(500));
+    bomb.grace = Duration::ZERO;
+    let output = run(&sandbox, &bomb);
+    assert!(output.exit.timed_out, "{output:?}");
+    if is_root() {
+        let found = struck(&output);
+        assert_eq!((found.limit, found.ended), (Limit::Processes, false));
+    }
+    assert_eq!(sandbox.usage().unwrap().processes, 0);
+    assert_eq!(run(&sandbox, &shell("echo on")).stdout, "on\n");
+}
+
+#[test]
+fn a_limit_that_nothing_can_hold_is_refused_unless_that_is_allowed() {
+    if lacks_namespaces() {
+        return;
+    }
+    let options = |allow_weaker_limits| LaunchOptions {
+        // No group has such a name.
+        id: "not/a name".into(),
+        limits: Limits {
+            cpus: Some(500),
+            ..Limits::default()
+        },
+        allow_weaker_limits,
+        ..LaunchOptions::default()
+    };
+    let plan = Shape::default().plan().unwrap();
+    let refused = launcher().launch(&plan, options(false)).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            Error::Limit {
+                limit: Limit::Cpus,
+                ..
+            }
+        ),
+        "{refused:?}"
+    );
+    let sandbox = launcher().launch(&plan, options(true)).unwrap();
+    assert_eq!(sandbox.limits()[0].strength, Strength::None);
+}
+
+#[test]
+fn usage_says_what_went_through_a_network_of_its_own() {
+    if lacks_namespaces() {
+        return;
+    }
+    assert_eq!(standard().usage().unwrap().traffic, None);
+    let shape = Shape {
+        network: Network::Private,
+        ..Shape::default()
+    };
+    let sandbox = crate::support::launch(&shape.plan().unwrap());
+    assert_eq!(sandbox.usage().unwrap().traffic.unwrap().sent_bytes, 0);
+    if lacks(
+        "python",
+        Path::new("/usr/bin/python3").exists(),
+        "there is no /usr/bin/python3",
+    ) {
+        return;
+    }
+    let talk = "import socket; a = socket.create_server(('127.0.0.1', 0)); \
+                b = socket.create_connection(a.getsockname()); b.sendall(b'x' * 100000)";
+    let command = ptest_sandbox::Command::new("/usr/bin/python3").args(["-I", "-c", talk]);
+    assert_eq!(run(&sandbox, &command).code(), 0);
+    assert!(sandbox.usage().unwrap().traffic.unwrap().sent_bytes > 100_000);
 }
 
 #[test]

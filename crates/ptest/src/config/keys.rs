@@ -9,10 +9,10 @@ use toml_edit::{Item, Value};
 use super::{
     choice::{ColorChoice, InstallerChoice, ProgressChoice, UserHome},
     origin::{Origin, Setting},
-    units::Timeout,
+    units::{Size, Timeout},
     value::{ConfigValue, Context, Invalid},
 };
-use crate::settings::{Network, Profile};
+use crate::settings::{Cpus, Network, Profile};
 
 macro_rules! keys {
     ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr;)+) => {
@@ -84,8 +84,20 @@ keys! {
     timeout: Option<Timeout> = None;
     /// How long a command has between the request to end (SIGTERM) and the end (SIGKILL).
     grace: Duration = Duration::from_secs(10);
+    /// How much memory all that runs in an environment may hold together, without swap. Default: no limit.
+    memory: Option<Size> = None;
+    /// How much of the processors all that runs in an environment may use together. Default: no limit.
+    cpus: Option<Cpus> = None;
     /// How many processes and threads an environment may have. Default: no limit.
     pids: Option<NonZeroU32> = None;
+    /// How much processor time a command may use, with all that it starts. Default: no limit.
+    cpu_time: Option<Timeout> = None;
+    /// How many files a process may have open. Default: no limit but the machine's.
+    open_files: Option<NonZeroU32> = None;
+    /// How large a file may be made. Default: no limit.
+    file_size: Option<Size> = None;
+    /// How much an environment may hold on the disk, in its tree and its home. Default: no limit.
+    disk: Option<Size> = None;
     /// Variables set in every environment.
     env: BTreeMap<String, String> = BTreeMap::new();
     /// Variables of the caller that reach every environment, besides the harmless ones that always do.

@@ -27,5 +27,5 @@ pub use keys::{Config, KEYS, Key, Row};
 pub use load::{Files, Sources};
 pub use origin::{Origin, Setting, Source};
 pub use units::{
-    Bytes, InvalidUnit, Timeout, format_bytes, format_duration, parse_bytes, parse_duration,
+    InvalidUnit, Size, Timeout, format_bytes, format_duration, parse_bytes, parse_duration,
 };

@@ -132,21 +132,37 @@ pub fn format_bytes(bytes: u64) -> String {
     }
 }
 
-/// A number of bytes, read by [`parse_bytes`].
+/// How much of something there may be: more than nothing, which is no limit to some and everything to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Bytes(pub u64);
+pub struct Size(u64);
 
-impl FromStr for Bytes {
-    type Err = InvalidUnit;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_bytes(text).map(Self)
+impl Size {
+    /// In bytes; never zero.
+    pub fn bytes(self) -> u64 {
+        self.0
     }
 }
 
-impl fmt::Display for Bytes {
+impl FromStr for Size {
+    type Err = InvalidUnit;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match parse_bytes(text)? {
+            0 => Err(InvalidUnit {
+                text: text.to_owned(),
+                why: "it is zero; leave it out for no limit",
+            }),
+            bytes => Ok(Self(bytes)),
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    /// In the largest unit in which it is a whole number, so that it reads back the same.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&format_bytes(self.0))
+        let unit = (self.0.trailing_zeros() / 10).min(4);
+        let name = ["", "K", "M", "G", "T"][unit as usize];
+        write!(f, "{}{name}", self.0 >> (10 * unit))
     }
 }
 
@@ -272,6 +288,20 @@ mod tests {
         assert_eq!(format_bytes(1023), "1023 B");
         assert_eq!(format_bytes(1536), "1.5 KiB");
         assert_eq!(format_bytes(512 << 20), "512 MiB");
+    }
+
+    #[test]
+    fn a_written_size_reads_back_the_same() {
+        for (bytes, text) in [
+            (1, "1"),
+            (1536, "1536"),
+            (512 << 20, "512M"),
+            (3 << 50, "3072T"),
+        ] {
+            assert_eq!(Size(bytes).to_string(), text);
+            assert_eq!(text.parse(), Ok(Size(bytes)));
+        }
+        assert!("0".parse::<Size>().is_err());
     }
 
     #[test]

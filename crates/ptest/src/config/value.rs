@@ -13,9 +13,9 @@ use toml_edit::{Array, InlineTable, Item, Value};
 
 use super::{
     choice::{ColorChoice, InstallerChoice, ProgressChoice, UserHome},
-    units::{InvalidUnit, Timeout, format_duration, parse_duration},
+    units::{InvalidUnit, Size, Timeout, format_duration, parse_duration},
 };
-use crate::settings::{Network, Profile};
+use crate::settings::{Cpus, Network, Profile};
 
 /// A type that a setting can have.
 pub(super) trait ConfigValue: Sized {
@@ -199,8 +199,8 @@ impl ConfigValue for NonZeroU32 {
     }
 }
 
-/// TOML integers are taken for seconds, as bare numbers are everywhere.
-fn duration_text(item: &Item) -> Result<String, Invalid> {
+/// TOML integers are taken for seconds or bytes, as bare numbers are everywhere.
+fn quantity_text(item: &Item) -> Result<String, Invalid> {
     match (item.as_str(), item.as_integer()) {
         (Some(text), _) => Ok(text.to_owned()),
         (None, Some(seconds)) => Ok(seconds.to_string()),
@@ -217,7 +217,7 @@ impl ConfigValue for Duration {
     }
 
     fn from_toml(item: &Item, context: &Context<'_>) -> Result<Self, Invalid> {
-        Self::from_text(&OsString::from(duration_text(item)?), context)
+        Self::from_text(&OsString::from(quantity_text(item)?), context)
     }
 
     fn to_toml(&self) -> Option<Value> {
@@ -235,11 +235,51 @@ impl ConfigValue for Timeout {
     }
 
     fn from_toml(item: &Item, context: &Context<'_>) -> Result<Self, Invalid> {
-        Self::from_text(&OsString::from(duration_text(item)?), context)
+        Self::from_text(&OsString::from(quantity_text(item)?), context)
     }
 
     fn to_toml(&self) -> Option<Value> {
         self.duration().to_toml()
+    }
+}
+
+impl ConfigValue for Size {
+    const EXPECTED: &'static str = "a size larger than zero such as \"512M\" or \"2G\"";
+
+    fn from_text(text: &OsStr, _: &Context<'_>) -> Result<Self, Invalid> {
+        utf8(text)?
+            .parse()
+            .map_err(|error: InvalidUnit| Invalid(format!("`{}` ({})", error.text, error.why)))
+    }
+
+    fn from_toml(item: &Item, context: &Context<'_>) -> Result<Self, Invalid> {
+        Self::from_text(&OsString::from(quantity_text(item)?), context)
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        Some(self.to_string().into())
+    }
+}
+
+impl ConfigValue for Cpus {
+    const EXPECTED: &'static str = "a number of processors such as 2 or 1.5, at least 0.01";
+
+    fn from_text(text: &OsStr, _: &Context<'_>) -> Result<Self, Invalid> {
+        let text = utf8(text)?;
+        text.parse().map_err(|_| Invalid(format!("`{text}`")))
+    }
+
+    fn from_toml(item: &Item, context: &Context<'_>) -> Result<Self, Invalid> {
+        let text = match (item.as_float(), item.as_integer()) {
+            (Some(number), _) => number.to_string(),
+            (None, Some(number)) => number.to_string(),
+            (None, None) => return Err(Invalid::wrong_type(item)),
+        };
+        Self::from_text(OsStr::new(&text), context)
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        Some((f64::from(self.0) / 1000.0).into())
     }
 }
 
@@ -373,8 +413,8 @@ macro_rules! words {
 }
 
 words! {
-    Profile: "none or standard",
-    Network: "host",
+    Profile: "none, standard or strict",
+    Network: "host, none or private",
     InstallerChoice: "auto, uv or pip",
     ProgressChoice: "auto or never",
     ColorChoice: "auto, always or never",

@@ -22,7 +22,7 @@ use ptest_store::{Stack, StackId};
 
 use super::{
     Achieved, Capability, Change, ChangeKind, Command, Copied, Engine, Exit, ExitStatus, Instance,
-    Process, Stdio, Upper, Usage,
+    Process, RunUsage, Stdio, Upper, Usage,
 };
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
@@ -122,7 +122,7 @@ impl Engine for Memory {
         Ok(Achieved {
             profile: Profile::None,
             network: Network::Host,
-            pids: None,
+            limits: Vec::new(),
             degraded: Vec::new(),
         })
     }
@@ -364,6 +364,16 @@ struct Started {
     grace: Duration,
 }
 
+fn exit(status: ExitStatus, timed_out: bool) -> Exit {
+    Exit {
+        status,
+        timed_out,
+        struck: None,
+        leaked: 0,
+        usage: RunUsage::default(),
+    }
+}
+
 #[async_trait]
 impl Process for Started {
     async fn signal(&self, signal: i32) -> Result<()> {
@@ -376,20 +386,14 @@ impl Process for Started {
             .deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if let Some(status) = self.run.wait_for(left) {
-            return Ok(Exit {
-                status,
-                timed_out: false,
-            });
+            return Ok(exit(status, false));
         }
         self.run.signal(SIGTERM);
         let status = self.run.wait_for(Some(self.grace)).or_else(|| {
             self.run.signal(SIGKILL);
             self.run.wait_for(None)
         });
-        Ok(Exit {
-            status: status.unwrap_or(ExitStatus::Signal(SIGKILL)),
-            timed_out: true,
-        })
+        Ok(exit(status.unwrap_or(ExitStatus::Signal(SIGKILL)), true))
     }
 
     async fn relay(&self, _: BorrowedFd<'_>, _: BorrowedFd<'_>) -> Result<Exit> {

@@ -45,10 +45,10 @@ use ptest_store::{Stack, Store};
 use serde::{Deserialize, Serialize};
 
 pub use self::capability::Capability;
-pub use self::process::{Command, Exit, ExitStatus, Process, Stdio, TerminalSize};
+pub use self::process::{Command, Exit, ExitStatus, Process, RunUsage, Stdio, TerminalSize};
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::settings::{Network, Profile, Settings};
+use crate::settings::{Kept, Network, Profile, Settings};
 
 /// What an engine is told of an environment.
 #[derive(Clone, Debug)]
@@ -77,33 +77,62 @@ pub struct Achieved {
     /// What of the network is to be had.
     #[serde(default)]
     pub network: Network,
-    /// How the pids limit is kept, if one was asked for.
-    pub pids: Option<Strength>,
+    /// How each limit is kept.
+    #[serde(default)]
+    pub limits: Vec<Kept>,
     /// What had to be given up, each a sentence for people.
     pub degraded: Vec<String>,
 }
 
-/// How well a limit is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strength {
-    /// The kernel refuses to go over it.
-    Enforced,
-    /// ptest looks and ends what goes over it.
-    Watched,
-    /// Nothing keeps it.
-    None,
-}
-
-/// What an instance uses now.
+/// What an instance uses now, and has used since it was activated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// CPU time of everything that runs or ran since activation.
+    /// CPU time of everything that runs or ran.
     pub cpu: Duration,
     /// Memory now, in bytes.
     pub memory: u64,
+    /// The most that it was, in bytes, as far as it was seen.
+    pub memory_peak: u64,
+    /// Where the figures of memory are from.
+    pub memory_source: Meter,
     /// Processes now, init not counted.
     pub processes: u32,
+    /// Bytes read from disks.
+    pub read: u64,
+    /// Bytes written to disks.
+    pub written: u64,
+    /// What went through the network, where it is the environment's own.
+    pub traffic: Option<Traffic>,
+}
+
+/// Where a figure of use is from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Meter {
+    /// The kernel's count of a control group: files in memory are in it, and shared pages once.
+    ControlGroup,
+    /// The sum over processes.
+    #[default]
+    Processes,
+}
+
+impl Meter {
+    /// The word used in JSON and in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ControlGroup => "control_group",
+            Self::Processes => "processes",
+        }
+    }
+}
+
+/// Bytes through a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// That arrived.
+    pub received: u64,
+    /// That were sent.
+    pub sent: u64,
 }
 
 /// What happens to the upper when a stack is swapped.

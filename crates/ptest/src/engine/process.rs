@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::error::Result;
+use crate::settings::Struck;
 use crate::variables::Variables;
 
 /// A command to run.
@@ -80,6 +81,29 @@ pub struct Exit {
     pub status: ExitStatus,
     /// Whether the time limit ended it.
     pub timed_out: bool,
+    /// The limit that struck while it ran, if one did.
+    pub struck: Option<Struck>,
+    /// How many processes it left behind, which live on.
+    pub leaked: u32,
+    /// What it used.
+    pub usage: RunUsage,
+}
+
+/// What a command used, with what it waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunUsage {
+    /// How long it ran.
+    pub elapsed: Duration,
+    /// Processor time of its own code.
+    pub user: Duration,
+    /// Processor time of the kernel's for it.
+    pub system: Duration,
+    /// The most memory that one of its processes held, in bytes.
+    pub memory_peak: u64,
+    /// Bytes read from disks.
+    pub read: u64,
+    /// Bytes written to disks.
+    pub written: u64,
 }
 
 /// A running command. Dropping it ends the command.

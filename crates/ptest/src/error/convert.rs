@@ -40,7 +40,7 @@ impl From<ptest_sandbox::Error> for Error {
                 None => ErrorKind::Unexpected,
             },
             Sandbox::Start { source, .. } | Sandbox::Io { source, .. } => io_kind(source),
-            Sandbox::Launch(_) | Sandbox::TooManyLayers { .. } | Sandbox::ProcessLimit { .. } => {
+            Sandbox::Launch(_) | Sandbox::TooManyLayers { .. } | Sandbox::Limit { .. } => {
                 ErrorKind::Unsupported
             }
             Sandbox::Locked { .. } => ErrorKind::Busy,

@@ -9,6 +9,7 @@ mod changes;
 mod clone;
 mod directory;
 mod driver;
+mod limits;
 mod lowers;
 mod root;
 mod running;
@@ -29,8 +30,8 @@ use self::directory::Directory;
 use self::driver::{Driver, Mounts};
 use self::root::Inside;
 use super::{
-    Achieved, Capability, Change, Command, Copied, Engine, HostFiles, Instance, Process, Strength,
-    Upper, Usage,
+    Achieved, Capability, Change, Command, Copied, Engine, HostFiles, Instance, Meter, Process,
+    Traffic, Upper, Usage,
 };
 use crate::disk;
 use crate::environment::EnvironmentId;
@@ -157,6 +158,7 @@ impl Engine for Virtualenv {
         let driver = directory.driver()?;
         directory.prepare(instance, &driver)?;
         let plan = root::plan(&self.store, &directory, instance, &driver)?;
+        let limits = limits::of(instance);
         let options = LaunchOptions {
             owner: if instance.process_owned {
                 Owner::Process
@@ -169,18 +171,14 @@ impl Engine for Virtualenv {
                 directory: directory.open()?,
                 name: Directory::SOCKET.into(),
             }),
-            process_limit: instance.settings.limits.pids.map(u64::from),
+            limits: limits::for_sandbox(&limits, &directory, instance),
             allow_weaker_limits: false,
         };
         let sandbox = self.launcher.launch(&plan.plan, options)?;
         let achieved = Achieved {
             profile: plan.profile,
             network: plan.network,
-            pids: instance
-                .settings
-                .limits
-                .pids
-                .map(|_| strength(sandbox.process_limit())),
+            limits: limits::kept(&limits, sandbox.limits()),
             degraded: driver
                 .instead()
                 .into_iter()
@@ -251,7 +249,18 @@ impl Engine for Virtualenv {
         Ok(Usage {
             cpu: usage.cpu_time,
             memory: usage.memory_bytes,
+            memory_peak: usage.peak_memory_bytes,
+            memory_source: match usage.memory_source {
+                ptest_sandbox::Meter::ControlGroup => Meter::ControlGroup,
+                ptest_sandbox::Meter::Processes => Meter::Processes,
+            },
             processes: usage.processes,
+            read: usage.read_bytes,
+            written: usage.written_bytes,
+            traffic: usage.traffic.map(|traffic| Traffic {
+                received: traffic.received_bytes,
+                sent: traffic.sent_bytes,
+            }),
         })
     }
 
@@ -345,12 +354,4 @@ impl Engine for Virtualenv {
 
 fn unknown(id: &EnvironmentId) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no instance {id}"))
-}
-
-fn strength(strength: ptest_sandbox::Strength) -> Strength {
-    match strength {
-        ptest_sandbox::Strength::Enforced => Strength::Enforced,
-        ptest_sandbox::Strength::Watched => Strength::Watched,
-        ptest_sandbox::Strength::None => Strength::None,
-    }
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ptest_sandbox::{Client, Leftovers, Run, Status, terminal};
 
+use super::limits;
 use super::root::Inside;
-use crate::engine::{Command, Exit, ExitStatus, Instance, Process, Stdio};
+use crate::engine::{Command, Exit, ExitStatus, Instance, Process, RunUsage, Stdio};
 use crate::error::Result;
 use crate::variables::{self, Places, Variables};
 
@@ -82,6 +83,16 @@ fn exit(exit: ptest_sandbox::Exit) -> Exit {
             Status::Signal { signal, .. } => ExitStatus::Signal(signal),
         },
         timed_out: exit.timed_out,
+        struck: exit.struck.map(limits::struck),
+        leaked: exit.leaked,
+        usage: RunUsage {
+            elapsed: exit.elapsed,
+            user: exit.user_time,
+            system: exit.system_time,
+            memory_peak: exit.peak_memory_bytes,
+            read: exit.read_bytes,
+            written: exit.written_bytes,
+        },
     }
 }
 

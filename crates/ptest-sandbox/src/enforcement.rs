@@ -1,0 +1,163 @@
+//! Who holds a limit: the kernel's groups, the kernel's limits of single processes, or init, which looks.
+//!
+//! Chosen when a sandbox is launched, the strictest there is for each limit. What init then does is in `init::watch` and
+//! `init::execute`.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use rustix::process::geteuid;
+
+use crate::cgroup::{Controller, Group, Wanted};
+use crate::error::{Error, Result};
+use crate::limits::{Kept, Limit, Limits, Strength};
+use crate::plan::Plan;
+use crate::protocol::{Confinement, Duties, Gauge};
+
+/// How the limits of one sandbox are held.
+#[derive(Debug, Default)]
+pub(crate) struct Enforcement {
+    group: Option<Group>,
+    duties: Duties,
+    kept: Vec<Kept>,
+}
+
+impl Enforcement {
+    /// The strictest way to hold each limit. One that nothing can hold is an error, unless `allow_weaker`.
+    pub(crate) fn choose(
+        plan: &Plan,
+        id: &str,
+        limits: &Limits,
+        allow_weaker: bool,
+    ) -> Result<Self> {
+        let asked = limits.asked();
+        if asked.is_empty() {
+            return Ok(Self::default());
+        }
+        // Root is exempt from the limit of processes; without a namespace it counts all of a user's.
+        let counts_here = plan.isolation.has_namespaces() && !geteuid().is_root();
+        let wanted = Wanted {
+            memory: limits.memory,
+            cpus: limits.cpus,
+            processes: limits.processes.filter(|_| !counts_here),
+        };
+        let (group, refusal) = if wanted == Wanted::default() {
+            (None, None)
+        } else {
+            match Group::create(id, &wanted) {
+                Ok(group) => (Some(group), None),
+                Err(error) => (None, Some(error)),
+            }
+        };
+        let mut chosen = Self {
+            group,
+            duties: Duties {
+                configured: asked.clone(),
+                ..Duties::default()
+            },
+            kept: Vec::new(),
+        };
+        for (limit, _) in asked {
+            let strength = chosen.hold(limit, limits, counts_here);
+            if strength == Strength::None && !allow_weaker {
+                chosen.release();
+                let source = refusal.unwrap_or_else(no_controller);
+                return Err(Error::Limit { limit, source });
+            }
+            chosen.kept.push(Kept { limit, strength });
+        }
+        Ok(chosen)
+    }
+
+    /// Sees to it that one limit is held.
+    fn hold(&mut self, limit: Limit, limits: &Limits, counts_here: bool) -> Strength {
+        let in_group = |controller| {
+            let group = self.group.as_ref();
+            group.is_some_and(|group| group.holds(controller))
+        };
+        let duties = &mut self.duties;
+        match limit {
+            Limit::Memory if in_group(Controller::Memory) => Strength::Enforced,
+            Limit::Memory => {
+                duties.watch.memory = limits.memory;
+                Strength::Watched
+            }
+            Limit::Cpus if in_group(Controller::Cpu) => Strength::Enforced,
+            Limit::Cpus => Strength::None,
+            Limit::Processes if in_group(Controller::Pids) => Strength::Enforced,
+            Limit::Processes if counts_here => {
+                duties.resources.processes = limits.processes;
+                Strength::Enforced
+            }
+            Limit::Processes => {
+                duties.watch.processes = limits.processes;
+                Strength::Watched
+            }
+            Limit::CpuTime => {
+                // The kernel's limit is of each process alone.
+                duties.resources.cpu_time = limits.cpu_time;
+                duties.watch.cpu_time = limits.cpu_time;
+                Strength::Watched
+            }
+            Limit::OpenFiles => {
+                duties.resources.open_files = limits.open_files;
+                Strength::Enforced
+            }
+            Limit::FileSize => {
+                duties.resources.file_size = limits.file_size;
+                Strength::Enforced
+            }
+            Limit::Disk => {
+                duties.watch.disk.clone_from(&limits.disk);
+                Strength::Watched
+            }
+        }
+    }
+
+    /// What init has to do.
+    pub(crate) fn duties(&self) -> &Duties {
+        &self.duties
+    }
+
+    /// How init gets into the group.
+    pub(crate) fn confinement(&self) -> Confinement {
+        self.group
+            .as_ref()
+            .map(Group::confinement)
+            .unwrap_or_default()
+    }
+
+    /// What shows the group's use; the descriptors follow those of the confinement.
+    pub(crate) fn gauges(&self) -> Vec<Gauge> {
+        let gauges = self.group.iter().flat_map(Group::gauges);
+        gauges.map(|(gauge, _)| *gauge).collect()
+    }
+
+    /// The descriptors that go with the confinement and the gauges, in this order.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let Some(group) = &self.group else {
+            return Vec::new();
+        };
+        let gauges = group.gauges().map(|(_, file)| file.as_fd());
+        group.descriptor().into_iter().chain(gauges).collect()
+    }
+
+    /// What was asked for, and how strictly it holds.
+    pub(crate) fn kept(&self) -> &[Kept] {
+        &self.kept
+    }
+
+    /// Takes away what was made on the machine.
+    pub(crate) fn release(&self) {
+        if let Some(group) = &self.group {
+            group.remove();
+        }
+    }
+}
+
+fn no_controller() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "no control group of this process has the controller",
+    )
+}

@@ -1,0 +1,165 @@
+//! Limits that hold because init looks: who exceeds them is found a moment later.
+//!
+//! Says what it has found; ending it is the business of `events`. It looks only while commands run.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::fs::statvfs;
+
+use crate::init::processes::{self, Process};
+use crate::init::survey::{self, Survey};
+use crate::limits::{Limit, Struck};
+use crate::plan::{Mount, Plan};
+use crate::protocol::Watch;
+
+/// How often it looks at processes.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// How much longer than looking at the disk it waits before it does so again, so that it takes a small part of the time.
+const DISK_REST: u32 = 10;
+
+/// What is looked at, and when next.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    watch: Watch,
+    /// File systems in memory, whose files are memory too.
+    temporaries: Vec<PathBuf>,
+    /// The directories whose room is limited.
+    directories: Vec<OwnedFd>,
+    survey: Option<Survey>,
+    next: Option<Instant>,
+    next_survey: Option<Instant>,
+}
+
+impl Watcher {
+    /// For a root that is assembled. The directories were opened before that.
+    pub(super) fn new(watch: Watch, plan: &Plan, directories: Vec<OwnedFd>) -> Self {
+        let in_memory = |mount: &Mount| match mount {
+            Mount::Tmpfs { target, .. } => Some(target.clone()),
+            _ => None,
+        };
+        Self {
+            watch,
+            temporaries: plan.mounts.iter().filter_map(in_memory).collect(),
+            directories,
+            survey: None,
+            next: None,
+            next_survey: None,
+        }
+    }
+
+    /// A command was started: there is something to look at.
+    pub(super) fn wake(&mut self) {
+        let looks_at_processes = self.watch.memory.is_some()
+            || self.watch.processes.is_some()
+            || self.watch.cpu_time.is_some();
+        let soon = Instant::now() + INTERVAL;
+        if looks_at_processes {
+            self.next.get_or_insert(soon);
+        }
+        if self.watch.disk.is_some() && self.survey.is_none() {
+            self.next_survey.get_or_insert(soon);
+        }
+    }
+
+    /// When [`Watcher::look`] has something to do.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        [self.next, self.next_survey].into_iter().flatten().min()
+    }
+
+    /// The process that looks at the disk, and what is readable when it is done.
+    pub(super) fn survey(&self) -> Option<(i32, BorrowedFd<'_>)> {
+        let survey = self.survey.as_ref()?;
+        Some((survey.pid, survey.result()))
+    }
+
+    /// The most time that one command may use.
+    pub(super) fn cpu_time(&self) -> Option<Duration> {
+        self.watch.cpu_time
+    }
+
+    /// Looks, if it is time, at the commands that there are, and will again as long as there can be more. Returns the
+    /// first limit that all of them together exceed.
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        commands: &[Process],
+        is_busy: bool,
+    ) -> Option<Struck> {
+        if self.next_survey.is_some_and(|next| next <= now) {
+            self.next_survey = None;
+            if is_busy {
+                match Survey::begin(&self.directories) {
+                    Ok(survey) => self.survey = Some(survey),
+                    // There can be no more processes, perhaps because somebody wants to go on unseen.
+                    Err(_) => {
+                        return self.judge(survey::allocated(&self.directories), now.elapsed());
+                    }
+                }
+            }
+        }
+        if self.next.is_none_or(|next| next > now) {
+            return None;
+        }
+        self.next = is_busy.then(|| now + INTERVAL);
+        self.processes(commands).or_else(|| self.memory(commands))
+    }
+
+    /// Takes in what the survey found.
+    pub(super) fn end_survey(&mut self) -> Option<Struck> {
+        let (counted, time) = self.survey.take()?.end();
+        self.judge(counted.unwrap_or_default(), time)
+    }
+
+    /// Judges what is on the disk, which took some time to find out.
+    fn judge(&mut self, bytes: u64, time: Duration) -> Option<Struck> {
+        self.next_survey = Some(Instant::now() + INTERVAL.max(time * DISK_REST));
+        let configured = self.watch.disk.as_ref()?.bytes;
+        exceeded(Limit::Disk, configured, bytes)
+    }
+
+    fn processes(&self, commands: &[Process]) -> Option<Struck> {
+        let configured = self.watch.processes?;
+        // Each has a thread at least: only where many are is it worth counting.
+        let threads = commands.iter().map(Process::threads).sum();
+        exceeded(Limit::Processes, configured, threads)
+    }
+
+    fn memory(&self, commands: &[Process]) -> Option<Struck> {
+        let configured = self.watch.memory?;
+        let files: u64 = self.temporaries.iter().map(in_use).sum();
+        let resident: u64 = commands.iter().map(Process::memory_bytes).sum();
+        exceeded(Limit::Memory, configured, resident + files)?;
+        // Pages that several processes share were counted for each: now exactly.
+        let shares = commands.iter().map(Process::memory_share).sum::<u64>();
+        exceeded(Limit::Memory, configured, shares + files)
+    }
+}
+
+/// What one command, led by this process, has used of its time, if that is too much.
+pub(super) fn cpu_time_exceeded(configured: Duration, leader: i32) -> Option<Struck> {
+    // The leader has waited for what lost its parent.
+    let family = processes::family(leader)
+        .into_iter()
+        .chain(processes::find(leader));
+    let used: Duration = family.map(|process| process.cpu_time()).sum();
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    exceeded(Limit::CpuTime, milliseconds(configured), milliseconds(used))
+}
+
+fn exceeded(limit: Limit, configured: u64, reached: u64) -> Option<Struck> {
+    (reached > configured).then_some(Struck {
+        limit,
+        configured,
+        reached,
+        ended: true,
+    })
+}
+
+/// The bytes that a file system in memory holds.
+fn in_use(place: &PathBuf) -> u64 {
+    statvfs(place).map_or(0, |found| {
+        found.f_blocks.saturating_sub(found.f_bfree) * found.f_frsize
+    })
+}

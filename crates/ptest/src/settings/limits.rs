@@ -1,0 +1,262 @@
+//! The most that an environment may use: what can be limited, how, and what it is to strike a limit.
+//!
+//! Not for who holds a limit: that is the engine's.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::is_default;
+use crate::config::{format_bytes, format_duration};
+
+/// Limits on what runs in an environment. What is `None` has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory, of all that runs together; there is no swap beside them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub memory: Option<u64>,
+    /// Processors' time, of all that runs together.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cpus: Option<Cpus>,
+    /// Processes and threads at one time.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pids: Option<u32>,
+    /// Processor time of one command, with all that it starts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cpu_time: Option<Duration>,
+    /// Descriptors that one process may have open.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub open_files: Option<u32>,
+    /// Bytes of one file.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub file_size: Option<u64>,
+    /// Bytes on the disk that is the environment's own: what commands write in its tree and its home.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub disk: Option<u64>,
+}
+
+/// A number of processors, in thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Cpus(pub u32);
+
+/// What can be limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// [`Limits::memory`], in bytes.
+    Memory,
+    /// [`Limits::cpus`], in thousandths.
+    Cpus,
+    /// [`Limits::pids`].
+    Pids,
+    /// [`Limits::cpu_time`], in milliseconds.
+    CpuTime,
+    /// [`Limits::open_files`].
+    OpenFiles,
+    /// [`Limits::file_size`], in bytes.
+    FileSize,
+    /// [`Limits::disk`], in bytes.
+    Disk,
+}
+
+/// How well a limit is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strength {
+    /// The kernel refuses to go over it.
+    Enforced,
+    /// ptest looks, and ends what goes over it a moment later.
+    Watched,
+    /// Nothing keeps it.
+    None,
+}
+
+/// A limit of an active environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Which, and so in what unit it is.
+    pub limit: Limit,
+    /// What it is set to.
+    pub configured: u64,
+    /// How well it is kept.
+    pub strength: Strength,
+}
+
+/// A limit that struck while a command ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Struck {
+    /// Which, and so in what unit the others are.
+    pub limit: Limit,
+    /// What it was set to.
+    pub configured: u64,
+    /// What was reached, as far as it was seen.
+    pub reached: u64,
+    /// Whether the command was ended for it. Otherwise it was refused something, and went on.
+    pub ended: bool,
+}
+
+impl Limits {
+    /// What is asked for, each with its value in the unit of [`Limit`].
+    pub fn asked(&self) -> Vec<(Limit, u64)> {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let all = [
+            (Limit::Memory, self.memory),
+            (Limit::Cpus, self.cpus.map(|cpus| cpus.0.into())),
+            (Limit::Pids, self.pids.map(u64::from)),
+            (Limit::CpuTime, self.cpu_time.map(milliseconds)),
+            (Limit::OpenFiles, self.open_files.map(u64::from)),
+            (Limit::FileSize, self.file_size),
+            (Limit::Disk, self.disk),
+        ];
+        all.into_iter()
+            .filter_map(|(limit, value)| Some((limit, value?)))
+            .collect()
+    }
+
+    /// These, and of others what these do not say.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            memory: self.memory.or(others.memory),
+            cpus: self.cpus.or(others.cpus),
+            pids: self.pids.or(others.pids),
+            cpu_time: self.cpu_time.or(others.cpu_time),
+            open_files: self.open_files.or(others.open_files),
+            file_size: self.file_size.or(others.file_size),
+            disk: self.disk.or(others.disk),
+        }
+    }
+
+    /// What code that nobody trusts may use of a machine with so much memory, unless something else is asked for: half of
+    /// that, 1,024 processes and threads, 4,096 open files in each, 8 GiB on the disk.
+    pub fn of_untrusted(memory: u64) -> Self {
+        Self {
+            memory: Some(memory / 2),
+            pids: Some(1024),
+            open_files: Some(4096),
+            disk: Some(8 << 30),
+            ..Self::default()
+        }
+    }
+}
+
+impl Limit {
+    /// The word used in JSON, in messages, and as an option.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpus => "cpus",
+            Self::Pids => "pids",
+            Self::CpuTime => "cpu-time",
+            Self::OpenFiles => "open-files",
+            Self::FileSize => "file-size",
+            Self::Disk => "disk",
+        }
+    }
+
+    /// A value of it, for people.
+    pub fn amount(self, value: u64) -> String {
+        match self {
+            Self::Memory | Self::FileSize | Self::Disk => format_bytes(value),
+            Self::Cpus => Cpus(u32::try_from(value).unwrap_or(u32::MAX)).to_string(),
+            Self::CpuTime => format_duration(Duration::from_millis(value)),
+            Self::Pids | Self::OpenFiles => value.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Strength {
+    /// The word used in JSON and in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforced => "enforced",
+            Self::Watched => "watched",
+            Self::None => "none",
+        }
+    }
+}
+
+impl fmt::Display for Struck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (limit, configured) = (self.limit, self.limit.amount(self.configured));
+        if self.ended {
+            let reached = self.limit.amount(self.reached);
+            write!(
+                f,
+                "the limit `{limit}` of {configured} ended the command, which reached {reached}"
+            )
+        } else {
+            write!(
+                f,
+                "the command reached the limit `{limit}` of {configured}, and was refused more"
+            )
+        }
+    }
+}
+
+impl FromStr for Cpus {
+    type Err = InvalidCpus;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number: f64 = text.trim().parse().map_err(|_| InvalidCpus)?;
+        let thousandths = (number * 1000.0).round();
+        // The kernel shares out no less than a hundredth.
+        if (10.0..=f64::from(u32::MAX)).contains(&thousandths) {
+            Ok(Self(thousandths as u32))
+        } else {
+            Err(InvalidCpus)
+        }
+    }
+}
+
+impl fmt::Display for Cpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", f64::from(self.0) / 1000.0)
+    }
+}
+
+/// Why a text is no number of processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a number of processors such as `2` or `1.5`, at least 0.01, is expected")]
+pub struct InvalidCpus;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_numbers_with_a_point() {
+        assert_eq!("1.5".parse(), Ok(Cpus(1500)));
+        assert_eq!("2".parse(), Ok(Cpus(2000)));
+        assert_eq!(Cpus(1500).to_string(), "1.5");
+        for text in ["0", "0.001", "-1", "", "two", "inf", "NaN", "1e300"] {
+            assert_eq!(text.parse::<Cpus>(), Err(InvalidCpus), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_struck_limit_is_named_with_what_it_was_set_to_and_what_was_reached() {
+        let struck = |limit, configured, reached, ended| Struck {
+            limit,
+            configured,
+            reached,
+            ended,
+        };
+        assert_eq!(
+            struck(Limit::Memory, 512 << 20, 600 << 20, true).to_string(),
+            "the limit `memory` of 512 MiB ended the command, which reached 600 MiB"
+        );
+        assert_eq!(
+            struck(Limit::Pids, 20, 20, false).to_string(),
+            "the command reached the limit `pids` of 20, and was refused more"
+        );
+    }
+}

@@ -60,6 +60,7 @@ pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
         runs: BTreeMap::new(),
         leaders: HashSet::new(),
         freezing: Freezing::default(),
+        waiting: Vec::new(),
         ending: None,
         peak_memory_bytes: 0,
     };
@@ -136,6 +137,8 @@ struct Server {
     /// The leaders of runs that have not been reaped, those of forgotten runs among them.
     leaders: HashSet<i32>,
     freezing: Freezing,
+    /// Commands that were asked for while none can be started, each with its connection and descriptors.
+    waiting: Vec<(u64, Box<Spawn>, Vec<OwnedFd>)>,
     /// When everything that then still runs is killed.
     ending: Option<Instant>,
     peak_memory_bytes: u64,
@@ -205,6 +208,7 @@ impl Server {
             }
         }
         self.look();
+        self.start_waiting();
         let now = Instant::now();
         let due: Vec<u64> = self.runs.keys().copied().collect();
         for id in due {
@@ -318,6 +322,7 @@ impl Server {
 
     fn hang_up(&mut self, id: u64) -> bool {
         self.connections.remove(&id);
+        self.waiting.retain(|(other, ..)| *other != id);
         self.thaw(id);
         if let Some(run) = self.runs.get_mut(&id) {
             run.abandon(Instant::now());
@@ -330,13 +335,10 @@ impl Server {
             Request::Adopt => descriptors
                 .into_iter()
                 .for_each(|socket| self.connect(socket)),
-            Request::Spawn(_) if self.runs.contains_key(&id) || self.ending.is_some() => {
+            Request::Spawn(_) if self.has_command(id) || self.ending.is_some() => {
                 self.say(id, &refusal(libc::EBUSY), None);
             }
-            Request::Spawn(spawn) if self.freezing.is_frozen() => {
-                self.freezing.put_off(id, spawn, descriptors);
-            }
-            Request::Spawn(spawn) => self.start(id, &spawn, descriptors),
+            Request::Spawn(spawn) => self.waiting.push((id, spawn, descriptors)),
             Request::Signal { signal, group } => {
                 if let Some(run) = self.runs.get(&id) {
                     run.signal(signal, group);
@@ -380,14 +382,26 @@ impl Server {
         }
     }
 
+    /// Whether a command was asked for on this connection and is not over.
+    fn has_command(&self, id: u64) -> bool {
+        self.runs.contains_key(&id) || self.waiting.iter().any(|(waiting, ..)| *waiting == id)
+    }
+
+    /// Starts what was asked for, unless everything has to be still, or is being ended.
+    fn start_waiting(&mut self) {
+        if self.freezing.is_frozen() || self.limiting.is_purging() {
+            return;
+        }
+        for (id, spawn, descriptors) in std::mem::take(&mut self.waiting) {
+            self.start(id, &spawn, descriptors);
+        }
+    }
+
     /// Lets go on what was stopped for this connection, if it was.
     fn thaw(&mut self, id: u64) {
         let mut freezing = std::mem::take(&mut self.freezing);
-        let waiting = freezing.end(id, || self.commands());
+        freezing.end(id, || self.commands());
         self.freezing = freezing;
-        for (id, spawn, descriptors) in waiting {
-            self.start(id, &spawn, descriptors);
-        }
     }
 
     fn pass_on(&mut self, id: u64, news: Option<News>) {

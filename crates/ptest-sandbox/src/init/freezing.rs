@@ -5,12 +5,10 @@
 //! from a terminal, and what was stopped before stays so.
 
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::init::processes::Process;
-use crate::protocol::Spawn;
 use crate::sys;
 
 /// How long freezing may take.
@@ -23,8 +21,6 @@ pub(super) struct Freezing {
     holders: HashSet<u64>,
     /// What somebody else had stopped before.
     stopped: HashSet<i32>,
-    /// Commands that were asked for meanwhile, each with its connection and descriptors.
-    waiting: Vec<(u64, Box<Spawn>, Vec<OwnedFd>)>,
 }
 
 impl Freezing {
@@ -51,24 +47,11 @@ impl Freezing {
         !self.holders.is_empty()
     }
 
-    /// Keeps a command until all goes on.
-    pub(super) fn put_off(&mut self, id: u64, spawn: Box<Spawn>, descriptors: Vec<OwnedFd>) {
-        self.waiting.push((id, spawn, descriptors));
-    }
-
-    /// A connection has ended. If it was the last that needed stillness all goes on, and the commands
-    /// that waited are given.
-    pub(super) fn end(
-        &mut self,
-        id: u64,
-        commands: impl FnOnce() -> Vec<Process>,
-    ) -> Vec<(u64, Box<Spawn>, Vec<OwnedFd>)> {
-        self.waiting.retain(|(other, ..)| *other != id);
-        if !self.holders.remove(&id) || self.is_frozen() {
-            return Vec::new();
+    /// A connection has ended. If it was the last that needed stillness all goes on.
+    pub(super) fn end(&mut self, id: u64, commands: impl FnOnce() -> Vec<Process>) {
+        if self.holders.remove(&id) && !self.is_frozen() {
+            self.go_on(commands());
         }
-        self.go_on(commands());
-        std::mem::take(&mut self.waiting)
     }
 
     /// Children before their parents, so that no parent wakes to find its child stopped.

@@ -125,6 +125,11 @@ impl Limiting {
         });
     }
 
+    /// Whether commands must wait, or they would be killed with the others.
+    pub(super) fn is_purging(&self) -> bool {
+        self.purge.is_some()
+    }
+
     /// Kills the commands that there are, if they are to be.
     pub(super) fn purge(&mut self, now: Instant, commands: &[Process], isolation: Isolation) {
         let Some(purge) = &mut self.purge else { return };

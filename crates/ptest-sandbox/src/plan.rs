@@ -163,7 +163,7 @@ impl Mount {
         Self::bind(path.clone(), path, access)
     }
 
-    /// A bind of a host path that must exist.
+    /// A bind of a host path that must exist, and have no symbolic links in it.
     pub fn bind(source: impl Into<PathBuf>, target: impl Into<PathBuf>, access: Access) -> Self {
         Self::Bind {
             source: Source::Host(source.into()),
@@ -187,7 +187,8 @@ impl Mount {
 /// Where a bind's tree comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
-    /// A path of the host, opened before anything is covered.
+    /// A path of the host, opened before anything is covered. Without symbolic links in it: one that is there all the
+    /// same was put there meanwhile, and is refused.
     Host(#[serde(with = "os_bytes")] PathBuf),
     /// A path of the new root as it is when this step is reached.
     Inside(#[serde(with = "os_bytes")] PathBuf),

@@ -109,7 +109,12 @@ impl Scratch {
                 upper,
                 target: ENVIRONMENT.into(),
             };
-            let program = Mount::bind(launcher.program(), PROGRAM, Access::ReadOnly);
+            let program = fs::canonicalize(launcher.program()).map_err(|source| Error::Io {
+                action: "find",
+                path: launcher.program().to_owned(),
+                source,
+            })?;
+            let program = Mount::bind(program, PROGRAM, Access::ReadOnly);
             let sandbox = sandbox(launcher, vec![Mount::Overlay(stack), program])?;
             run(
                 &sandbox,

@@ -180,13 +180,15 @@ impl Shape {
                 mode: 0o700,
                 read_only: false,
             }),
-            Home::Directory(path) => mounts.push(Mount::bind(path, HOME, Access::ReadWrite)),
+            Home::Directory(path) => {
+                mounts.push(Mount::bind(real(path), HOME, Access::ReadWrite));
+            }
             Home::Host => {}
         }
         mounts.extend(
             self.cache
                 .iter()
-                .map(|path| Mount::bind(path, CACHE, Access::ReadWrite)),
+                .map(|path| Mount::bind(real(path), CACHE, Access::ReadWrite)),
         );
         if let Some(stack) = &self.environment {
             mounts.push(Mount::Overlay(Overlay {
@@ -204,4 +206,9 @@ impl Shape {
         }));
         mounts
     }
+}
+
+/// Where a path really is. One that is not there stays as it is, to be named when it is missed.
+fn real(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -91,7 +91,7 @@ fn prepare(mount: &Mount) -> Result<Prepared, Failure> {
             devices,
             ..
         } => {
-            let tree = clone_tree(path).at(Stage::Source, path)?;
+            let tree = clone_host_tree(path).at(Stage::Source, path)?;
             restrict(tree.as_fd(), true, attributes(*access, *devices)).at(Stage::Source, path)?;
             Ok(Some(tree))
         }
@@ -126,7 +126,10 @@ fn attach(mount: &Mount, ready: Prepared) -> Result<Option<OwnedFd>, Failure> {
                     tree
                 }
             };
-            place(tree.as_fd(), target)?;
+            match source {
+                Source::Host(_) => place_exactly(tree.as_fd(), target)?,
+                Source::Inside(_) => place(tree.as_fd(), target)?,
+            }
         }
         Mount::Proc { target } | Mount::Overlay(crate::plan::Overlay { target, .. }) => {
             if let Some(ready) = ready {
@@ -211,6 +214,25 @@ fn change_root() -> Result<OwnedFd, Failure> {
     change().at(Stage::Root, "/")
 }
 
+/// A tree of the host. No link is followed: who can write in a directory on the way could have put one there since the
+/// plan was made, and would choose what is seen inside.
+fn clone_host_tree(path: &Path) -> io::Result<OwnedFd> {
+    let place = open_exactly(path)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    Ok(open_tree(place, "", flags)?)
+}
+
+/// A path without links.
+fn open_exactly(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    openat2(CWD, path, flags, Mode::empty(), resolve)
+}
+
+/// A tree of the new root, where links lead as they do inside.
 fn clone_tree(path: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
@@ -265,6 +287,21 @@ fn place(mount: BorrowedFd<'_>, target: &Path) -> Result<(), Failure> {
             target,
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
         )
+    };
+    let attached = match attach() {
+        Err(Errno::NOENT) => make_mount_point(mount, target).and_then(|()| Ok(attach()?)),
+        other => other.map_err(io::Error::from),
+    };
+    attached.at(Stage::Mount, target)
+}
+
+/// The same, where a link on the way is an error: what is attached at a path of the host may be in a directory that others
+/// write in.
+fn place_exactly(mount: BorrowedFd<'_>, target: &Path) -> Result<(), Failure> {
+    let attach = || -> rustix::io::Result<()> {
+        let flags =
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(mount, "", open_exactly(target)?, "", flags)
     };
     let attached = match attach() {
         Err(Errno::NOENT) => make_mount_point(mount, target).and_then(|()| Ok(attach()?)),

@@ -119,7 +119,10 @@ fn settings() -> Vec<Mount> {
         let kind = fs::symlink_metadata(&path).ok()?.file_type();
         Some(match fs::read_link(&path) {
             Ok(target) if kind.is_symlink() => Mount::Symlink { path, target },
-            _ => Mount::same(path, Access::ReadOnly).or_left_out(),
+            _ => {
+                let real = fs::canonicalize(&path).ok()?;
+                Mount::bind(real, path, Access::ReadOnly).or_left_out()
+            }
         })
     });
     there.collect()

@@ -22,30 +22,30 @@ pub(super) fn of(shape: &Shape) -> Result<Vec<Mount>> {
     for path in &shape.read {
         // What does not exist stays in the list, to be reported as left out.
         let places = places(path).or_else(|error| match error {
-            Error::Io { .. } => Ok(vec![path.clone()]),
+            Error::Io { .. } => Ok((path.clone(), vec![path.clone()])),
             other => Err(other),
         })?;
-        rules.extend(places.into_iter().map(|place| (place, Rule::Read)));
+        rules.extend(each(places, Rule::Read));
     }
     for path in &shape.write {
-        rules.extend(places(path)?.into_iter().map(|place| (place, Rule::Write)));
+        rules.extend(each(places(path)?, Rule::Write));
     }
     for path in &shape.hide {
         let place = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        rules.push((place, Rule::Hide));
+        rules.extend(each((place.clone(), vec![place]), Rule::Hide));
     }
-    rules.sort_by_key(|(path, rule)| (path.components().count(), *rule));
+    rules.sort_by_key(|(path, rule, _)| (path.components().count(), *rule));
     rules.dedup();
 
     let mut mounts = Vec::new();
     let mut changed: Vec<&Path> = Vec::new();
-    for (path, rule) in &rules {
+    for (path, rule, real) in &rules {
         match rule {
             Rule::Read if host::shows(shape.level, path) && !is_below_any(path, &changed) => {
                 continue;
             }
-            Rule::Read => mounts.push(Mount::same(path, Access::ReadOnly).or_left_out()),
-            Rule::Write => mounts.push(Mount::same(path, Access::ReadWrite)),
+            Rule::Read => mounts.push(Mount::bind(real, path, Access::ReadOnly).or_left_out()),
+            Rule::Write => mounts.push(Mount::bind(real, path, Access::ReadWrite)),
             Rule::Hide => mounts.push(Mount::Hide {
                 target: path.clone(),
             }),
@@ -55,9 +55,19 @@ pub(super) fn of(shape: &Shape) -> Result<Vec<Mount>> {
     Ok(mounts)
 }
 
-/// Where a path must appear so that it is found as it was given: where it really is, and, when it
-/// leads there from a private place, there too.
-fn places(path: &Path) -> Result<Vec<PathBuf>> {
+/// A rule for each place at which what really is at `real` appears.
+fn each(
+    (real, places): (PathBuf, Vec<PathBuf>),
+    rule: Rule,
+) -> impl Iterator<Item = (PathBuf, Rule, PathBuf)> {
+    places
+        .into_iter()
+        .map(move |place| (place, rule, real.clone()))
+}
+
+/// Where a path really is, and where it must appear so that it is found as it was given: there, and, when it leads there
+/// from a private place, at that too.
+fn places(path: &Path) -> Result<(PathBuf, Vec<PathBuf>)> {
     if !path.is_absolute() || path == Path::new("/") {
         return Err(Error::Invalid {
             what: "path",
@@ -69,11 +79,11 @@ fn places(path: &Path) -> Result<Vec<PathBuf>> {
         path: path.to_owned(),
         source,
     })?;
-    let mut places = vec![real];
-    if places[0] != path && is_below_any(path, &COVERED) {
+    let mut places = vec![real.clone()];
+    if real != path && is_below_any(path, &COVERED) {
         places.push(path.to_owned());
     }
-    Ok(places)
+    Ok((real, places))
 }
 
 #[cfg(test)]
@@ -145,7 +155,7 @@ mod tests {
         };
         assert_eq!(
             rules(&shape),
-            [Mount::same(link, Access::ReadOnly).or_left_out()]
+            [Mount::bind("/usr", link, Access::ReadOnly).or_left_out()]
         );
     }
 

@@ -5,10 +5,13 @@ use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use ptest_sandbox::{Command, Level, Network, Sandbox, Shape};
+use ptest_sandbox::{Command, LaunchOptions, Level, Network, Sandbox, Shape};
 
-use crate::support::{lacks, lacks_namespaces, launch, run, sh, shell, tempdir};
+use rustix::fs::CWD;
+
+use crate::support::{lacks, lacks_namespaces, launch, launcher, run, sh, shell, tempdir};
 
 fn strict() -> Shape {
     Shape {
@@ -214,4 +217,48 @@ fn nothing_of_the_hosts_descriptors_reaches_untrusted_code() {
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
     let sandbox = sandbox(&strict());
     assert_eq!(sh(&sandbox, "ls /proc/self/fd | tr '\\n' ' '"), "0 1 2 3");
+}
+
+/// Who can write in a directory swaps one in it for a link, again and again, while others let that be seen.
+#[test]
+fn a_link_that_appears_while_a_sandbox_is_made_leads_nowhere() {
+    if lacks_namespaces() {
+        return;
+    }
+    let (project, secret) = (tempdir(), tempdir());
+    fs::write(secret.path().join("file"), "secret").unwrap();
+    let root = project.path().canonicalize().unwrap();
+    let (given, link) = (root.join("given"), root.join("link"));
+    fs::create_dir(&given).unwrap();
+    std::os::unix::fs::symlink(secret.path(), &link).unwrap();
+    let plan = Shape {
+        write: vec![root.clone(), given.clone()],
+        ..Shape::default()
+    };
+    let plan = plan.plan().unwrap();
+    let stop = AtomicBool::new(false);
+    let (mut made, mut refused) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(CWD, &given, CWD, &link, flags).unwrap();
+                std::thread::yield_now();
+            }
+        });
+        // Until both have happened: who was never refused has not met the link.
+        while made < 10 || refused < 10 {
+            match launcher().launch(&plan, LaunchOptions::default()) {
+                Ok(sandbox) => {
+                    made += 1;
+                    // What is there is either the directory or, once more, the link, which leads to nothing here.
+                    let try_to_write = format!("touch {}/mark", given.display());
+                    run(&sandbox, &shell(try_to_write));
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(!secret.path().join("mark").exists());
 }

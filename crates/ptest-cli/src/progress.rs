@@ -65,6 +65,7 @@ impl Shown {
                 )
             }
             Step::Compiling { name } => format!("compiling {name}"),
+            Step::Attacking { what } => format!("attacking: {what}"),
             Step::Flattening(count) => format!("making one layer of {count}"),
             Step::Created => "created".to_owned(),
         }

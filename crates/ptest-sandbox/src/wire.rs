@@ -23,7 +23,7 @@ use crate::protocol::VERSION;
 /// Most bytes of one message.
 const MAX_BODY: usize = 16 << 20;
 /// Most descriptors of one message.
-const MAX_DESCRIPTORS: usize = 8;
+const MAX_DESCRIPTORS: usize = 16;
 /// Length, version and number of descriptors.
 const HEADER: usize = 8;
 

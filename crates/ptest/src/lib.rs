@@ -31,6 +31,7 @@ mod packages;
 mod parallel;
 pub mod progress;
 pub mod project;
+pub mod prove;
 mod provision;
 mod ptest;
 pub mod python;

@@ -33,6 +33,11 @@ pub enum Step {
         /// Its name.
         name: String,
     },
+    /// An environment is being attacked, to see what it keeps out.
+    Attacking {
+        /// What is tried.
+        what: &'static str,
+    },
     /// So many layers are being made one.
     Flattening(usize),
     /// The environment is complete.

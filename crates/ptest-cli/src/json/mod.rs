@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use config::{ConfigPathsReport, ConfigReport};
-pub(crate) use doctor::DoctorReport;
+pub(crate) use doctor::{DoctorReport, ProofReport};
 pub(crate) use environment::{EnvironmentReport, EnvironmentsReport, RemovedReport};
 use error::ErrorDto;
 pub(crate) use error::ErrorReport;
@@ -72,6 +72,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<CollectedReport>(),
         schema_of::<ImprovedReport>(),
         schema_of::<DoctorReport>(),
+        schema_of::<ProofReport>(),
         schema_of::<ConfigReport>(),
         schema_of::<ConfigPathsReport>(),
         schema_of::<ErrorReport>(),

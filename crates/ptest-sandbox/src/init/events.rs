@@ -88,12 +88,14 @@ fn set_up(launch: &Launch, passed: &Passed) -> Result<(OwnedFd, Watcher, Reply),
     };
     // Commands run as the same user: without this they could take init over.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Privileges, "")?;
-    let landlock = security::restrict_descendants(plan).at(Stage::Privileges, "")?;
+    let landlock = security::restrict_descendants(plan, &watched).at(Stage::Privileges, "")?;
     if let Some(listener) = &passed.listener {
         // Done here and not by the client, so that its peers see init's identity.
         listen(listener, 64).at(Stage::Request, "")?;
     }
-    let watcher = Watcher::new(launch.duties.watch.clone(), plan, watched);
+    let watcher = Watcher::new(launch.duties.watch.clone(), plan, watched)
+        // What cannot be looked at any more would count for nothing.
+        .at(Stage::Limits, "")?;
     Ok((signals, watcher, Reply::Ready { left_out, landlock }))
 }
 

@@ -5,6 +5,7 @@
 //! one, enforces less; how much is reported. See landlock(7).
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use landlock::{
@@ -17,8 +18,9 @@ use crate::plan::{Access, Mount, Plan};
 /// The newest form that this knows to ask for.
 const WANTED: ABI = ABI::V7;
 
-/// Keeps this process and all that come from it to the plan's mounts. Returns the version that holds; 0 without any.
-pub(super) fn restrict(plan: &Plan) -> io::Result<u8> {
+/// Keeps this process and all that come from it to the plan's mounts, and to directories that init itself looks at.
+/// Returns the version that holds; 0 without any.
+pub(super) fn restrict(plan: &Plan, looked_at: &[OwnedFd]) -> io::Result<u8> {
     let everything = AccessFs::from_all(WANTED);
     let mut rules = Ruleset::default()
         .handle_access(everything)
@@ -36,6 +38,10 @@ pub(super) fn restrict(plan: &Plan) -> io::Result<u8> {
         rules = rules
             .add_rule(PathBeneath::new(place, access))
             .map_err(io::Error::other)?;
+    }
+    for directory in looked_at {
+        let rule = PathBeneath::new(directory, AccessFs::ReadDir);
+        rules = rules.add_rule(rule).map_err(io::Error::other)?;
     }
     let status = rules.restrict_self().map_err(io::Error::other)?;
     Ok(match status.landlock {

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::thread::{
@@ -25,9 +26,9 @@ pub(super) fn refuse_nested_namespaces() -> io::Result<()> {
     fs::write(MOST_USER_NAMESPACES, "0")
 }
 
-/// Gives up, in init, what init can do without. All that come from it inherit that. Returns the version of Landlock that
-/// holds; 0 without any.
-pub(super) fn restrict_descendants(plan: &Plan) -> io::Result<u8> {
+/// Gives up, in init, what init can do without; it goes on looking at some directories. All that come from it inherit that.
+/// Returns the version of Landlock that holds; 0 without any.
+pub(super) fn restrict_descendants(plan: &Plan, looked_at: &[OwnedFd]) -> io::Result<u8> {
     let privileges = &plan.privileges;
     if let Some(kept) = privileges.capabilities {
         limit_bounding_set(CapabilitySet::from_bits_retain(kept))?;
@@ -37,7 +38,7 @@ pub(super) fn restrict_descendants(plan: &Plan) -> io::Result<u8> {
         set_no_new_privs(true)?;
     }
     let landlock = if privileges.landlock {
-        landlock::restrict(plan)?
+        landlock::restrict(plan, looked_at)?
     } else {
         0
     };

@@ -54,11 +54,19 @@ impl Survey {
     }
 }
 
+/// Whether directories can be looked at.
+pub(super) fn check(directories: &[OwnedFd]) -> io::Result<()> {
+    for directory in directories {
+        open(directory.as_fd(), c".")?;
+    }
+    Ok(())
+}
+
 /// The bytes that are allocated below directories. A file counts once, whatever names it has; what cannot be looked at
 /// does not.
 pub(super) fn allocated(directories: &[OwnedFd]) -> u64 {
     let mut seen = HashSet::new();
-    let opened = |directory: &OwnedFd| open(directory.as_fd(), c".");
+    let opened = |directory: &OwnedFd| open(directory.as_fd(), c".").ok();
     let mut pending: Vec<OwnedFd> = directories.iter().filter_map(opened).collect();
     let mut bytes = 0;
     while let Some(directory) = pending.pop() {
@@ -80,7 +88,7 @@ pub(super) fn allocated(directories: &[OwnedFd]) -> u64 {
                 bytes += found.st_blocks as u64 * BLOCK;
             }
             if is_directory(&found) {
-                pending.extend(open(directory.as_fd(), name));
+                pending.extend(open(directory.as_fd(), name).ok());
             }
         }
     }
@@ -91,9 +99,9 @@ fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode).is_dir()
 }
 
-fn open(directory: BorrowedFd<'_>, name: &std::ffi::CStr) -> Option<OwnedFd> {
+fn open(directory: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(directory, name, flags, Mode::empty()).ok()
+    Ok(openat(directory, name, flags, Mode::empty())?)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Says what it has found; ending it is the business of `events`. It looks only while commands run.
 
+use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -34,19 +35,20 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// For a root that is assembled. The directories were opened before that.
-    pub(super) fn new(watch: Watch, plan: &Plan, directories: Vec<OwnedFd>) -> Self {
+    pub(super) fn new(watch: Watch, plan: &Plan, directories: Vec<OwnedFd>) -> io::Result<Self> {
+        survey::check(&directories)?;
         let in_memory = |mount: &Mount| match mount {
             Mount::Tmpfs { target, .. } => Some(target.clone()),
             _ => None,
         };
-        Self {
+        Ok(Self {
             watch,
             temporaries: plan.mounts.iter().filter_map(in_memory).collect(),
             directories,
             survey: None,
             next: None,
             next_survey: None,
-        }
+        })
     }
 
     /// A command was started: there is something to look at.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ptest_sandbox::{
-    Disk, Error, Kept, LaunchOptions, Limit, Limits, Network, Sandbox, Shape, Status, Stdio,
+    Disk, Error, Kept, LaunchOptions, Level, Limit, Limits, Network, Sandbox, Shape, Status, Stdio,
     Strength, Struck, cgroup,
 };
 
@@ -240,6 +240,16 @@ fn too_many_open_files_and_too_large_files_are_refused() {
 
 #[test]
 fn too_much_on_the_disk_ends_everything_and_is_named() {
+    too_much_on_the_disk(Level::Standard);
+}
+
+/// Init itself is kept from what it does not need, which must not be what it looks at.
+#[test]
+fn too_much_on_the_disk_is_noticed_under_the_strict_profile_too() {
+    too_much_on_the_disk(Level::Strict);
+}
+
+fn too_much_on_the_disk(level: Level) {
     let directory = tempdir();
     let Some(sandbox) = (if lacks_namespaces() {
         None
@@ -255,6 +265,7 @@ fn too_much_on_the_disk_ends_everything_and_is_named() {
             ..LaunchOptions::default()
         };
         let shape = Shape {
+            level,
             write: vec![directory.path().into()],
             ..Shape::default()
         };

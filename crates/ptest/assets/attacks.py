@@ -69,6 +69,11 @@ def expect(condition, words):
         raise AssertionError(words)
 
 
+def target(name):
+    expect(FIELD[name] is not None, "this user can make no such target")
+    return FIELD[name]
+
+
 def expect_secret(data):
     expect(FIELD["secret"].encode() in data, "it is not the secret")
     return "the secret"
@@ -104,12 +109,12 @@ def connect_to_init():
 
 
 def read_home():
-    return expect_secret(read(FIELD["home_file"]))
+    return expect_secret(read(target("home_file")))
 
 
 def write_home():
-    write(FIELD["home_file"] + ".written")
-    return FIELD["home_file"] + ".written"
+    write(target("home_file") + ".written")
+    return target("home_file") + ".written"
 
 
 def write_system():
@@ -134,7 +139,7 @@ def write_temporary():
 
 
 def read_shared_memory():
-    return expect_secret(read(FIELD["shared_memory"]))
+    return expect_secret(read(target("shared_memory")))
 
 
 def follow_link_out():
@@ -175,8 +180,8 @@ def connect_to_agent():
 
 def connect_to_daemon():
     with socket.socket(socket.AF_UNIX) as client:
-        client.connect(FIELD["daemon_socket"])
-    return FIELD["daemon_socket"]
+        client.connect(target("daemon_socket"))
+    return target("daemon_socket")
 
 
 def connect_to_abstract_socket():
@@ -217,7 +222,7 @@ def open_cipher_socket():
 def read_system_v_memory():
     shmat = LIBC.shmat
     shmat.restype = ctypes.c_void_p
-    identifier = LIBC.shmget(FIELD["shm_key"], 0, 0)
+    identifier = LIBC.shmget(target("shm_key"), 0, 0)
     expect(identifier >= 0, os.strerror(ctypes.get_errno()))
     place = shmat(identifier, None, 0o10000)
     expect(place not in (None, ctypes.c_void_p(-1).value), os.strerror(ctypes.get_errno()))
@@ -339,9 +344,9 @@ def write_kernel_log():
 
 
 def read_disk():
-    with open(FIELD["block_device"], "rb") as file:
+    with open(target("block_device"), "rb") as file:
         expect(len(file.read(512)) == 512, "nothing")
-    return FIELD["block_device"]
+    return target("block_device")
 
 
 def make_device():

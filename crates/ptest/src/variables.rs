@@ -71,6 +71,8 @@ pub struct Places<'a> {
     pub temporary: &'a Path,
     /// The directory for sockets of this user, where there is a private one.
     pub runtime: Option<&'a Path>,
+    /// Where a ptest inside keeps its store, where the machine's own is hidden.
+    pub store: Option<&'a Path>,
 }
 
 /// The variables that a command starts with.
@@ -103,6 +105,9 @@ pub fn for_command(
     place("XDG_CACHE_HOME", places.cache.as_os_str());
     if let Some(runtime) = places.runtime {
         place("XDG_RUNTIME_DIR", runtime.as_os_str());
+    }
+    if let Some(store) = places.store {
+        place("PTEST_HOME", store.as_os_str());
     }
     for name in pass {
         if let Some(value) = host.get(OsStr::new(name)) {
@@ -144,6 +149,7 @@ mod tests {
             cache: Path::new("/ptest/cache"),
             temporary: Path::new("/tmp"),
             runtime: Some(Path::new("/run/user/0")),
+            store: None,
         }
     }
 

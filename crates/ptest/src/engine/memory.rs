@@ -527,6 +527,7 @@ fn variables_for(instance: &Instance, command: &Command) -> Variables {
         cache: Path::new("/ptest/cache"),
         temporary: Path::new("/tmp"),
         runtime: None,
+        store: None,
     };
     let mut set: Variables = instance
         .settings

@@ -32,6 +32,8 @@ pub(super) struct Inside {
     pub(super) cache: PathBuf,
     pub(super) temporary: PathBuf,
     pub(super) runtime: Option<PathBuf>,
+    /// Where a ptest inside keeps its store: on the disk, for on an overlay no overlay can be mounted.
+    pub(super) store: Option<PathBuf>,
 }
 
 impl Inside {
@@ -51,6 +53,8 @@ impl Inside {
                     cache: profile::CACHE.into(),
                     temporary: "/tmp".into(),
                     runtime: Some(runtime_directory()),
+                    store: (instance.settings.home == Home::Private)
+                        .then(|| Path::new(profile::HOME).join(".local/share/ptest")),
                 },
             ),
             Driver::Clone { .. } => (
@@ -61,6 +65,7 @@ impl Inside {
                     cache: cache(store, directory, instance)?,
                     temporary: directory.temporary(),
                     runtime: None,
+                    store: None,
                 },
             ),
         };

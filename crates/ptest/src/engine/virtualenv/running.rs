@@ -109,6 +109,7 @@ fn environment(
         cache: &inside.cache,
         temporary: &inside.temporary,
         runtime: inside.runtime.as_deref(),
+        store: inside.store.as_deref(),
     };
     let mut set: Variables = settings
         .variables

@@ -16,6 +16,7 @@ mod package;
 mod packages;
 mod path;
 mod projects;
+mod prove;
 mod reference;
 mod run;
 mod signals;

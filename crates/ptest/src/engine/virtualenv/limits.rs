@@ -3,6 +3,7 @@
 use ptest_sandbox as sandbox;
 
 use super::directory::Directory;
+use super::driver::Driver;
 use crate::engine::Instance;
 use crate::settings::{Home, Kept, Limit, Limits, Profile, Strength, Struck};
 
@@ -19,9 +20,18 @@ pub(super) fn of(instance: &Instance) -> Limits {
 pub(super) fn for_sandbox(
     limits: &Limits,
     directory: &Directory,
+    driver: &Driver,
     instance: &Instance,
 ) -> sandbox::Limits {
-    let mut directories = vec![directory.upper(instance.generation)];
+    let mut directories = match driver {
+        Driver::Overlay => vec![directory.upper(instance.generation)],
+        Driver::Clone { .. } => {
+            vec![
+                directory.tree_of(instance.generation),
+                directory.temporary(),
+            ]
+        }
+    };
     if instance.settings.home == Home::Private {
         directories.push(directory.home());
     }

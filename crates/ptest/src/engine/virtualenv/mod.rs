@@ -171,7 +171,7 @@ impl Engine for Virtualenv {
                 directory: directory.open()?,
                 name: Directory::SOCKET.into(),
             }),
-            limits: limits::for_sandbox(&limits, &directory, instance),
+            limits: limits::for_sandbox(&limits, &directory, &driver, instance),
             allow_weaker_limits: false,
         };
         let sandbox = self.launcher.launch(&plan.plan, options)?;

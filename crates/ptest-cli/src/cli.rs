@@ -8,9 +8,9 @@ use ptest::config::ColorChoice;
 
 use crate::{
     commands::{
-        activate, completions, config, create, deactivate, doctor, exec, export, fork, gc, import,
-        improve, install, list, man, packages, path, reference, remove, run, shell, snapshot,
-        status, uninstall, upgrade, verify,
+        activate, completions, config, create, deactivate, diff, doctor, exec, export, fork, gc,
+        import, improve, install, list, man, packages, path, reference, remove, run, shell,
+        snapshot, status, uninstall, upgrade, verify,
     },
     options::Format,
 };
@@ -81,6 +81,7 @@ pub(crate) enum Command {
     Activate(activate::Arguments),
     Deactivate(deactivate::Arguments),
     Snapshot(snapshot::Arguments),
+    Diff(diff::Arguments),
     Fork(fork::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
@@ -111,6 +112,7 @@ impl Command {
             Self::Activate(arguments) => arguments.format(),
             Self::Deactivate(arguments) => arguments.format(),
             Self::Snapshot(arguments) => arguments.format(),
+            Self::Diff(arguments) => arguments.format(),
             Self::Fork(arguments) => arguments.format(),
             Self::Export(arguments) => arguments.format(),
             Self::Import(arguments) => arguments.format(),

@@ -10,8 +10,9 @@ use std::{
 
 use ptest::{
     Environment, OpenOptions, Provision, Ptest,
-    config::{Config, Origin},
+    config::{Config, Origin, Sources},
     python::{Cancel, Supervision},
+    settings::Profile,
 };
 
 use crate::{
@@ -48,7 +49,20 @@ impl Context {
     /// The configuration with the global options in it, and the way to write that goes with it. Warnings have been
     /// said.
     pub(crate) fn config(&self, ui: &Ui) -> Result<(Config, Ui), CliError> {
-        let (mut config, warnings) = Config::load(&self.host.sources())?;
+        self.config_for(ui, None)
+    }
+
+    /// The same, for an environment that is to have this profile.
+    pub(crate) fn config_for(
+        &self,
+        ui: &Ui,
+        profile: Option<Profile>,
+    ) -> Result<(Config, Ui), CliError> {
+        let sources = Sources {
+            profile,
+            ..self.host.sources()
+        };
+        let (mut config, warnings) = Config::load(&sources)?;
         config
             .home
             .replace(self.home.clone().map(Some), Origin::OPTION);

@@ -79,6 +79,7 @@ impl Host {
     /// The sources of the configuration.
     pub(crate) fn sources(&self) -> Sources {
         Sources {
+            profile: None,
             variables: self.variables.clone(),
             working_directory: self.working_directory.clone(),
             user: self.user,

@@ -79,6 +79,18 @@ pub(crate) struct EnvironmentOptions {
     #[arg(long, value_name = "PATH")]
     pub(crate) read: Vec<PathBuf>,
 
+    /// Let commands connect to this socket though it lies where the environment has files of its own (such as /run).
+    #[arg(long, value_name = "PATH")]
+    pub(crate) bind_socket: Vec<PathBuf>,
+
+    /// Keep what commands write in the project apart from it, and throw it away with the environment; `ptest diff` lists it.
+    #[arg(long)]
+    pub(crate) scratch: bool,
+
+    /// Go on with less where what is asked for is not to be had, and say so.
+    #[arg(long)]
+    pub(crate) degrade: bool,
+
     /// Pass this variable of yours on.
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub(crate) pass: Vec<String>,

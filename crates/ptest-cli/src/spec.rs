@@ -137,10 +137,12 @@ fn settings(
     options: &EnvironmentOptions,
     project: Project,
 ) -> Result<Settings, CliError> {
-    let mut write = config.write.to_vec();
-    write.extend(options.write.iter().map(|path| host.absolute(path)));
-    let mut read = config.read.to_vec();
-    read.extend(options.read.iter().map(|path| host.absolute(path)));
+    let absolute = |configured: &[PathBuf], asked: &[PathBuf]| -> Vec<PathBuf> {
+        let asked = asked.iter().map(|path| host.absolute(path));
+        configured.iter().cloned().chain(asked).collect()
+    };
+    let write = absolute(&config.write, &options.write);
+    let read = absolute(&config.read, &options.read);
     let mut pass = config.pass.to_vec();
     pass.extend(options.pass.iter().cloned());
     Ok(Settings {
@@ -148,6 +150,9 @@ fn settings(
         network: options.network.or(*config.network),
         home: home(host, config, options)?,
         write,
+        scratch: options.scratch || *config.scratch,
+        bind_sockets: absolute(&config.bind_socket, &options.bind_socket),
+        degrade: options.degrade || *config.degrade,
         read,
         pass,
         variables: BTreeMap::clone(&config.env),

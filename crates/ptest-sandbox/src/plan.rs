@@ -209,7 +209,8 @@ pub enum Access {
 /// directory is a plain bind of it. Without an upper directory the result is read-only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overlay {
-    /// Immutable host directories, the bottom one first. At most [`MAX_LAYERS`].
+    /// Host directories that do not change, the bottom one first. At most [`MAX_LAYERS`]. No path of an overlay has symbolic
+    /// links in it.
     #[serde(with = "os_bytes")]
     pub lowers: Vec<PathBuf>,
     /// Where changes go.

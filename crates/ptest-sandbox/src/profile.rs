@@ -42,8 +42,8 @@ pub enum Level {
 
 /// What a sandbox is to be like. All paths are absolute paths of the host.
 ///
-/// Of two paths that concern the same file the longer one decides; of equal ones hiding goes
-/// before writing, and writing before reading.
+/// Of two paths that concern the same file the longer one decides; of equal ones hiding goes before seeming to be writable,
+/// that before writing, and writing before reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
     /// How much of the host it shows.
@@ -57,6 +57,8 @@ pub struct Shape {
     pub read: Vec<PathBuf>,
     /// What can be written.
     pub write: Vec<PathBuf>,
+    /// What seems to be writable: what is written is kept elsewhere. What is mounted below is not seen.
+    pub scratch: Vec<Scratch>,
     /// What cannot be seen.
     pub hide: Vec<PathBuf>,
     /// The home directory.
@@ -73,6 +75,15 @@ pub struct Shape {
     pub temporary_size: Option<u64>,
     /// Further steps, carried out last.
     pub extra: Vec<Mount>,
+}
+
+/// A directory of the host that seems to be writable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scratch {
+    /// The directory.
+    pub path: PathBuf,
+    /// Where what is written is kept.
+    pub upper: Upper,
 }
 
 /// The home directory of a sandbox.

@@ -206,6 +206,14 @@ impl Environment {
         self.ptest.block_on(engine.changes(&instance))
     }
 
+    /// What commands changed in the project, where that is kept apart from it: sorted paths of this machine.
+    pub fn scratch_changes(&self) -> Result<Vec<Change>> {
+        let record = self.record()?;
+        let engine = self.ptest.engine(&record.engine)?;
+        let instance = self.ptest.instance(&record)?;
+        self.ptest.block_on(engine.scratch_changes(&instance))
+    }
+
     /// Computes a new stack by what `wanted` says and swaps it.
     fn restack(
         &self,

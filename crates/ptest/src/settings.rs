@@ -79,6 +79,15 @@ pub struct Settings {
     /// Host paths that may be written besides the project root.
     #[serde(default, skip_serializing_if = "is_default")]
     pub write: Vec<PathBuf>,
+    /// Whether what is written in the project is kept apart, and thrown away with the environment.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub scratch: bool,
+    /// Sockets of the host that can be connected to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub bind_sockets: Vec<PathBuf>,
+    /// Whether less than what is asked for will do, where that is not to be had.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub degrade: bool,
     /// Host paths that must be seen though they lie below a private place.
     #[serde(default, skip_serializing_if = "is_default")]
     pub read: Vec<PathBuf>,
@@ -109,6 +118,9 @@ impl Settings {
             network: None,
             home: Home::default(),
             write: Vec::new(),
+            scratch: false,
+            bind_sockets: Vec::new(),
+            degrade: false,
             read: Vec::new(),
             pass: Vec::new(),
             variables: BTreeMap::new(),

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What a plain virtual environment, which commands use as they do any directory, cannot be told.
-const OF_AN_ENVIRONMENT: [&str; 16] = [
+const OF_AN_ENVIRONMENT: [&str; 19] = [
     "name",
     "engine",
     "profile",
@@ -30,6 +30,9 @@ const OF_AN_ENVIRONMENT: [&str; 16] = [
     "home",
     "write",
     "read",
+    "bind_socket",
+    "scratch",
+    "degrade",
     "pass",
     "memory",
     "cpus",
@@ -98,7 +101,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
 
 fn create(ui: &Ui, context: &Context, name: Name, arguments: &Arguments) -> Result<Exit, CliError> {
     let began = Instant::now();
-    let (config, ui) = context.config(ui)?;
+    let (config, ui) = context.config_for(ui, arguments.environment.profile)?;
     let signals = context.stop_making_on_signals()?;
     let store = context.open(&config, arguments.environment.refresh)?;
     let options = &arguments.environment;
@@ -141,7 +144,7 @@ fn materialize(
     arguments: &Arguments,
 ) -> Result<Exit, CliError> {
     let began = Instant::now();
-    let (config, ui) = context.config(ui)?;
+    let (config, ui) = context.config_for(ui, arguments.environment.profile)?;
     let signals = context.stop_making_on_signals()?;
     let options = &arguments.environment;
     let host = context.host();

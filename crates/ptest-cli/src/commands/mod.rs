@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod deactivate;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod exec;
 pub(crate) mod export;
@@ -54,6 +55,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::Remove(arguments) => remove::run(ui, context, arguments),
         Command::Gc(arguments) => gc::run(ui, context, arguments),
         Command::Improve(arguments) => improve::run(ui, context, arguments),
+        Command::Diff(arguments) => diff::run(ui, context, arguments),
         Command::Doctor(arguments) => doctor::run(ui, context, arguments),
         Command::Config(arguments) => config::run(ui, context, arguments),
         Command::Man(arguments) => man::run(ui, context, arguments),

@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
-    let (config, ui) = context.config(ui)?;
+    let (config, ui) = context.config_for(ui, arguments.environment.profile)?;
     let signals = context.stop_making_on_signals()?;
     let store = context.open(&config, arguments.environment.refresh)?;
     let lifetime = if arguments.keep {

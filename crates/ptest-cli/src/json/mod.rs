@@ -13,6 +13,7 @@ mod package;
 mod packages;
 mod path;
 mod schema;
+mod scratch;
 mod snapshot;
 mod store;
 
@@ -28,6 +29,7 @@ pub(crate) use materialized::MaterializedReport;
 pub(crate) use package::{PackedReport, UnpackedReport};
 pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
 pub(crate) use path::PathReport;
+pub(crate) use scratch::{ScratchChange, ScratchReport};
 pub(crate) use snapshot::{
     DifferenceReport, RemovedSnapshotsReport, RestoredReport, SnapshotReport, SnapshotsReport,
 };
@@ -73,6 +75,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<ImprovedReport>(),
         schema_of::<DoctorReport>(),
         schema_of::<ProofReport>(),
+        schema_of::<ScratchReport>(),
         schema_of::<ConfigReport>(),
         schema_of::<ConfigPathsReport>(),
         schema_of::<ErrorReport>(),

@@ -11,6 +11,7 @@ mod environments;
 mod gc;
 mod hard_links;
 mod improve;
+mod isolation;
 mod materialize;
 mod package;
 mod packages;

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, open, unlinkat};
+use rustix::fs::{AtFlags, CWD, unlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, UnmountFlags,
@@ -16,7 +16,7 @@ use rustix::mount::{
     mount, open_tree, unmount,
 };
 
-use crate::init::AtStage as _;
+use crate::init::{AtStage as _, root};
 use crate::plan::{MAX_LAYERS, Overlay, Upper};
 use crate::protocol::{Failure, Stage};
 use crate::sys;
@@ -176,8 +176,7 @@ fn bind(path: &Path, read_only: bool) -> Result<OwnedFd, Failure> {
 }
 
 fn hold(path: &Path) -> Result<OwnedFd, Failure> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    open(path, flags, Mode::empty()).at(Stage::Source, path)
+    root::open_exactly(path).at(Stage::Source, path)
 }
 
 fn name(descriptor: &OwnedFd) -> String {

@@ -225,8 +225,8 @@ fn clone_host_tree(path: &Path) -> io::Result<OwnedFd> {
     Ok(open_tree(place, "", flags)?)
 }
 
-/// A path without links.
-fn open_exactly(path: &Path) -> rustix::io::Result<OwnedFd> {
+/// A path of the host, without links.
+pub(super) fn open_exactly(path: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     openat2(CWD, path, flags, Mode::empty(), resolve)

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use super::host::{COVERED, is_below_any};
 use super::{Shape, host};
 use crate::error::{Error, Result};
-use crate::plan::{Access, Mount};
+use crate::plan::{Access, Mount, Overlay};
 
 /// What is done with a path. Later ones go over earlier ones of the same path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rule {
     Read,
     Write,
+    /// By the number of the scratch directory.
+    Scratch(usize),
     Hide,
 }
 
@@ -30,6 +32,9 @@ pub(super) fn of(shape: &Shape) -> Result<Vec<Mount>> {
     for path in &shape.write {
         rules.extend(each(places(path)?, Rule::Write));
     }
+    for (number, scratch) in shape.scratch.iter().enumerate() {
+        rules.extend(each(places(&scratch.path)?, Rule::Scratch(number)));
+    }
     for path in &shape.hide {
         let place = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
         rules.extend(each((place.clone(), vec![place]), Rule::Hide));
@@ -46,6 +51,11 @@ pub(super) fn of(shape: &Shape) -> Result<Vec<Mount>> {
             }
             Rule::Read => mounts.push(Mount::bind(real, path, Access::ReadOnly).or_left_out()),
             Rule::Write => mounts.push(Mount::bind(real, path, Access::ReadWrite)),
+            Rule::Scratch(number) => mounts.push(Mount::Overlay(Overlay {
+                lowers: vec![real.clone()],
+                upper: Some(shape.scratch[*number].upper.clone()),
+                target: path.clone(),
+            })),
             Rule::Hide => mounts.push(Mount::Hide {
                 target: path.clone(),
             }),

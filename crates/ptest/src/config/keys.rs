@@ -45,6 +45,14 @@ macro_rules! keys {
                 },)+]
             }
 
+            /// Takes over what another configuration says of a key.
+            pub(super) fn take(&mut self, key: &str, other: &Self) {
+                match key {
+                    $(stringify!($name) => self.$name = other.$name.clone(),)+
+                    _ => {}
+                }
+            }
+
             /// Sets a key; `None` if there is none of that name.
             pub(super) fn assign(
                 &mut self,
@@ -104,6 +112,12 @@ keys! {
     pass: Vec<String> = Vec::new();
     /// Paths outside the project that every environment may write.
     write: Vec<PathBuf> = Vec::new();
+    /// Sockets that every environment may connect to though they lie where it has files of its own (such as `/run`).
+    bind_socket: Vec<PathBuf> = Vec::new();
+    /// Whether what is written in the project is kept apart from it, and thrown away with the environment.
+    scratch: bool = false;
+    /// Whether less than what is asked for will do where that is not to be had, such as no isolation for `strict`.
+    degrade: bool = false;
     /// Paths that every environment may read though they lie where it has files of its own (such as `/tmp`).
     read: Vec<PathBuf> = Vec::new();
     /// Whether an environment that is copied (profile `none`) may have further names of the store's files where it
@@ -124,6 +138,19 @@ keys! {
     /// When messages are coloured.
     color: ColorChoice = ColorChoice::Auto;
 }
+
+/// The settings by which a project's file gives the code in it nothing that it does not have.
+pub(super) const HARMLESS: [&str; 9] = [
+    "pip",
+    "env",
+    "timeout",
+    "grace",
+    "scratch",
+    "resolve_ttl",
+    "improve",
+    "progress",
+    "color",
+];
 
 impl Config {
     /// The row of one setting; `None` if there is none of that name.

@@ -8,12 +8,13 @@ use std::{
 
 use super::{
     error::{ConfigError, Place},
-    keys::{Config, KEYS, Key, Raw},
+    keys::{Config, HARMLESS, KEYS, Key, Raw, Row},
     origin::{Origin, Source},
     project,
     toml_file::TomlFile,
     value::Context,
 };
+use crate::settings::Profile;
 
 /// Everything outside the program that the configuration depends on.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +27,8 @@ pub struct Sources {
     pub user: u32,
     /// The machine's file; `/etc/ptest/config.toml` in earnest.
     pub system_file: PathBuf,
+    /// The profile that the caller asks for, which says whether the project is trusted.
+    pub profile: Option<Profile>,
 }
 
 impl Sources {
@@ -89,8 +92,39 @@ pub struct Files {
 }
 
 impl Config {
-    /// Reads every source. The warnings are for people: files and variables that were left out, and why.
+    /// Reads every source. The warnings are for people: files, variables and values that were left out, and why.
+    ///
+    /// Under the profile `strict`, unless it is the project itself that asks for it, code that runs in the project is not
+    /// trusted, and so neither is the project's file, which it may have written: what of it could give that code more than
+    /// others say is left out.
     pub fn load(sources: &Sources) -> Result<(Self, Vec<String>), ConfigError> {
+        let (mut config, mut warnings) = Self::load_all(sources, true)?;
+        let (others, _) = Self::load_all(sources, false)?;
+        if sources.profile.or(*others.profile) == Some(Profile::Strict) {
+            warnings.extend(config.distrust_project(&others));
+        }
+        Ok((config, warnings))
+    }
+
+    /// Takes of the project's file only what is harmless, for the rest what the others say.
+    fn distrust_project(&mut self, others: &Self) -> Vec<String> {
+        let of_project: Vec<Row> = self
+            .rows()
+            .into_iter()
+            .filter(|row| row.origin.source == Source::Project && !HARMLESS.contains(&row.key))
+            .collect();
+        let leave_out = |row: Row| {
+            self.take(row.key, others);
+            format!(
+                "`{}` of {} does not count, for the profile `strict` trusts no project: say it yourself, or in a file of \
+                 your own",
+                row.key, row.origin
+            )
+        };
+        of_project.into_iter().map(leave_out).collect()
+    }
+
+    fn load_all(sources: &Sources, project: bool) -> Result<(Self, Vec<String>), ConfigError> {
         let mut config = Self::default();
         let mut warnings = Vec::new();
         let home = sources.home_directory();
@@ -105,7 +139,7 @@ impl Config {
         {
             config.apply_file(&file, Source::User, home.as_deref())?;
         }
-        if let Some(start) = &sources.working_directory {
+        if let Some(start) = sources.working_directory.as_ref().filter(|_| project) {
             let found = project::find(start, sources.user)?;
             warnings.extend(found.warnings);
             if let Some(file) = found.file {

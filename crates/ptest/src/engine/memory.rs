@@ -198,6 +198,10 @@ impl Engine for Memory {
         }))
     }
 
+    async fn scratch_changes(&self, _: &Instance) -> Result<Vec<Change>> {
+        Ok(Vec::new())
+    }
+
     async fn usage(&self, id: &EnvironmentId) -> Result<Usage> {
         let processes = self.entries().get(id).map_or(0, |entry| {
             entry

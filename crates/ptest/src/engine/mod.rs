@@ -20,6 +20,7 @@
 //! | [`Process::relay`] | `Tty: true`, resize by `POST /exec/ID/resize` | `tty=true`, resize by channel 4 |
 //! | [`Engine::usage`] | one frame of the stats stream | `metrics.k8s.io`, else the kubelet's summary |
 //! | [`Engine::changes`] | `GET /containers/ID/changes` | an exec that lists the upper directory |
+//! | [`Engine::scratch_changes`] | none: a volume is written or not | none |
 //! | [`Engine::host_files`] | none: the files are the daemon's | none |
 //! | [`Engine::restack`] | another container on the new stack, its writable layer copied or empty; the generation is in its name | another volume claim, copied or empty; the generation is in its name |
 //! | [`Engine::settle`] | containers of other generations are deleted | claims of other generations are deleted |
@@ -271,6 +272,12 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// - A file that was written is among them, the instance being active or not.
     /// - An instance in which nothing was written has none.
     async fn changes(&self, instance: &Instance) -> Result<Vec<Change>>;
+
+    /// What commands changed in the project, if that is kept apart: paths are the host's.
+    ///
+    /// *Behaviour*
+    /// - Without [`Settings::scratch`] there is nothing.
+    async fn scratch_changes(&self, instance: &Instance) -> Result<Vec<Change>>;
 
     /// Where the instance's files are on this machine.
     ///

@@ -27,6 +27,7 @@ impl Machine {
             working_directory: Some(path.join("project/deep/down")),
             user: fs::metadata(path).unwrap().uid(),
             system_file: path.join("etc/config.toml"),
+            profile: None,
         };
         Self { root, sources }
     }
@@ -186,6 +187,41 @@ fn broken_toml_is_an_error_with_its_place() {
         "{message}"
     );
     assert_eq!(hint, None);
+}
+
+#[test]
+fn a_project_that_is_not_trusted_gives_its_code_nothing() {
+    let mut machine = Machine::new();
+    let lax = "profile = 'none'\nwrite = ['/home']\npids = 9\ntimeout = '1m'\n";
+    machine.write("project/ptest.toml", lax);
+    let user = "write = ['/mine']\n";
+    machine.write("home/.config/ptest/config.toml", user);
+    assert_eq!(*machine.load().write, [PathBuf::from("/home")]);
+
+    let distrusts = |machine: &Machine| {
+        let (config, warnings) = Config::load(&machine.sources).unwrap();
+        assert_eq!(*config.write, [PathBuf::from("/mine")]);
+        assert_eq!(*config.pids, None);
+        assert_eq!(config.timeout.map(|it| it.duration().as_secs()), Some(60));
+        assert_eq!(warnings.len(), 3, "{warnings:?}");
+        assert!(
+            warnings[0].contains("ptest.toml:1 does not count"),
+            "{warnings:?}"
+        );
+        *config.profile
+    };
+    // Whoever asks for it, unless it is the project.
+    machine.sources.profile = Some(Profile::Strict);
+    assert_eq!(distrusts(&machine), None);
+    machine.sources.profile = None;
+    let strict = format!("profile = 'strict'\n{user}");
+    machine.write("home/.config/ptest/config.toml", &strict);
+    assert_eq!(distrusts(&machine), Some(Profile::Strict));
+    machine.write("home/.config/ptest/config.toml", user);
+    machine.variable("PTEST_PROFILE", "strict");
+    assert_eq!(distrusts(&machine), Some(Profile::Strict));
+    machine.variable("PTEST_PROFILE", "standard");
+    assert_eq!(*machine.load().write, [PathBuf::from("/home")]);
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use ptest_sandbox::Upper;
 use ptest_store::Store;
 
-use super::clone;
 use super::driver::Driver;
+use super::{clone, root};
 use crate::engine::Instance;
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
@@ -87,6 +88,14 @@ impl Directory {
     /// The kernel's own, for the overlay.
     pub(super) fn work(&self, generation: u32) -> PathBuf {
         self.path.join(format!("{WORK}{generation}"))
+    }
+
+    /// Where what is written in a directory of the host goes, if that is not to get it.
+    pub(super) fn scratch(&self, number: usize) -> Upper {
+        Upper {
+            directory: self.path.join(format!("scratch{number}")),
+            work: self.path.join(format!("scratch{number}.work")),
+        }
     }
 
     /// The private home directory.
@@ -184,6 +193,13 @@ impl Directory {
         let work = self.work(instance.generation);
         if *driver == Driver::Overlay && !work.exists() {
             make(&work)?;
+        }
+        for number in 0..root::scratch(instance).len() {
+            let Upper { directory, work } = self.scratch(number);
+            if !directory.exists() {
+                make(&directory)?;
+                make(&work)?;
+            }
         }
         if instance.settings.home == Home::Private && !self.home().exists() {
             match instance.settings.profile {

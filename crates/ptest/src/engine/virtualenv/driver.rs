@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use crate::environment::owner::boot_id;
 use crate::error::{Error, ErrorKind, Result};
-use crate::settings::Profile;
+use crate::settings::{Profile, Settings};
 
 /// The table of what was seen to work, and in which boot of the machine.
 ///
@@ -36,19 +36,20 @@ pub(super) enum Driver {
 }
 
 impl Driver {
-    /// The driver for an instance that asks for `profile`.
+    /// The driver for an instance of these settings.
     pub(super) fn choose(
         mounts: &Mounts,
         store: &Store,
         launcher: &Launcher,
-        profile: Option<Profile>,
+        settings: &Settings,
     ) -> Result<Self> {
+        let profile = settings.profile;
         if profile == Some(Profile::None) {
             return Ok(Self::Clone { instead: None });
         }
         match (mounts.work(store, launcher)?, profile) {
             (Ok(()), _) => Ok(Self::Overlay),
-            (Err(refusal), Some(profile)) => {
+            (Err(refusal), Some(profile)) if !settings.degrade => {
                 let error = Error::new(
                     ErrorKind::Unsupported,
                     format!(
@@ -56,16 +57,16 @@ impl Driver {
                         refusal.what, refusal.why
                     ),
                 );
-                Err(error.with_hint(
-                    refusal.hint.unwrap_or_else(|| {
-                        "use `--profile none`, which isolates nothing".to_owned()
-                    }),
-                ))
+                Err(error.with_hint(refusal.hint.unwrap_or_else(|| {
+                    "use `--profile none`, which isolates nothing, or `--degrade`".to_owned()
+                })))
             }
-            (Err(refusal), None) => Ok(Self::Clone {
+            (Err(refusal), asked) => Ok(Self::Clone {
                 instead: Some(format!(
-                    "nothing is isolated, for the profile `standard` is not to be had here: {}: {}",
-                    refusal.what, refusal.why
+                    "nothing is isolated, for the profile `{}` is not to be had here: {}: {}",
+                    asked.unwrap_or(Profile::Standard),
+                    refusal.what,
+                    refusal.why
                 )),
             }),
         }

@@ -4,6 +4,7 @@ use ptest_sandbox as sandbox;
 
 use super::directory::Directory;
 use super::driver::Driver;
+use super::root;
 use crate::engine::Instance;
 use crate::settings::{Home, Kept, Limit, Limits, Profile, Strength, Struck};
 
@@ -32,6 +33,8 @@ pub(super) fn for_sandbox(
             ]
         }
     };
+    let scratch = root::scratch(instance).len();
+    directories.extend((0..scratch).map(|number| directory.scratch(number).directory));
     if instance.settings.home == Home::Private {
         directories.push(directory.home());
     }
@@ -63,6 +66,18 @@ pub(super) fn kept(asked: &Limits, kept: &[sandbox::Kept]) -> Vec<Kept> {
         strength: of(limit),
     })
     .collect()
+}
+
+/// What was asked for and nothing keeps, each a sentence for people.
+pub(super) fn given_up(kept: &[sandbox::Kept]) -> Vec<String> {
+    let mut lost = Vec::new();
+    for kept in kept {
+        if kept.strength == sandbox::Strength::None {
+            let limit = limit(kept.limit);
+            lost.push(format!("nothing can keep the limit `{limit}` here"));
+        }
+    }
+    lost
 }
 
 pub(super) fn struck(struck: sandbox::Struck) -> Struck {

@@ -147,7 +147,7 @@ impl Engine for Virtualenv {
             &self.mounts,
             &self.store,
             &self.launcher,
-            instance.settings.profile,
+            &instance.settings,
         )?;
         self.directory(&instance.id)
             .create(&self.store, instance, &driver)
@@ -172,7 +172,7 @@ impl Engine for Virtualenv {
                 name: Directory::SOCKET.into(),
             }),
             limits: limits::for_sandbox(&limits, &directory, &driver, instance),
-            allow_weaker_limits: false,
+            allow_weaker_limits: instance.settings.degrade,
         };
         let sandbox = self.launcher.launch(&plan.plan, options)?;
         let achieved = Achieved {
@@ -186,6 +186,8 @@ impl Engine for Virtualenv {
                     "Landlock is not there: the kernel is older than 5.13, or has it switched off"
                         .to_owned()
                 }))
+                .chain(plan.given_up)
+                .chain(limits::given_up(sandbox.limits()))
                 .chain(sandbox.left_out().iter().map(|left| {
                     let why = std::io::Error::from_raw_os_error(left.errno);
                     format!("{} cannot be seen inside: {why}", left.path.display())
@@ -277,6 +279,27 @@ impl Engine for Virtualenv {
             Driver::Overlay => changes::of_upper(&directory.upper(instance.generation)),
             Driver::Clone { .. } => clone::changes(&directory, instance.generation),
         }
+    }
+
+    async fn scratch_changes(&self, instance: &Instance) -> Result<Vec<Change>> {
+        let directory = self.directory(&instance.id);
+        if !directory.exists() {
+            return Err(unknown(&instance.id));
+        }
+        let mut changes = Vec::new();
+        for (number, path) in root::scratch(instance).into_iter().enumerate() {
+            let upper = directory.scratch(number).directory;
+            if !upper.exists() {
+                continue;
+            }
+            for change in changes::of_upper(&upper)? {
+                changes.push(Change {
+                    path: path.join(&change.path),
+                    ..change
+                });
+            }
+        }
+        Ok(changes)
     }
 
     async fn host_files(&self, instance: &Instance) -> Result<HostFiles> {

@@ -2,10 +2,11 @@
 //! and where things are for a command in it.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use ptest_sandbox::plan::Upper;
-use ptest_sandbox::profile::{self, Stack};
+use ptest_sandbox::profile::{self, Scratch, Stack};
 use ptest_sandbox::{Level, Mount, Plan, Shape};
 use ptest_store::Store;
 
@@ -22,6 +23,18 @@ pub(super) struct Root {
     pub(super) plan: Plan,
     pub(super) profile: Profile,
     pub(super) network: Network,
+    /// What was asked for and is not to be had, each a sentence for people.
+    pub(super) given_up: Vec<String>,
+}
+
+/// The directories of the host in which what is written does not get there.
+pub(super) fn scratch(instance: &Instance) -> Vec<PathBuf> {
+    let project = &instance.settings.project;
+    if !instance.settings.scratch || project.guarded.is_some() {
+        return Vec::new();
+    }
+    let all = [&project.root].into_iter().chain(&project.git_common_dir);
+    all.cloned().collect()
 }
 
 /// Where things are for a command in an instance.
@@ -92,18 +105,29 @@ pub(super) fn plan(
 }
 
 fn bare(store: &Store, directory: &Directory, instance: &Instance) -> Result<Root> {
-    if let Some(network @ (Network::None | Network::Private)) = instance.settings.network {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("the network `{network}` is not to be had with the profile `none`"),
-        )
-        .with_hint("use `--profile standard` or `strict`"));
+    let mut given_up = Vec::new();
+    let settings = &instance.settings;
+    let mut lack = |what: String| {
+        if settings.degrade {
+            given_up.push(format!("{what} is not to be had without isolation"));
+            return Ok(());
+        }
+        let message = format!("{what} is not to be had with the profile `none`");
+        let hint = "use `--profile standard` or `strict`, or `--degrade` to go without";
+        Err(Error::new(ErrorKind::Unsupported, message).with_hint(hint))
+    };
+    if let Some(network @ (Network::None | Network::Private)) = settings.network {
+        lack(format!("the network `{network}`"))?;
+    }
+    if settings.scratch {
+        lack("a project that only seems to be written".to_owned())?;
     }
     cache(store, directory, instance)?;
     Ok(Root {
         plan: Plan::bare(),
         profile: Profile::None,
         network: Network::Host,
+        given_up,
     })
 }
 
@@ -126,8 +150,10 @@ fn isolated(store: &Store, directory: &Directory, instance: &Instance) -> Result
     match project.guarded {
         None => {
             check_project(&project.root)?;
-            write.push(project.root.clone());
-            write.extend(project.git_common_dir.clone());
+            if !settings.scratch {
+                write.push(project.root.clone());
+                write.extend(project.git_common_dir.clone());
+            }
         }
         // Commands start there, so it is there even if nothing of it is seen.
         Some(Guard::Home | Guard::Store) if profile == Profile::Strict => {
@@ -141,6 +167,15 @@ fn isolated(store: &Store, directory: &Directory, instance: &Instance) -> Result
         // What commands see there is their own.
         Some(Guard::FileSystemRoot | Guard::Temporary | Guard::Kernel) => {}
     }
+    for socket in &settings.bind_sockets {
+        check_socket(socket)?;
+        write.push(socket.clone());
+    }
+    let scratch = scratch(instance).into_iter().enumerate();
+    let scratch = scratch.map(|(number, path)| Scratch {
+        path,
+        upper: directory.scratch(number),
+    });
     let home = match &settings.home {
         Home::Private => profile::Home::Directory(directory.home()),
         Home::Path(path) => {
@@ -161,6 +196,7 @@ fn isolated(store: &Store, directory: &Directory, instance: &Instance) -> Result
         hostname: Some(hostname(instance)),
         read,
         write,
+        scratch: scratch.collect(),
         hide: vec![store.home().to_owned()],
         home,
         cache: Some(cache(store, directory, instance)?),
@@ -180,7 +216,19 @@ fn isolated(store: &Store, directory: &Directory, instance: &Instance) -> Result
         plan: shape.plan()?,
         profile,
         network,
+        given_up: Vec::new(),
     })
+}
+
+fn check_socket(path: &Path) -> Result<()> {
+    let failed = |source| Error::io(format!("look at the socket {}", path.display()), source);
+    let kind = fs::metadata(path).map_err(failed)?.file_type();
+    if kind.is_socket() {
+        return Ok(());
+    }
+    let message = format!("{} is no socket", path.display());
+    Err(Error::new(ErrorKind::InvalidInput, message)
+        .with_hint("`--read` and `--write` are for files and directories"))
 }
 
 /// Without its interpreter the environment's `python` leads nowhere, and a search of PATH would go

@@ -5,6 +5,7 @@
 mod clone;
 mod collect;
 mod context;
+mod endurance;
 mod engine;
 mod improve;
 mod python;

@@ -37,3 +37,4 @@ pub use plan::{
 pub use profile::{Home, Level, Shape};
 pub use protocol::{Exit, Leftovers, Meter, Status, TerminalSize, Traffic, Usage};
 pub use run::{Command, Run, Stdio};
+pub use sys::is_still;

@@ -399,6 +399,26 @@ pub(crate) fn place_descriptor(source: BorrowedFd<'_>, target: RawFd) -> io::Res
     check(unsafe { libc::dup2(source.as_raw_fd(), target) }.into()).map(drop)
 }
 
+/// Whether the kernel says of a file, open for reading only, that no process can write to it.
+///
+/// It gives a read lease only while nobody has the file open for writing or mapped so; the lease is
+/// given back at once. Who opens it for writing afterwards is not seen. `false` also where leases
+/// are not to be had: on some file systems, and of other users' files.
+pub fn is_still(file: BorrowedFd<'_>) -> bool {
+    // Of every machine; libc has it for few.
+    const F_SETSIG: i32 = 10;
+    let control = |command: i32, argument: i32| {
+        // SAFETY: these commands take a number, and the descriptor is open.
+        check(unsafe { libc::fcntl(file.as_raw_fd(), command, argument) }.into())
+    };
+    // Whoever opens it in this moment has the kernel signal it: one that by default does nothing,
+    // rather than SIGIO, which would end the process.
+    control(F_SETSIG, libc::SIGURG)
+        .and_then(|_| control(libc::F_SETLEASE, libc::F_RDLCK))
+        .and_then(|_| control(libc::F_SETLEASE, libc::F_UNLCK))
+        .is_ok()
+}
+
 /// Closes every descriptor in a range of numbers, or marks it to be closed on execution.
 pub(crate) fn close_range(first: u32, last: u32, on_execution: bool) -> io::Result<()> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;

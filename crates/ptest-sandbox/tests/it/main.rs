@@ -14,6 +14,7 @@ mod limits;
 mod ordinary_user;
 mod probes;
 mod stacks;
+mod still;
 mod strict;
 mod support;
 mod terminals;

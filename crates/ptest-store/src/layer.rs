@@ -113,18 +113,7 @@ impl Store {
     ///
     /// Of one that is given a collection will see that it was used now.
     pub fn touch(&self, ids: &[LayerId]) -> Result<Vec<LayerId>> {
-        let now = now();
-        self.database().write(|transaction| {
-            let mut update =
-                transaction.prepare_cached("UPDATE layers SET used_at = ?2 WHERE id = ?1")?;
-            let mut known = Vec::with_capacity(ids.len());
-            for id in ids {
-                if update.execute((id, now))? > 0 {
-                    known.push(*id);
-                }
-            }
-            Ok(known)
-        })
+        self.database().write(|transaction| touch(transaction, ids))
     }
 
     /// Where the tree of a layer is: the lower directory of an overlay. Nothing may write there.
@@ -156,35 +145,46 @@ impl Store {
     ///
     /// Takes as long as the disk does: for a thread or process that nobody waits for.
     pub fn sync(&self) -> Result<usize> {
-        let unsynced: Vec<LayerId> = self.database().read::<_, Error>(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT id FROM layers WHERE NOT synced")?;
-            let rows = statement.query_map([], |row| row.get(0))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })?;
+        let unsynced = self.unsynced()?;
         if !unsynced.is_empty() {
-            let home = self.layout().home();
-            let fd = fs::File::open(home).at("open", home)?;
-            rustix::fs::syncfs(&fd).at("sync", home)?;
+            self.flush()?;
             self.mark_synced(&unsynced)?;
         }
         self.database().checkpoint()?;
         Ok(unsynced.len())
     }
 
+    /// Waits until all that was written in the store until now is on the disk, the database's log
+    /// too.
+    pub fn flush(&self) -> Result<()> {
+        let home = self.layout().home();
+        let fd = fs::File::open(home).at("open", home)?;
+        rustix::fs::syncfs(&fd).at("sync", home)
+    }
+
+    /// The same, and records it of every layer that is known now.
+    pub(crate) fn sync_now(&self) -> Result<()> {
+        let unsynced = self.unsynced()?;
+        self.flush()?;
+        if unsynced.is_empty() {
+            return Ok(());
+        }
+        self.mark_synced(&unsynced)
+    }
+
+    fn unsynced(&self) -> Result<Vec<LayerId>> {
+        self.database().read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT id FROM layers WHERE NOT synced")?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// Records a layer whose tree and manifest are in place.
     pub(crate) fn insert_layer(&self, id: LayerId, bytes: u64, entries: u64) -> Result<Layer> {
-        let now = now();
-        let boot = boot::id()?;
-        self.database().write(|transaction| {
-            // A commit of the same tree may have been faster. Its row stands, whatever made it.
-            let sql = "INSERT INTO layers (id, bytes, entries, created_at, used_at, boot) \
-                       VALUES (?1, ?2, ?3, ?4, ?4, ?5) \
-                       ON CONFLICT (id) DO UPDATE SET used_at = ?4 \
-                       RETURNING id, bytes, entries, created_at, used_at, synced";
-            let mut statement = transaction.prepare_cached(sql)?;
-            Ok(statement.query_row((id, bytes as i64, entries as i64, now, boot), from_row)?)
-        })
+        self.database()
+            .write(|transaction| insert(transaction, id, bytes, entries, false))
     }
 
     /// Forgets a layer; says whether it was known.
@@ -230,6 +230,38 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// Records a layer whose tree and manifest are in place, in a transaction of the caller's.
+pub(crate) fn insert(
+    transaction: &Connection,
+    id: LayerId,
+    bytes: u64,
+    entries: u64,
+    synced: bool,
+) -> Result<Layer> {
+    let (now, boot) = (now(), boot::id()?);
+    // A commit of the same tree may have been faster. Its row stands, whatever made it.
+    let sql = "INSERT INTO layers (id, bytes, entries, created_at, used_at, synced, boot) \
+               VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6) \
+               ON CONFLICT (id) DO UPDATE SET used_at = ?4 \
+               RETURNING id, bytes, entries, created_at, used_at, synced";
+    let mut statement = transaction.prepare_cached(sql)?;
+    let row = (id, bytes as i64, entries as i64, now, synced, boot);
+    Ok(statement.query_row(row, from_row)?)
+}
+
+/// [`Store::touch`], in a transaction of the caller's.
+pub(crate) fn touch(transaction: &Connection, ids: &[LayerId]) -> Result<Vec<LayerId>> {
+    let now = now();
+    let mut update = transaction.prepare_cached("UPDATE layers SET used_at = ?2 WHERE id = ?1")?;
+    let mut known = Vec::with_capacity(ids.len());
+    for id in ids {
+        if update.execute((id, now))? > 0 {
+            known.push(*id);
+        }
+    }
+    Ok(known)
 }
 
 pub(crate) fn missing_directory(id: LayerId) -> Error {

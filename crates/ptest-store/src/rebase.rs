@@ -111,6 +111,7 @@ fn unread(overlay: bool, specials: Specials) -> Reading<'static> {
         specials,
         unshare: None,
         assume: &|_| Some(ContentHash::from_bytes([0; 32])),
+        whole: None,
     }
 }
 
@@ -139,7 +140,7 @@ fn gone(path: &TreePath, there: &BTreeMap<TreePath, Entry>) -> Option<Entry> {
     })
 }
 
-fn copy_entries(
+pub(crate) fn copy_entries(
     entries: &[Entry],
     tree: &Path,
     layer: Option<LayerId>,

@@ -2,6 +2,7 @@
 //! had made but not yet recorded is recorded, and what is not sound is taken out of service.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -12,6 +13,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::home;
 use crate::id::LayerId;
 use crate::layout::random_name;
+use crate::rebase::copy_entries;
 use crate::staging;
 use crate::steps::reach;
 use crate::verify::{self, Depth, Verdict};
@@ -42,6 +44,12 @@ impl Store {
     ///
     /// Costs two listings and one query when there is nothing to do.
     pub fn recover(&self) -> Result<Recovered> {
+        self.recover_but(&[])
+    }
+
+    /// The same, but leaves alone what has the name of one of these layers: those of which the
+    /// caller has a journal, for [`Store::settle_tree`].
+    pub fn recover_but(&self, spared: &[LayerId]) -> Result<Recovered> {
         home::complete(self.layout())?;
         let mut recovered = Recovered::default();
         self.recover_stagings(&mut recovered)?;
@@ -59,7 +67,10 @@ impl Store {
         let mut ids = [trees.as_slice(), &manifests, &rows].concat();
         ids.sort_unstable();
         ids.dedup();
-        for id in ids.iter().filter(|id| !in_order(id)) {
+        for id in ids
+            .iter()
+            .filter(|id| !in_order(id) && !spared.contains(id))
+        {
             match self.settle_locked(id)? {
                 Settled::Sound => {}
                 Settled::Adopted => recovered.adopted.push(*id),
@@ -101,6 +112,44 @@ impl Store {
     pub(crate) fn settle(&self, id: &LayerId) -> Result<()> {
         let _lock = self.lock_layers(FlockOperation::LockExclusive)?;
         self.settle_locked(id).map(|_| ())
+    }
+
+    /// Finishes or undoes a [`Prepared::publish_with`] of a tree from `tree` that was cut off.
+    ///
+    /// With `is_recorded`, which says that what was recorded with the layer's row is there, the tree
+    /// is the layer's afterwards; else it is where it was. Nothing of it is read, nor lost.
+    ///
+    /// [`Prepared::publish_with`]: crate::Prepared::publish_with
+    pub fn settle_tree(&self, id: &LayerId, tree: &Path, is_recorded: bool) -> Result<()> {
+        let tree = self.own_path(tree)?;
+        if is_recorded != is_there(&tree)? {
+            return Ok(());
+        }
+        let _lock = self.lock_layers(FlockOperation::LockExclusive)?;
+        let place = self.layout().layer(id);
+        match (is_recorded, is_there(&place)?) {
+            // The disk had the row and not the rename when it lost power.
+            (true, false) => {
+                fs::rename(&tree, &place).at("move into the store", &tree)?;
+                match verify::manifest_on_disk(&place)? {
+                    Some(manifest) => self.write_manifest(id, &manifest.encode()),
+                    None => Ok(()),
+                }
+            }
+            // Somebody has made the same layer, or found this one and recorded it.
+            (false, true) if self.is_known(id)? => {
+                let staging = self.stage()?;
+                let entries = self.manifest(id)?.into_entries();
+                copy_entries(&entries, &place, Some(*id), None, &staging)?;
+                fs::rename(staging.path(), &tree).at("create", tree)
+            }
+            (false, true) => {
+                fs::rename(&place, &tree).at("move back", place)?;
+                self.discard(&self.layout().manifest(id))
+            }
+            // What is at both places is one too many, what is at none is gone.
+            (true, true) | (false, false) => Ok(()),
+        }
     }
 
     fn settle_locked(&self, id: &LayerId) -> Result<Settled> {
@@ -165,6 +214,14 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+fn is_there(path: &Path) -> Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).at("examine", path),
     }
 }
 

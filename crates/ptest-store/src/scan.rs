@@ -19,14 +19,17 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-pub(crate) use self::options::Reading;
 pub use self::options::{LeftOut, Lost, Modes, Mtimes, Specials};
+pub(crate) use self::options::{Reading, Whole};
 use self::read::Leaf;
 use crate::access::{Need, with_access};
 use crate::error::{Context as _, Error, Result};
 use crate::manifest::{Entry, Kind, Mtime, TreePath};
 use crate::overlay_marks::{self, Marks};
 use crate::parallel;
+
+/// The mode of every layer's own directory.
+const ROOT_MODE: u32 = 0o755;
 
 /// What [`scan`] found.
 #[derive(Debug, Default)]
@@ -144,14 +147,7 @@ impl Walk<'_> {
 
         match path {
             Some(path) => self.found_directory(path.clone(), &stat, marks)?,
-            // overlayfs gives a lower root's marks no meaning; its mode is covered by the upper's.
-            None => {
-                self.scan.root = Fix {
-                    mode: differs(stat.st_mode & 0o7777, 0o755),
-                    strip: marks.strip,
-                    ..Fix::default()
-                };
-            }
+            None => self.found_root(&stat, marks)?,
         }
         for entry in entries {
             let entry = entry.at("list", self.root.join(relative))?;
@@ -165,8 +161,28 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// overlayfs gives a lower root's marks no meaning; its mode is covered by the upper's.
+    fn found_root(&mut self, stat: &Stat, marks: Marks) -> Result<()> {
+        let mode = differs(stat.st_mode & 0o7777, ROOT_MODE);
+        if self.reading.whole.is_some() && (mode.is_some() || !marks.lost.is_empty()) {
+            return Err(Error::Refused {
+                path: ".".into(),
+                what: "the mode or an attribute of the tree itself",
+            });
+        }
+        self.scan.root = Fix {
+            mode,
+            strip: marks.strip,
+            ..Fix::default()
+        };
+        Ok(())
+    }
+
     fn found_directory(&mut self, path: TreePath, stat: &Stat, marks: Marks) -> Result<()> {
         let overlay = self.reading.overlay;
+        if let Some(whole) = self.reading.whole {
+            whole.check_owner(&path, stat)?;
+        }
         refuse_incomplete(overlay, &marks, &path)?;
         let found = stat.st_mode & 0o7777;
         let mode = self.reading.modes.of(found, true);

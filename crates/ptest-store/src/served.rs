@@ -115,7 +115,7 @@ impl Store {
         })?;
         std::fs::write(&file, manifest.encode()).at("write", &file)?;
         let own_bytes = copied.bytes - copied.linked_bytes;
-        Ok(Prepared::written(staging, &manifest, own_bytes)
+        Ok(Prepared::written(staging, manifest, own_bytes)
             .publish()?
             .layer)
     }

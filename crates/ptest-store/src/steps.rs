@@ -1,8 +1,7 @@
 //! The points between two effects on the disk, where a test can end the process or let the next
 //! effect fail.
 //!
-//! In a normal build [`reach`] is nothing. With the feature `faults`, which only this crate's own
-//! tests turn on, `at` names a step and what happens there.
+//! In a normal build [`reach`] is nothing. With the feature `faults`, which only tests turn on, `at` names a step and what happens there.
 
 /// Says that every effect before this step is done and none after it.
 #[cfg(not(feature = "faults"))]
@@ -37,6 +36,7 @@ mod armed {
         "commit.scanned",
         "commit.applied",
         "commit.manifest-staged",
+        "commit.synced",
         "commit.tree-renamed",
         "commit.manifest-renamed",
         "commit.row",

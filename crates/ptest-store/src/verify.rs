@@ -89,6 +89,7 @@ fn scan_layer(
         specials: Specials::Refuse,
         unshare: None,
         assume,
+        whole: None,
     };
     scan::scan(place, reading)
 }

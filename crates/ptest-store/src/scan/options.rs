@@ -1,8 +1,12 @@
 //! How a tree is read: what callers choose when they commit one, and what they are told.
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
+use rustix::fs::Stat;
+
+use crate::error::{Context as _, Error, Result};
 use crate::id::ContentHash;
 use crate::manifest::{MODE_BITS, Mtime, TreePath};
 
@@ -19,6 +23,61 @@ pub(crate) struct Reading<'a> {
     pub(crate) unshare: Option<&'a Path>,
     /// Answers for files whose contents need not be read.
     pub(crate) assume: &'a (dyn Fn(&TreePath) -> Option<ContentHash> + Sync),
+    /// With it, a tree of which a layer would not be all is refused.
+    pub(crate) whole: Option<Whole<'a>>,
+}
+
+/// What a tree must be for a layer to be all of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Whole<'a> {
+    /// The user and the group that everything in it belongs to.
+    owner: (u32, u32),
+    /// Says of an open file that no process can write to it.
+    is_still: &'a (dyn Fn(BorrowedFd<'_>) -> bool + Sync),
+}
+
+impl<'a> Whole<'a> {
+    /// Everything in it belongs to who owns the tree at `root`.
+    pub(crate) fn of(
+        root: &Path,
+        is_still: &'a (dyn Fn(BorrowedFd<'_>) -> bool + Sync),
+    ) -> Result<Self> {
+        let stat = rustix::fs::lstat(root).at("examine", root)?;
+        Ok(Self {
+            owner: (stat.st_uid, stat.st_gid),
+            is_still,
+        })
+    }
+
+    pub(super) fn check_owner(&self, path: &TreePath, stat: &Stat) -> Result<()> {
+        if (stat.st_uid, stat.st_gid) == self.owner {
+            return Ok(());
+        }
+        Err(refused(path, "an entry of another owner"))
+    }
+
+    /// That it has no other name, by which it could be written to, and that nobody has it open.
+    pub(super) fn check_file(
+        &self,
+        path: &TreePath,
+        file: BorrowedFd<'_>,
+        stat: &Stat,
+    ) -> Result<()> {
+        if stat.st_nlink > 1 {
+            return Err(refused(path, "a file with several names"));
+        }
+        if !(self.is_still)(file) {
+            return Err(refused(path, "a file that can be written to"));
+        }
+        Ok(())
+    }
+}
+
+fn refused(path: &TreePath, what: &'static str) -> Error {
+    Error::Refused {
+        path: path.as_path().to_owned(),
+        what,
+    }
 }
 
 /// What to make of files' times.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
@@ -47,6 +47,9 @@ pub(super) fn read(
 
 fn read_link(root: &Path, fd: &OwnedFd, reading: Reading<'_>, path: &TreePath) -> Result<Found> {
     let stat = stat_entry(root, fd, path)?;
+    if let Some(whole) = reading.whole {
+        whole.check_owner(path, &stat)?;
+    }
     let target = with_access(root, path.as_path(), Need::Parents, || {
         readlinkat(fd, path.as_path(), Vec::new())
     })
@@ -86,6 +89,10 @@ fn read_file(
         unshare(root, fd, path, &mut file, &stat, scratch)?;
         file = open_file(root, fd, path)?;
         stat = fstat(&file).at("examine", full())?;
+    }
+    if let Some(whole) = reading.whole {
+        whole.check_owner(path, &stat)?;
+        whole.check_file(path, file.as_fd(), &stat)?;
     }
     let marks = read_marks(root, path.as_path(), &file)?;
     refuse_incomplete(reading.overlay, &marks, path)?;

@@ -383,6 +383,91 @@ fn an_upper_that_is_refused_stays_as_it_was() {
 }
 
 #[test]
+fn an_upper_of_which_a_layer_would_not_be_all_is_refused_and_left_as_it_was() {
+    let test = TestStore::new();
+    let envs = test.store.dir("envs").unwrap();
+    let prepare = |upper: &Path, is_still: bool| {
+        let staging = test.store.stage_existing(upper).unwrap();
+        test.store.prepare_whole(staging, &|_| is_still)
+    };
+    let upper = envs.join("good");
+    fs::create_dir(&upper).unwrap();
+    fs::create_dir(upper.join("d")).unwrap();
+    fs::write(upper.join("d/f"), "x").unwrap();
+    symlink("f", upper.join("d/link")).unwrap();
+    assert!(prepare(&upper, true).is_ok());
+    assert!(prepare(&upper, false).is_err());
+
+    for what in ["mode", "socket", "name", "attribute", "root", "owner"] {
+        if what == "owner" && !is_root() {
+            continue;
+        }
+        let upper = envs.join(what);
+        fs::create_dir(&upper).unwrap();
+        let [file, link, other] = ["f", "l", "s"].map(|name| upper.join(name));
+        fs::write(&file, "x").unwrap();
+        symlink("f", &link).unwrap();
+        match what {
+            "mode" => tree::chmod(&file, 0o4755),
+            "socket" => drop(UnixListener::bind(&other).unwrap()),
+            "name" => fs::hard_link(&file, envs.join("other")).unwrap(),
+            "attribute" => set_note(&file),
+            "root" => tree::chmod(&upper, 0o711),
+            _ => std::os::unix::fs::lchown(&link, Some(1), Some(1)).unwrap(),
+        }
+        let found = names(&upper);
+        assert!(
+            matches!(prepare(&upper, true), Err(Error::Refused { .. })),
+            "{what}"
+        );
+        assert_eq!(names(&upper), found, "{what}");
+    }
+    let mode = fs::metadata(envs.join("mode/f"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o7777, 0o4755);
+    assert_eq!(fs::metadata(envs.join("name/f")).unwrap().nlink(), 2);
+    assert_consistent(&test.store);
+}
+
+fn set_note(path: &Path) {
+    rustix::fs::setxattr(path, c"user.note", b"x", XattrFlags::empty()).unwrap();
+}
+
+#[test]
+fn what_cannot_be_recorded_with_its_layer_stays_where_it_was() {
+    let test = TestStore::new();
+    let upper = test.store.dir("envs").unwrap().join("upper");
+    fs::create_dir(&upper).unwrap();
+    fs::write(upper.join("f"), "x").unwrap();
+    for is_there_before in [false, true] {
+        if is_there_before {
+            test.commit(|root| {
+                fs::write(root.join("f"), "x").unwrap();
+                let time = fs::metadata(upper.join("f")).unwrap().modified().unwrap();
+                let file = fs::File::options().write(true).open(root.join("f"));
+                file.unwrap().set_modified(time).unwrap();
+            });
+        }
+        let staging = test.store.stage_existing(&upper).unwrap();
+        let prepared = test.store.prepare_whole(staging, &|_| true).unwrap();
+        let failed = prepared.publish_with(|_, _| Err::<(), _>(Error::DamagedStack));
+        assert!(matches!(failed, Err(Error::DamagedStack)));
+        assert_eq!(names(&upper), ["f"]);
+        assert_eq!(
+            test.store.layers().unwrap().len(),
+            usize::from(is_there_before)
+        );
+        assert_consistent(&test.store);
+    }
+    let staging = test.store.stage_existing(&upper).unwrap();
+    let prepared = test.store.prepare_whole(staging, &|_| true).unwrap();
+    assert!(prepared.publish().unwrap().reused);
+    assert!(!upper.exists());
+}
+
+#[test]
 fn only_directories_of_the_store_are_taken_over() {
     let test = TestStore::new();
     let outside = test.outside("mine");

@@ -110,7 +110,7 @@ impl Ptest {
         };
         if !collection.dry_run {
             // What a killed collection forgot and did not throw away is known again, and goes now.
-            self.store().recover()?;
+            self.recover_store()?;
         }
         // Decided once more below, where nothing changes meanwhile, and where nobody should wait
         // for a look at every file.

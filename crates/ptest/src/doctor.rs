@@ -85,7 +85,7 @@ type Looked = Result<String, (String, Option<String>)>;
 fn store(ptest: &Ptest) -> Looked {
     let home = ptest.store().home().display();
     let of_the_store = |error: ptest_store::Error| said(&error.into());
-    let recovered = ptest.store().recover().map_err(of_the_store)?;
+    let recovered = ptest.recover_store().map_err(|error| said(&error))?;
     let layers = ptest.store().layers().map_err(of_the_store)?.len();
     let environments = environments(ptest).map_err(|error| said(&error))?;
     let detail = format!(

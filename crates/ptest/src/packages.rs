@@ -236,14 +236,17 @@ impl Environment {
         let pins = recipe::pins(store.database(), &provisioned.stack.id())?;
         let changes = versions_differ(&versions(&before.pins), &versions(&pins));
         let stack = self.under(&provisioned.stack, pins, &before.written)?;
-        if stack.id() != record.stack || requirements != record.requirements {
+        let id = stack.id();
+        if id != record.stack || requirements != record.requirements {
             let target = Target {
                 stack: &stack,
+                id,
                 recipe: &provisioned.recipe,
                 python: &provisioned.python,
                 requirements: &provisioned.requirements,
             };
-            self.swap(record, &target, Upper::Keep)?;
+            let now = store.stack(&record.stack)?;
+            self.swap(record, now, &target, Upper::Keep)?;
         }
         drop(lock);
         Ok(changes)

@@ -486,7 +486,7 @@ impl Ptest {
     }
 }
 
-fn instance_on(record: &Record, stack: Stack) -> Instance {
+pub(crate) fn instance_on(record: &Record, stack: Stack) -> Instance {
     Instance {
         id: record.id.clone(),
         stack,

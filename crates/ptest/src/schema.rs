@@ -1,7 +1,7 @@
 //! The library's own tables in the store's database, in the order they came.
 
 /// Each step runs once; steps are only ever added at the end.
-pub(crate) const MIGRATIONS: [&str; 7] = [
+pub(crate) const MIGRATIONS: [&str; 8] = [
     crate::environment::table::SCHEMA,
     crate::recipe::SCHEMA,
     crate::recipe::USES,
@@ -9,4 +9,5 @@ pub(crate) const MIGRATIONS: [&str; 7] = [
     crate::recipe::WRITTEN,
     crate::snapshot::table::SCHEMA,
     crate::improve::table::SCHEMA,
+    crate::environment::table::HANDED_OVER,
 ];

@@ -6,11 +6,14 @@
 
 pub(crate) mod table;
 
-use ptest_store::{Stack, StackId};
+use std::collections::HashSet;
+
+use ptest_store::{LayerId, Stack, StackId};
+use rusqlite::Connection;
 
 use crate::author;
 use crate::engine::Upper;
-use crate::environment::{Environment, EnvironmentId, Name, Python, Record};
+use crate::environment::{Environment, EnvironmentId, Name, Python, Record, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::Lease;
 use crate::names::{self, Thing};
@@ -77,8 +80,9 @@ impl Environment {
     /// Keeps what the environment is now under a name; without one, a name is made of its own and
     /// a number that is never used twice.
     ///
-    /// What runs in it is stopped while what was written is copied, and goes on then. When this
-    /// returns, the snapshot survives a loss of power.
+    /// What runs in it is stopped while what was written is copied, and goes on then. Of one at rest
+    /// it becomes a layer of the environment's own stack, without a copy where that is possible. When
+    /// this returns, the snapshot survives a loss of power.
     ///
     /// # Errors
     ///
@@ -91,20 +95,9 @@ impl Environment {
         let lease = Lease::take(store)?;
         let (lock, record) = self.operate()?;
         let created_at = Timestamp::now();
-        let copy = self.ptest.copy(&record)?;
-        drop(lock);
-        // Before the row: whoever sees it can trust it.
-        store.sync()?;
-        let snapshot = store.database().write(|transaction| {
-            let stack = match &copy.new {
-                Some(contents) => recipe::know(transaction, &copy.stack, contents)?,
-                None => copy.stack.id(),
-            };
-            if !Stack::is_recorded(transaction, &stack)? {
-                return Err(ptest_store::Error::StackMissing { id: stack }.into());
-            }
+        let take = |transaction: &Connection, stack| {
             recipe::touch(transaction, &record.recipe)?;
-            let (number, name) = table::next(transaction, name, record.label())?;
+            let (number, name) = table::next(transaction, name.clone(), record.label())?;
             let snapshot = Snapshot {
                 name,
                 of: Origin {
@@ -122,6 +115,28 @@ impl Environment {
             };
             table::insert(transaction, number, &snapshot)?;
             Ok::<_, Error>(snapshot)
+        };
+        if record.state != State::Active
+            && let Some(snapshot) = self.settle_written(&record, take)?
+        {
+            return Ok(Taken {
+                snapshot,
+                left_out: Vec::new(),
+            });
+        }
+        let copy = self.ptest.copy(&record)?;
+        drop(lock);
+        // Before the row: whoever sees it can trust it.
+        store.sync()?;
+        let snapshot = store.database().write(|transaction| {
+            let stack = match &copy.new {
+                Some(contents) => recipe::know(transaction, &copy.stack, contents)?,
+                None => copy.stack.id(),
+            };
+            if !Stack::is_recorded(transaction, &stack)? {
+                return Err(ptest_store::Error::StackMissing { id: stack }.into());
+            }
+            take(transaction, stack)
         })?;
         drop(lease);
         store.database().checkpoint()?;
@@ -140,16 +155,44 @@ impl Environment {
         let snapshot = self.ptest.snapshot(snapshot)?;
         let (lock, record) = self.operate()?;
         let now = self.ptest.store().stack(&record.stack)?;
-        let stack = self.ptest.servable(&snapshot, &now)?;
+        let stack = if snapshot.stack == record.stack {
+            snapshot.check_interpreter()?;
+            now.clone()
+        } else {
+            self.ptest.servable(&snapshot, &now)?
+        };
         let target = Target {
             stack: &stack,
+            id: snapshot.stack,
             recipe: &snapshot.recipe,
             python: &snapshot.python,
             requirements: &snapshot.requirements,
         };
-        self.swap(record, &target, Upper::Drop)?;
+        self.swap(record, now, &target, Upper::Drop)?;
         drop(lock);
         Ok(snapshot)
+    }
+}
+
+impl Snapshot {
+    /// That its interpreter is where it was.
+    fn check_interpreter(&self) -> Result<()> {
+        let executable = &self.python.executable;
+        if !executable.exists() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!(
+                    "the interpreter of the snapshot `{}` is gone: {}",
+                    self.name,
+                    executable.display()
+                ),
+            )
+            .with_hint(format!(
+                "install Python {} there again",
+                self.python.version
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -178,24 +221,11 @@ impl Ptest {
     /// The stack of a snapshot, its layers but those of `known` there and sound, and its
     /// interpreter too.
     pub(crate) fn servable(&self, snapshot: &Snapshot, known: &Stack) -> Result<Stack> {
-        let executable = &snapshot.python.executable;
-        if !executable.exists() {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                format!(
-                    "the interpreter of the snapshot `{}` is gone: {}",
-                    snapshot.name,
-                    executable.display()
-                ),
-            )
-            .with_hint(format!(
-                "install Python {} there again",
-                snapshot.python.version
-            )));
-        }
+        snapshot.check_interpreter()?;
         let stack = self.store().stack(&snapshot.stack)?;
+        let known: HashSet<&LayerId> = known.layers().iter().collect();
         let new = stack.layers().iter().copied();
-        let new = Stack::new(new.filter(|layer| !known.layers().contains(layer)));
+        let new = Stack::new(new.filter(|layer| !known.contains(layer)));
         self.store().stack_paths(&new)?;
         Ok(stack)
     }
@@ -213,21 +243,21 @@ impl Ptest {
                 left_out: copied.left_out,
             });
         }
-        let mut contents = recipe::contents(self.store().database(), &record.stack)?;
-        let is_written = |layer: &_| {
-            contents.written.contains(layer) || !instance.stack.layers().contains(layer)
-        };
-        contents.written = copied
-            .stack
-            .layers()
-            .iter()
-            .copied()
-            .filter(is_written)
-            .collect();
+        let contents = self.contents_on(&instance.stack, &copied.stack)?;
         Ok(Frozen {
             stack: copied.stack,
             new: Some(contents),
             left_out: copied.left_out,
         })
+    }
+
+    /// What is known of a stack that is another one with what commands wrote on top.
+    pub(crate) fn contents_on(&self, below: &Stack, stack: &Stack) -> Result<Contents> {
+        let mut contents = recipe::contents(self.store().database(), &below.id())?;
+        let is_written =
+            |layer: &_| contents.written.contains(layer) || !below.layers().contains(layer);
+        let layers = stack.layers().iter().copied();
+        contents.written = layers.filter(is_written).collect();
+        Ok(contents)
     }
 }

@@ -40,7 +40,7 @@ impl Ptest {
         self.tidy_views()?;
         self.remove_unused_locks(&known)?;
         if !is_empty(&self.store().home().join("staging"))? {
-            self.store().recover()?;
+            self.recover_store()?;
         }
         if !is_empty(&self.store().home().join("trash"))? {
             self.store().empty_trash()?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use ptest::engine::{Change, ChangeKind, Copied, ExitStatus, Instance, Upper};
+use ptest::engine::{Change, ChangeKind, Copied, ExitStatus, HandedOver, Instance, Upper};
 use ptest::error::ErrorKind;
 
 use super::running::{block_on, output_of, start};
@@ -19,6 +19,7 @@ pub(super) fn all() -> Vec<(&'static str, Required, Case)> {
     let files: Required = |capability| capability.files;
     let restack: Required = |capability| capability.restack && capability.files;
     let snapshot: Required = |capability| capability.snapshot && capability.files;
+    let hand_over: Required = |capability| capability.hand_over && capability.files;
     vec![
         (
             "create::a_created_instance_is_not_active",
@@ -183,6 +184,21 @@ pub(super) fn all() -> Vec<(&'static str, Required, Case)> {
             snapshot_goes_on,
         ),
         (
+            "hand_over::the_new_generation_on_the_layer_shows_what_was_shown",
+            hand_over,
+            hand_over_shows,
+        ),
+        (
+            "hand_over::an_instance_settled_as_it_was_shows_what_it_showed",
+            hand_over,
+            hand_over_undone,
+        ),
+        (
+            "hand_over::an_instance_in_which_nothing_was_written_hands_nothing_over",
+            hand_over,
+            hand_over_nothing,
+        ),
+        (
             "remove::an_active_instance_is_gone_with_its_commands",
             any,
             remove_active,
@@ -239,6 +255,11 @@ impl<'a> Made<'a> {
         let copied = block_on(self.subject.engine().snapshot(&self.instance)).unwrap();
         assert_eq!(copied.left_out, Vec::<String>::new());
         copied
+    }
+
+    /// `None` if it can only be copied.
+    fn hand_over(&self) -> Option<HandedOver> {
+        block_on(self.subject.engine().hand_over(&self.instance)).unwrap()
     }
 
     fn is_active(&self) -> bool {
@@ -630,6 +651,49 @@ fn snapshot_goes_on(subject: &dyn Subject) {
     block_on(stubborn.process.signal(SIGKILL)).unwrap();
     let exit = block_on(stubborn.process.wait()).unwrap();
     assert_eq!(exit.status, ExitStatus::Signal(SIGKILL));
+}
+
+fn hand_over_shows(subject: &dyn Subject) {
+    let mut made = Made::active(subject);
+    made.output(Task::Put("file"), b"contents");
+    made.deactivate();
+    let Some(handed) = made.hand_over() else {
+        return;
+    };
+    let layer = handed.written.publish().unwrap().layer.id;
+    made.instance.stack = made.instance.stack.with_top(layer);
+    made.instance.generation = handed.generation;
+    block_on(
+        subject
+            .engine()
+            .settle(&made.instance.id, handed.generation),
+    )
+    .unwrap();
+    assert_eq!(
+        block_on(subject.engine().changes(&made.instance)).unwrap(),
+        []
+    );
+    made.activate();
+    assert_eq!(made.output(Task::Get("file"), b""), b"contents");
+}
+
+fn hand_over_undone(subject: &dyn Subject) {
+    let made = Made::active(subject);
+    made.output(Task::Put("file"), b"contents");
+    made.deactivate();
+    // Twice: what is left of one that was given up is in nobody's way.
+    for _ in 0..2 {
+        drop(made.hand_over());
+        let instance = &made.instance;
+        block_on(subject.engine().settle(&instance.id, instance.generation)).unwrap();
+    }
+    made.activate();
+    assert_eq!(made.output(Task::Get("file"), b""), b"contents");
+}
+
+fn hand_over_nothing(subject: &dyn Subject) {
+    let made = Made::created(subject);
+    assert!(made.hand_over().is_none());
 }
 
 fn remove_active(subject: &dyn Subject) {

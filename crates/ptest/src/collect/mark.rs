@@ -9,6 +9,7 @@ use std::time::Duration;
 use ptest_store::rusqlite::Connection;
 use ptest_store::{Layer, LayerId, Stack, StackId};
 
+use crate::environment::table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::improve;
 use crate::timestamp::Timestamp;
@@ -77,7 +78,10 @@ pub(super) fn select(
     let roots = roots(connection)?;
     let shown = Shown::read(connection, stacks)?;
     let stacks = &shown.stacks;
-    let in_use: HashSet<LayerId> = shown.layers_of(&roots).collect();
+    let in_use: HashSet<LayerId> = shown
+        .layers_of(&roots)
+        .chain(table::layers_on_the_way(connection)?)
+        .collect();
 
     let mut last_used: HashMap<LayerId, Timestamp> = layers
         .iter()

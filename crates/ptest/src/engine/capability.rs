@@ -17,6 +17,8 @@ pub struct Capability {
     pub restack: bool,
     /// What was written in an environment can be copied into a layer.
     pub snapshot: bool,
+    /// What was written in an environment at rest can become a layer without being copied.
+    pub hand_over: bool,
     /// A command can be run on a terminal of its own.
     pub terminal: bool,
     /// A running command can be signalled.

@@ -25,6 +25,7 @@
 //! | [`Engine::restack`] | another container on the new stack, its writable layer copied or empty; the generation is in its name | another volume claim, copied or empty; the generation is in its name |
 //! | [`Engine::settle`] | containers of other generations are deleted | claims of other generations are deleted |
 //! | [`Engine::snapshot`] | `POST /containers/ID/pause`, the archive of the changed paths, unpause | an exec that writes the upper directory as a tar, its processes stopped |
+//! | [`Engine::hand_over`] | not to be had | not to be had |
 //! | [`Engine::remove`] | `DELETE /containers/ID?force=1&v=1`, then seen gone | pod and claim deleted, then seen gone |
 //!
 //! Hence: commands get descriptors, not streams of a type of ours; everything
@@ -42,7 +43,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ptest_store::{Stack, Store};
+use ptest_store::{Prepared, Stack, Store};
 use serde::{Deserialize, Serialize};
 
 pub use self::capability::Capability;
@@ -152,6 +153,15 @@ pub struct Copied {
     pub stack: Stack,
     /// What a layer cannot hold and the copy lacks, each a sentence for people.
     pub left_out: Vec<String>,
+}
+
+/// What was written in an instance, to become a layer.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// What it is, in the instance's own place until it is published.
+    pub written: Prepared,
+    /// The generation in which nothing is written.
+    pub generation: u32,
 }
 
 /// A path that is not as the stack has it.
@@ -335,6 +345,25 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// - An instance in which nothing was written gives its own stack.
     /// - What runs in an active instance goes on.
     async fn snapshot(&self, instance: &Instance) -> Result<Copied>;
+
+    /// Lets what was written in an instance that is not active become a layer itself, without a
+    /// copy, and makes a generation in which nothing is written. `None` where that is not to be had:
+    /// of what a layer cannot hold, or a process can still write to. Then it can be copied
+    /// ([`Engine::snapshot`]).
+    ///
+    /// As with [`Engine::restack`], nothing has happened to the instance until its caller goes on:
+    /// with that generation once the layer is published and in the stack, else with the one before,
+    /// settled.
+    ///
+    /// Requires [`Capability::hand_over`].
+    ///
+    /// *Behaviour*
+    /// - The new generation on the stack with that layer shows what the instance showed.
+    /// - Settled as it was, the instance shows what it showed.
+    /// - An instance in which nothing was written hands nothing over.
+    async fn hand_over(&self, _instance: &Instance) -> Result<Option<HandedOver>> {
+        Ok(None)
+    }
 
     /// Takes an instance away, active or not.
     ///

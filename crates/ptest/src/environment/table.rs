@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use ptest_store::{Database, Stack, StackId};
+use ptest_store::{Database, LayerId, Stack, StackId};
 use rusqlite::types::Type;
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,14 @@ ALTER TABLE environments ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE swaps (
     environment TEXT PRIMARY KEY
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Of a swap in which what was written in the environment becomes a layer: which, where it is until
+/// then, and of which generation it is.
+pub(crate) const HANDED_OVER: &str = "
+ALTER TABLE swaps ADD COLUMN layer TEXT;
+ALTER TABLE swaps ADD COLUMN tree TEXT;
+ALTER TABLE swaps ADD COLUMN generation INTEGER;
 ";
 
 const COLUMNS: &str = "id, name, engine, state, owner, stack, recipe, python, requirements, settings, \
@@ -258,6 +266,78 @@ pub(crate) fn begin_swap(database: &Database, id: &EnvironmentId) -> Result<()> 
             .execute([id.as_str()])?;
         Ok(())
     })
+}
+
+/// What was written in an environment, on its way to become a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OnTheWay {
+    pub(crate) layer: LayerId,
+    /// Where it is until then, below the store's home.
+    pub(crate) tree: String,
+    /// The generation that it is of.
+    pub(crate) generation: u32,
+}
+
+/// Says that what was written in an environment becomes a layer, in a swap that has begun.
+pub(crate) fn set_on_the_way(
+    database: &Database,
+    id: &EnvironmentId,
+    on_the_way: &OnTheWay,
+) -> Result<()> {
+    database.write(|transaction| {
+        transaction
+            .prepare_cached(
+                "UPDATE swaps SET layer = ?2, tree = ?3, generation = ?4 WHERE environment = ?1",
+            )?
+            .execute(params![
+                id.as_str(),
+                on_the_way.layer.to_string(),
+                on_the_way.tree,
+                on_the_way.generation
+            ])?;
+        Ok(())
+    })
+}
+
+/// What of an environment is on its way to become a layer, or was.
+pub(crate) fn on_the_way(database: &Database, id: &EnvironmentId) -> Result<Option<OnTheWay>> {
+    database.read(|connection| {
+        Ok(connection
+            .prepare_cached(
+                "SELECT layer, tree, generation FROM swaps \
+                 WHERE environment = ?1 AND layer IS NOT NULL",
+            )?
+            .query_row([id.as_str()], |row| {
+                Ok(OnTheWay {
+                    layer: parsed(row, 0)?,
+                    tree: row.get(1)?,
+                    generation: row.get(2)?,
+                })
+            })
+            .optional()?)
+    })
+}
+
+/// The layers that may be all there is of what was written in an environment, in a transaction of
+/// the caller's.
+pub(crate) fn layers_on_the_way(connection: &Connection) -> Result<Vec<LayerId>> {
+    Ok(connection
+        .prepare_cached("SELECT layer FROM swaps WHERE layer IS NOT NULL")?
+        .query_map([], |row| parsed(row, 0))?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+/// Makes a row say that the environment stands on another stack, in a transaction of the caller's.
+pub(crate) fn set_stack(
+    transaction: &Connection,
+    id: &EnvironmentId,
+    stack: &StackId,
+    generation: u32,
+) -> Result<()> {
+    transaction
+        .prepare_cached("UPDATE environments SET stack = ?2, generation = ?3 WHERE id = ?1")?
+        .execute(params![id.as_str(), stack.to_string(), generation])?;
+    Ok(())
 }
 
 /// Makes a row say what the environment is made of now: of a stack that a lease has kept from being

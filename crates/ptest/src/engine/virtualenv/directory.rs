@@ -1,9 +1,9 @@
 //! The directory of one instance: where its parts are, how it comes and goes.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ptest_sandbox::Upper;
@@ -18,13 +18,14 @@ use crate::settings::{GitIdentity, Home, Profile};
 
 // Each with the number of its generation after it.
 const UPPER: &str = "upper-";
+const TAKEN: &str = "taken-";
 const WORK: &str = "work-";
 const TREE: &str = "tree-";
 const LIST: &str = "list-";
 
 /// The generation that something in an instance's directory is of; `None` when it is of all.
 fn generation_of(name: &str) -> Option<u32> {
-    let number = [UPPER, WORK, TREE, LIST]
+    let number = [UPPER, TAKEN, WORK, TREE, LIST]
         .iter()
         .find_map(|prefix| name.strip_prefix(prefix))?;
     number.parse().ok()
@@ -83,6 +84,19 @@ impl Directory {
     /// What commands write in the environment.
     pub(super) fn upper(&self, generation: u32) -> PathBuf {
         self.path.join(format!("{UPPER}{generation}"))
+    }
+
+    /// That, while it becomes a layer: where nobody looks for it.
+    fn taken(&self, generation: u32) -> PathBuf {
+        self.path.join(format!("{TAKEN}{generation}"))
+    }
+
+    /// Moves it there.
+    pub(super) fn take(&self, generation: u32) -> Result<PathBuf> {
+        let (upper, taken) = (self.upper(generation), self.taken(generation));
+        fs::rename(&upper, &taken)
+            .map_err(|source| Error::io(format!("move {}", upper.display()), source))?;
+        Ok(taken)
     }
 
     /// The kernel's own, for the overlay.
@@ -169,8 +183,15 @@ impl Directory {
         filled
     }
 
-    /// Throws away what is of every generation but this one.
+    /// Throws away what is of every generation but this one, of which all is in its place then.
     pub(super) fn settle(&self, store: &Store, generation: u32) -> Result<()> {
+        let (taken, upper) = (self.taken(generation), self.upper(generation));
+        match fs::rename(&taken, &upper) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io(format!("move back {}", taken.display()), source));
+            }
+            _ => {}
+        }
         let failed = |source| Error::io(format!("read {}", self.path.display()), source);
         for entry in fs::read_dir(&self.path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -183,9 +204,14 @@ impl Directory {
         Ok(())
     }
 
-    /// Makes an empty upper of another generation.
+    /// Makes the empty upper of a generation.
     pub(super) fn make_upper(&self, generation: u32) -> Result<()> {
-        make(&self.upper(generation))
+        let upper = self.upper(generation);
+        make(&upper)?;
+        // The mode of the environment's own directory, whatever the umask of who makes it: that of
+        // every layer.
+        fs::set_permissions(&upper, Permissions::from_mode(0o755))
+            .map_err(|source| Error::io(format!("change the mode of {}", upper.display()), source))
     }
 
     /// Makes what only an active instance needs, unless it is there.
@@ -226,7 +252,7 @@ impl Directory {
 
     fn fill(&self, store: &Store, instance: &Instance, driver: &Driver) -> Result<()> {
         match driver {
-            Driver::Overlay => make(&self.upper(instance.generation))?,
+            Driver::Overlay => self.make_upper(instance.generation)?,
             Driver::Clone { instead } => {
                 let path = self.instead();
                 fs::write(&path, instead.as_deref().unwrap_or_default())
@@ -240,7 +266,6 @@ impl Directory {
 }
 
 fn make(path: &Path) -> Result<()> {
-    // The upper's mode is the mode of the environment's own directory.
     DirBuilder::new()
         .mode(0o755)
         .create(path)

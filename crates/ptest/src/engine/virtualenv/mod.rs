@@ -30,8 +30,8 @@ use self::directory::Directory;
 use self::driver::{Driver, Mounts};
 use self::root::Inside;
 use super::{
-    Achieved, Capability, Change, Command, Copied, Engine, HostFiles, Instance, Meter, Process,
-    Traffic, Upper, Usage,
+    Achieved, Capability, Change, Command, Copied, Engine, HandedOver, HostFiles, Instance, Meter,
+    Process, Traffic, Upper, Usage,
 };
 use crate::disk;
 use crate::environment::EnvironmentId;
@@ -133,6 +133,7 @@ impl Engine for Virtualenv {
             host_files: true,
             restack: true,
             snapshot: true,
+            hand_over: true,
             terminal: true,
             signal: true,
             timeout: true,
@@ -363,6 +364,12 @@ impl Engine for Virtualenv {
             instance,
             self.client(&instance.id)?,
         )
+    }
+
+    async fn hand_over(&self, instance: &Instance) -> Result<Option<HandedOver>> {
+        // Held until it is out of reach, so that nobody mounts it.
+        let (directory, _held) = self.at_rest(&instance.id)?;
+        snapshot::hand_over(&self.store, &directory, instance)
     }
 
     async fn remove(&self, id: &EnvironmentId) -> Result<()> {

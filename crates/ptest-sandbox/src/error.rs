@@ -148,6 +148,9 @@ impl Error {
             (_, Some((Stage::Namespaces | Stage::IdentityMap, _))) => Some(
                 "this machine does not let this user create user namespaces: see `ptest doctor`",
             ),
+            (Self::Spawn(_), Some((Stage::Fork, libc::EAGAIN))) => Some(
+                "what earlier commands left running uses up the limit of processes: `ptest deactivate` ends it",
+            ),
             (_, Some((Stage::Interpreter, _))) => {
                 Some("the script's first line names a program that does not exist")
             }

@@ -199,7 +199,8 @@ fn one_that_takes_all_it_can_harms_no_other() {
         let struck = memory.struck.unwrap();
         assert_eq!((struck.limit, struck.ended), (Limit::Memory, true));
     });
-    // It goes on too, once it has been ended.
+    // It goes on too, once what is left of the bomb has been ended.
+    bomber.deactivate(Duration::ZERO).unwrap();
     assert_eq!(run(&bomber, "exit 5").status, ExitStatus::Code(5));
     for environment in others.into_iter().chain([bomber]) {
         environment.remove().unwrap();

@@ -2,7 +2,6 @@
 //!
 //! `PTEST_TEST_CYCLES` and `PTEST_TEST_CROWD` make the tests longer: docs/reliability.md says how long they were once.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -12,7 +11,7 @@ use ptest::engine::{Command, Exit, ExitStatus, Stdio};
 use ptest::progress::Silent;
 use ptest::settings::{Limit, Limits, Profile};
 use ptest::variables::Variables;
-use ptest::{Environment, EnvironmentSpec, Ptest};
+use ptest::{Environment, EnvironmentSpec, Lifetime, Ptest};
 use ptest_testkit::{require, requirement};
 
 use crate::context::{open, spec};
@@ -52,7 +51,6 @@ struct Held {
     threads: usize,
     mounts: usize,
     children: usize,
-    groups: BTreeSet<String>,
     environments: usize,
 }
 
@@ -60,28 +58,28 @@ impl Held {
     fn now(store: &Path) -> Self {
         let count = |path: &str| fs::read_dir(path).unwrap().count();
         let own = std::process::id();
-        let mut groups = BTreeSet::new();
-        for root in ["pids", "memory", "cpu", "unified"] {
-            let entries = fs::read_dir(format!("/sys/fs/cgroup/{root}"))
-                .into_iter()
-                .flatten();
-            let names =
-                entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-            groups.extend(names.filter(|name| name.starts_with("ptest-e")));
-        }
         let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         Self {
             descriptors: count("/proc/self/fd"),
             threads: count("/proc/self/task"),
-            mounts: fs::read_to_string("/proc/self/mountinfo")
-                .unwrap()
-                .lines()
-                .count(),
+            mounts: mounts.lines().count(),
             children: children.unwrap_or_default().split_whitespace().count(),
-            groups,
             environments: fs::read_dir(store.join("envs")).map_or(0, Iterator::count),
         }
     }
+}
+
+/// The control groups that there are.
+fn groups() -> Vec<String> {
+    let roots = ["", "pids", "memory", "cpu", "unified"];
+    let entries = roots
+        .iter()
+        .filter_map(|root| fs::read_dir(Path::new("/sys/fs/cgroup").join(root)).ok());
+    entries
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect()
 }
 
 /// Bytes that this process has of its own.
@@ -100,6 +98,8 @@ fn own_memory() -> u64 {
 
 fn limited(ptest: &Ptest, project: &Path, profile: Profile, limits: Limits) -> Environment {
     let mut spec: EnvironmentSpec = spec(project);
+    // A test that fails leaves none behind.
+    spec.lifetime = Lifetime::Process;
     spec.settings.profile = Some(profile);
     spec.settings.limits = limits;
     ptest.create(&spec, &Silent).unwrap()
@@ -118,9 +118,11 @@ fn cycles() {
         ..Limits::default()
     };
     let profiles = [Profile::Standard, Profile::Strict];
+    let ids = std::cell::RefCell::new(Vec::new());
     let cycle = |number: usize| {
         let environment = limited(&ptest, directory.path(), profiles[number % 2], limits);
         assert_eq!(run(&environment, "exit 7").status, ExitStatus::Code(7));
+        ids.borrow_mut().push(format!("ptest-{}", environment.id()));
         environment.remove().unwrap();
     };
     // What is made once is made by these.
@@ -138,6 +140,9 @@ fn cycles() {
     assert!(grown < 4 << 20, "{grown} bytes more after {cycles} cycles");
     let trash = fs::read_dir(store.join("trash")).map_or(0, Iterator::count);
     assert_eq!(trash, 0);
+    let groups = groups();
+    let left = ids.borrow().iter().find(|id| groups.contains(id)).cloned();
+    assert_eq!(left, None);
     println!("{cycles} cycles, {grown} bytes more");
 }
 

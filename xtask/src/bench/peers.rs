@@ -282,6 +282,15 @@ impl Peers {
 
     /// A command in bubblewrap with the namespaces of ptest's `standard` profile; `None` where there is no bubblewrap.
     pub(crate) fn bubblewrap(&self, words: &[&str]) -> Option<Command> {
+        self.in_bubblewrap(&[], words)
+    }
+
+    /// The same with those of `strict`.
+    pub(crate) fn bubblewrap_apart(&self, words: &[&str]) -> Option<Command> {
+        self.in_bubblewrap(&["--unshare-net", "--unshare-cgroup-try"], words)
+    }
+
+    fn in_bubblewrap(&self, options: &[&str], words: &[&str]) -> Option<Command> {
         let mut command = Command::new(self.bubblewrap.as_ref()?);
         command.args([
             "--ro-bind",
@@ -302,8 +311,8 @@ impl Peers {
             "--unshare-ipc",
             "--unshare-uts",
             "--die-with-parent",
-            "--",
         ]);
+        command.args(options).arg("--");
         command.args(words);
         Some(command)
     }

@@ -44,6 +44,7 @@ pub(crate) fn all(bench: &Bench) -> Vec<Work<'_>> {
     if let Some(set) = bench.sets().last() {
         works.extend([commit(bench, set), pack(bench, set), unpack(bench, set)]);
     }
+    works.extend(isolation(bench));
     works.extend(depth(bench));
     works.push(list(bench));
     works.extend(storms(bench));
@@ -482,6 +483,45 @@ fn with_tar<'a>(
 }
 
 /// What layers cost, which decides when stacks are made one.
+/// Sandboxes of each kind on a stack of 128 layers, with bubblewrap for those that it can make too.
+fn isolation(bench: &Bench) -> Vec<Work<'_>> {
+    let kinds = [
+        ("standard", "standard"),
+        ("standard-private", "standard, own network"),
+        ("strict", "strict, own network"),
+        ("standard-limited", "standard, memory and processes limited"),
+        (
+            "strict-limited",
+            "strict, own network, memory and processes limited",
+        ),
+    ];
+    let of = |work: &str| -> Vec<Contender<'_>> {
+        let by_kind = kinds.iter().filter_map(|(kind, name)| {
+            by_library(bench, *name, format!("isolation-{work} {kind}"))
+        });
+        by_kind.collect()
+    };
+    let mut cycle = of("cycle");
+    cycle.extend(bubblewrap(bench, &["true"], "bubblewrap … true"));
+    cycle.extend(bubblewrap_apart(bench));
+    vec![
+        Work {
+            key: "isolation-launch",
+            title: String::from("A sandbox on 128 layers is ready"),
+            rounds: bench.rounds(20),
+            contenders: of("launch"),
+        },
+        Work {
+            key: "isolation-cycle",
+            title: String::from(
+                "A sandbox on 128 layers is made, runs `true` and is gone; bubblewrap has no layers",
+            ),
+            rounds: bench.rounds(20),
+            contenders: cycle,
+        },
+    ]
+}
+
 fn depth(bench: &Bench) -> Vec<Work<'_>> {
     const DEPTHS: [usize; 6] = [1, 8, 32, 64, 128, 500];
     if bench.ptest.is_none() {
@@ -559,6 +599,18 @@ fn bubblewrap<'a>(bench: &'a Bench, words: &'a [&'a str], name: &str) -> Option<
             None => Err("bubblewrap is gone".into()),
         }
     }))
+}
+
+/// bubblewrap with a network and control groups of its own too.
+fn bubblewrap_apart(bench: &Bench) -> Option<Contender<'_>> {
+    bench.peers.bubblewrap_apart(&["true"])?;
+    Some(Contender::new(
+        "bubblewrap, own network … true",
+        move |_| match bench.peers.bubblewrap_apart(&["true"]) {
+            Some(command) => clock::time(&mut [command]),
+            None => Err("bubblewrap is gone".into()),
+        },
+    ))
 }
 
 fn describe(set: &Set) -> String {

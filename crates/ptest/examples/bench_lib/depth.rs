@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ptest::engine::virtualenv::Virtualenv;
 use ptest_sandbox::profile::{ENVIRONMENT, Stack};
-use ptest_sandbox::{Command, LaunchOptions, Shape, Stdio};
+use ptest_sandbox::{Command, LaunchOptions, Launcher, Shape, Stdio};
 use ptest_store::Store;
 
 use crate::Result;
@@ -53,11 +53,7 @@ impl Depth {
 
     /// The time of one work in a stack of so many layers.
     pub(crate) fn time(&mut self, work: &str, depth: usize, python: &Path) -> Result<Duration> {
-        let lowers = self.layers(depth)?;
-        let stack = Stack {
-            lowers,
-            upper: None,
-        };
+        let stack = self.stack(depth)?;
         let read = python.ancestors().nth(2).map(Path::to_owned);
         let plan = Shape {
             environment: Some(stack),
@@ -92,6 +88,19 @@ impl Depth {
         Ok(Duration::from_nanos(
             nanoseconds.ok_or("the script failed")?.parse()?,
         ))
+    }
+
+    /// A stack of so many layers, which nobody writes.
+    pub(crate) fn stack(&mut self, depth: usize) -> Result<Stack> {
+        Ok(Stack {
+            lowers: self.layers(depth)?,
+            upper: None,
+        })
+    }
+
+    /// What makes sandboxes.
+    pub(crate) fn launcher(&self) -> &Launcher {
+        self.engine.launcher()
     }
 
     fn layers(&mut self, depth: usize) -> Result<Vec<PathBuf>> {

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "answers go to standard output")]
 
 mod depth;
+mod isolation;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -37,6 +38,9 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 /// How many environments a storm makes and removes, and how many threads do so at once.
 const STORM: usize = 1000;
 const THREADS: usize = 32;
+
+/// How many layers the sandboxes have whose isolation is measured.
+const DISTRIBUTIONS: usize = 128;
 
 /// How many files are changed before a snapshot, and how large each is.
 const CHANGED: usize = 4000;
@@ -136,6 +140,11 @@ fn work(bench: &mut Bench, line: &str) -> Result<Duration> {
         "depth-launch" | "depth-list" | "depth-look-up" | "depth-import" => {
             let work = work.trim_start_matches("depth-");
             bench.depth.time(work, set.parse()?, bench.python.as_ref())
+        }
+        "isolation-launch" | "isolation-cycle" => {
+            let stack = bench.depth.stack(DISTRIBUTIONS)?;
+            let launcher = bench.depth.launcher();
+            isolation::time(launcher, set, stack, work == "isolation-cycle")
         }
         "list" => bench.list(set.parse()?),
         "storm" => bench.storm(set, false),

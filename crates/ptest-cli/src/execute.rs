@@ -15,7 +15,9 @@ use ptest::{
     engine::{self, Command, ExitStatus, Process, Stdio, TerminalSize},
 };
 
-use crate::{error::CliError, exit_code::Exit, host::Host, signals::Signals, ui::Ui};
+use crate::{
+    error::CliError, exit_code::Exit, host::Host, refusals::Watch, signals::Signals, ui::Ui,
+};
 
 /// A command to run.
 pub(crate) struct Execution {
@@ -51,6 +53,7 @@ pub(crate) fn execute(
     if let Some(signal) = signals.stopped_by() {
         return Err(CliError::Interrupted { signal });
     }
+    let watch = Watch::begin(environment)?;
     let process: Arc<dyn Process> = environment.spawn(command)?.into();
     warn_of_what_was_given_up(ui, environment)?;
     let signalled = Arc::clone(&process);
@@ -62,6 +65,9 @@ pub(crate) fn execute(
         block_on(process.wait())
     };
     signals.hold();
+    if let Some(watch) = watch {
+        watch.tell(ui, environment);
+    }
     Ok(exit(ui, ended??, timeout))
 }
 

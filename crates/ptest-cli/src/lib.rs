@@ -15,6 +15,7 @@ mod json;
 mod options;
 mod progress;
 mod reference;
+mod refusals;
 mod signals;
 mod spec;
 mod table;

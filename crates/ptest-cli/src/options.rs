@@ -16,7 +16,7 @@ use clap::{
 };
 use ptest::{
     config::{Size, Timeout, UserHome, parse_duration},
-    settings::{Cpus, Network, Profile},
+    settings::{Cpus, HostRule, Network, Profile},
 };
 
 /// How a command reports.
@@ -66,6 +66,11 @@ pub(crate) struct EnvironmentOptions {
     /// What network commands see [default: private with the profile strict, else host].
     #[arg(long, value_name = "NETWORK", value_parser = words::<Network>(Network::WORDS))]
     pub(crate) network: Option<Network>,
+
+    /// Let commands reach this host, and no others than those allowed: a name, `*.NAME` for what is below it, an IP
+    /// address or a network such as 10.0.0.0/8. Without a port, 80 and 443.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) allow: Vec<HostRule>,
 
     /// What commands see as their home directory: `private`, `host` or a path [default: private].
     #[arg(long, value_name = "HOME", value_parser = OsStringValueParser::new().try_map(|text| UserHome::from_os(&text)))]

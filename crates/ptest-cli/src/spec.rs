@@ -145,9 +145,12 @@ fn settings(
     let read = absolute(&config.read, &options.read);
     let mut pass = config.pass.to_vec();
     pass.extend(options.pass.iter().cloned());
-    Ok(Settings {
+    let mut allow = config.allow.to_vec();
+    allow.extend(options.allow.iter().cloned());
+    let settings = Settings {
         profile: options.profile.or(*config.profile),
         network: options.network.or(*config.network),
+        allow,
         home: home(host, config, options)?,
         write,
         scratch: options.scratch || *config.scratch,
@@ -160,7 +163,9 @@ fn settings(
         project,
         hard_links: *config.hard_links,
         git_identity: git::identity(&host.library()),
-    })
+    };
+    settings.check()?;
+    Ok(settings)
 }
 
 fn limits(config: &Config, options: &LimitOptions) -> Limits {

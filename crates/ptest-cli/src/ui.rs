@@ -144,6 +144,13 @@ impl Ui {
         }
     }
 
+    /// What to do about what was just said. Not said to who asked for quiet.
+    pub(crate) fn hint(&self, text: impl Display) {
+        if self.verbosity >= Verbosity::Normal {
+            self.people(&format!("{} {text}\n", self.paint(HINT, "hint:")));
+        }
+    }
+
     /// Tells a failure and gives what the program ends with. Under `--format json` there is also an object on stdout, so
     /// that a program that reads it always gets one. A broken pipe ends quietly.
     pub(crate) fn failure(&self, error: &CliError, format: Format) -> Exit {

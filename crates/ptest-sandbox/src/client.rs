@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -106,6 +106,11 @@ impl Client {
             wire::wait_for(&self.pidfd, PollFlags::IN, Some(Duration::ZERO)),
             Err(WireError::Deadline)
         )
+    }
+
+    /// Init's process.
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
     /// Whether this process is the one that made the handle.

@@ -107,6 +107,9 @@ pub enum Error {
         /// The process that made the handle.
         owner: u32,
     },
+    /// Hosts were allowed to a sandbox whose network is not its own.
+    #[error("hosts can be allowed only to a sandbox with a private network")]
+    NotPrivate,
     /// A limit was asked that nothing can hold here.
     #[error("failed to limit {limit}")]
     Limit {

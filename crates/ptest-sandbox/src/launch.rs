@@ -21,8 +21,9 @@ use crate::enforcement::Enforcement;
 use crate::error::{Error, Result};
 use crate::limits::{Kept, Limits};
 use crate::lock;
-use crate::plan::{MAX_LAYERS, Mount, Plan};
+use crate::plan::{Isolation, MAX_LAYERS, Mount, Network, Plan};
 use crate::protocol::{Launch, LeftOut, Reply, Request};
+use crate::proxy;
 use crate::wire::{self, Inbox, WireError};
 
 /// Makes sandboxes.
@@ -42,6 +43,8 @@ pub struct LaunchOptions {
     pub lock: Option<OwnedFd>,
     /// Where it listens for other clients.
     pub listen: Option<Listen>,
+    /// What its commands reach beyond a private network, and how; see [`crate::proxy`].
+    pub proxy: Option<proxy::Options>,
     /// The most that its commands may use.
     pub limits: Limits,
     /// A limit that nothing here can hold is not an error; see [`Sandbox::limits`].
@@ -85,6 +88,11 @@ impl Launcher {
     /// On an error nothing of it is left.
     pub fn launch(&self, plan: &Plan, options: LaunchOptions) -> Result<Sandbox> {
         check_layers(plan)?;
+        let proxy = match &options.proxy {
+            Some(_) if !has_private_network(plan) => return Err(Error::NotPrivate),
+            Some(options) => Some((proxy::Waiting::start(&self.program)?, options)),
+            None => None,
+        };
         // Before the control group: whoever cleans up looks for one where there is a socket.
         let listener = options.listen.as_ref().map(listening_socket).transpose()?;
         let weaker = options.allow_weaker_limits;
@@ -98,6 +106,7 @@ impl Launcher {
             owned: owner.is_some(),
             locked: options.lock.is_some(),
             listens: listener.is_some(),
+            proxied: proxy.is_some(),
             confinement: enforcement.confinement(),
             gauges: enforcement.gauges(),
             duties: enforcement.duties().clone(),
@@ -110,8 +119,25 @@ impl Launcher {
             .collect();
         let request = Request::Launch(Box::new(launch));
         let lock = options.lock.as_ref().map(|lock| lock.as_fd());
-        let (client, left_out, landlock) = match self.start(&request, &descriptors, lock) {
-            Ok(started) => started,
+        let started = self.start(&request, &descriptors, lock);
+        let served = started.and_then(|started| {
+            let proxy = match (proxy, started.entrance) {
+                (Some((waiting, proxy)), Some(entrance)) => {
+                    let init = started.client.pidfd();
+                    let served = waiting.serve(init, entrance, lock, proxy, options.owner);
+                    if served.is_err() {
+                        started.client.kill();
+                        started.client.wait_for_end(PATIENCE)?;
+                    }
+                    Some(served?)
+                }
+                (Some(_), None) => return Err(Error::Malformed),
+                (None, _) => None,
+            };
+            Ok((started.client, started.left_out, started.landlock, proxy))
+        });
+        let (client, left_out, landlock, proxy) = match served {
+            Ok(served) => served,
             Err(error) => {
                 enforcement.release();
                 return Err(error);
@@ -119,6 +145,7 @@ impl Launcher {
         };
         Ok(Sandbox {
             client,
+            proxy,
             owner: options.owner,
             left_out,
             landlock,
@@ -131,7 +158,7 @@ impl Launcher {
         request: &Request,
         descriptors: &[BorrowedFd<'_>],
         lock: Option<BorrowedFd<'_>>,
-    ) -> Result<(Client, Vec<LeftOut>, u8)> {
+    ) -> Result<Started> {
         let action = "launch the sandbox";
         let deadline = Some(Instant::now() + PATIENCE);
         let flags = SocketFlags::CLOEXEC;
@@ -165,8 +192,13 @@ impl Launcher {
         let ready = wire::receive(control.as_fd(), &mut inbox, deadline);
         let client = Client::controlling(control, pid, pidfd);
         match ready {
-            Ok((Reply::Ready { left_out, landlock }, _)) if recorded.is_ok() => {
-                Ok((client, left_out, landlock))
+            Ok((Reply::Ready { left_out, landlock }, entrance)) if recorded.is_ok() => {
+                Ok(Started {
+                    client,
+                    left_out,
+                    landlock,
+                    entrance: entrance.into_iter().next(),
+                })
             }
             other => {
                 client.kill();
@@ -193,10 +225,20 @@ impl Launcher {
     }
 }
 
+/// What init has said of itself.
+struct Started {
+    client: Client,
+    left_out: Vec<LeftOut>,
+    landlock: u8,
+    /// The socket of its proxy.
+    entrance: Option<OwnedFd>,
+}
+
 /// A sandbox that this process launched. It has everything that a [`Client`] has.
 #[derive(Debug)]
 pub struct Sandbox {
     client: Client,
+    proxy: Option<proxy::Running>,
     owner: Owner,
     left_out: Vec<LeftOut>,
     landlock: u8,
@@ -219,9 +261,12 @@ impl Sandbox {
         self.enforcement.kept()
     }
 
-    /// Ends the sandbox; see [`Client::stop`]. Its control group is removed too.
+    /// Ends the sandbox; see [`Client::stop`]. Its proxy ends and its control group is removed too.
     pub fn stop(&self, grace: Duration) -> Result<()> {
         self.client.stop(grace)?;
+        if let Some(proxy) = &self.proxy {
+            proxy.end()?;
+        }
         self.enforcement.release();
         Ok(())
     }
@@ -264,6 +309,16 @@ impl Drop for Stub {
             let _reaped = child.wait();
         }
     }
+}
+
+fn has_private_network(plan: &Plan) -> bool {
+    matches!(
+        plan.isolation,
+        Isolation::Namespaces {
+            network: Network::Private,
+            ..
+        }
+    )
 }
 
 fn check_layers(plan: &Plan) -> Result<()> {

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod probe;
 pub mod profile;
 pub mod protocol;
+pub mod proxy;
 pub mod run;
 #[expect(
     unsafe_code,

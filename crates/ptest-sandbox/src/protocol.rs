@@ -14,7 +14,7 @@ use crate::os_bytes;
 use crate::plan::Plan;
 
 /// The version that both sides must speak. It goes up with every change to a message.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// What a client asks of init.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub(crate) enum Reply {
         /// Its process id, as the client sees it.
         pid: i32,
     },
-    /// The root is assembled and commands can run.
+    /// The root is assembled and commands can run. Descriptor: the proxy's socket if the sandbox is `proxied`.
     Ready {
         /// What could not be made visible.
         left_out: Vec<LeftOut>,
@@ -87,6 +87,8 @@ pub(crate) struct Launch {
     pub(crate) owned: bool,
     pub(crate) locked: bool,
     pub(crate) listens: bool,
+    /// Init makes the socket of a proxy.
+    pub(crate) proxied: bool,
     pub(crate) confinement: Confinement,
     /// Descriptors: the file of each.
     pub(crate) gauges: Vec<Gauge>,

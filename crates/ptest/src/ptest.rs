@@ -123,6 +123,7 @@ impl Ptest {
     ///
     /// Either it is there, wholly, or nothing of it is left.
     pub fn create(&self, spec: &EnvironmentSpec, progress: &dyn Progress) -> Result<Environment> {
+        spec.settings.check()?;
         if let Some(name) = &spec.name {
             names::refuse_taken_now(self.store().database(), name)?;
         }
@@ -176,6 +177,7 @@ impl Ptest {
         spec: &EnvironmentSpec,
         provisioned: Provisioned,
     ) -> Result<Option<Entered>> {
+        spec.settings.check()?;
         let record = Record {
             id: EnvironmentId::from_random(crate::random::bytes()?),
             name: spec.name.clone(),

@@ -12,6 +12,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use ptest_sandbox::proxy::Rule as HostRule;
+
 pub use self::limits::{Cpus, InvalidCpus, Kept, Limit, Limits, Strength, Struck};
 use crate::error::{Error, ErrorKind};
 use crate::project::Project;
@@ -73,6 +75,10 @@ pub struct Settings {
     /// What of the network is to be had; without it what the profile gives.
     #[serde(default, skip_serializing_if = "is_default")]
     pub network: Option<Network>,
+    /// The hosts that are reached from a private network, which is then what is to be had; through a proxy, and nothing
+    /// beyond them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allow: Vec<HostRule>,
     /// Which home directory a command sees.
     #[serde(default, skip_serializing_if = "is_default")]
     pub home: Home,
@@ -116,6 +122,7 @@ impl Settings {
         Self {
             profile: None,
             network: None,
+            allow: Vec::new(),
             home: Home::default(),
             write: Vec::new(),
             scratch: false,
@@ -129,6 +136,51 @@ impl Settings {
             hard_links: false,
             git_identity: None,
         }
+    }
+
+    /// What of the network is to be had under this profile.
+    ///
+    /// # Errors
+    ///
+    /// When what is asked for contradicts itself, or is nothing that the profile can give.
+    pub fn network_under(&self, profile: Profile) -> Result<Network, Error> {
+        if profile == Profile::None {
+            // What else cannot be had shows where it is made, and can be given up.
+            if self.allow.is_empty() || self.degrade {
+                return Ok(Network::Host);
+            }
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "hosts cannot be allowed with the profile `none`, which leaves the network as it is",
+            )
+            .with_hint("use `--profile standard` or `strict`"));
+        }
+        match self.network {
+            Some(Network::Host) if profile == Profile::Strict => Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the profile `strict` does not have the machine's network",
+            )
+            .with_hint("use `--network private` or `none`, or the profile `standard`")),
+            Some(Network::Host) if !self.allow.is_empty() => Err(Error::new(
+                ErrorKind::InvalidInput,
+                "hosts cannot be allowed with the network `host`, from which all are reached",
+            )
+            .with_hint("use `--network private`, or allow none")),
+            Some(Network::None) if !self.allow.is_empty() => Err(Error::new(
+                ErrorKind::InvalidInput,
+                "hosts cannot be allowed with the network `none`, which has no way to them",
+            )
+            .with_hint("use `--network private`, or allow none")),
+            Some(network) => Ok(network),
+            None if !self.allow.is_empty() => Ok(Network::Private),
+            None => Ok(profile.network()),
+        }
+    }
+
+    /// Whether what is asked for contradicts itself. What the machine can give shows when it is asked.
+    pub fn check(&self) -> Result<(), Error> {
+        let profile = self.profile.unwrap_or(Profile::Standard);
+        self.network_under(profile).map(drop)
     }
 }
 
@@ -216,4 +268,64 @@ fn unknown(what: &str, text: &str, known: &str) -> Error {
         format!("there is no {what} `{}`", text.escape_debug()),
     )
     .with_hint(format!("there is {known}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::Guard;
+
+    fn settings(profile: Option<Profile>, network: Option<Network>, allow: &[&str]) -> Settings {
+        Settings {
+            profile,
+            network,
+            allow: allow.iter().map(|rule| rule.parse().unwrap()).collect(),
+            ..Settings::new(Project {
+                root: "/".into(),
+                git_common_dir: None,
+                guarded: Some(Guard::FileSystemRoot),
+            })
+        }
+    }
+
+    #[test]
+    fn allowed_hosts_mean_a_private_network() {
+        for profile in [Profile::Standard, Profile::Strict] {
+            for network in [None, Some(Network::Private)] {
+                let settings = settings(Some(profile), network, &["a.example"]);
+                assert_eq!(settings.network_under(profile).unwrap(), Network::Private);
+            }
+        }
+        let without = settings(None, None, &[]);
+        assert_eq!(
+            without.network_under(Profile::Standard).unwrap(),
+            Network::Host
+        );
+    }
+
+    #[test]
+    fn hosts_are_not_allowed_where_there_is_no_network_of_its_own() {
+        for (profile, network, named) in [
+            (None, Some(Network::Host), "`host`"),
+            (None, Some(Network::None), "`none`"),
+            (Some(Profile::Strict), Some(Network::None), "`none`"),
+            (Some(Profile::None), None, "profile `none`"),
+        ] {
+            let error = settings(profile, network, &["a.example"])
+                .check()
+                .unwrap_err();
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn rules_are_kept_as_they_are_written() {
+        let settings = settings(None, None, &["*.a.example", "[::1]:443"]);
+        let text = serde_json::to_string(&settings).unwrap();
+        assert!(
+            text.contains(r#""allow":["*.a.example","[::1]:443"]"#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
+    }
 }

@@ -73,12 +73,15 @@ pub struct Places<'a> {
     pub runtime: Option<&'a Path>,
     /// Where a ptest inside keeps its store, where the machine's own is hidden.
     pub store: Option<&'a Path>,
+    /// The port, on `127.0.0.1`, of the proxy that is the way to other hosts, where there is one.
+    pub proxy: Option<u16>,
 }
 
 /// The variables that a command starts with.
 ///
 /// Weakest first: what passes of `host`, what names `places`, what `pass` names
-/// of `host`, `set`. A variable that names a place can so be overridden on purpose.
+/// of `host`, `set`. A variable that names a place can so be overridden on purpose. Those of a proxy are set only where
+/// nothing is, in capitals or not: programs differ in which they look at.
 pub fn for_command(
     host: &Variables,
     places: Places<'_>,
@@ -118,7 +121,30 @@ pub fn for_command(
         set.iter()
             .map(|(name, value)| (name.clone(), value.clone())),
     );
+    if let Some(port) = places.proxy {
+        set_proxy(&mut variables, port);
+    }
     variables
+}
+
+/// `ALL_PROXY` is HTTP too, though the proxy speaks SOCKS: widely used clients in Python fail at once when it names that and
+/// a library which they do not require is not installed.
+fn set_proxy(variables: &mut Variables, port: u16) {
+    let proxy = format!("http://127.0.0.1:{port}");
+    for (name, value) in [
+        ("ALL_PROXY", proxy.as_str()),
+        ("HTTPS_PROXY", &proxy),
+        ("HTTP_PROXY", &proxy),
+        ("NO_PROXY", "localhost,127.0.0.1,::1"),
+    ] {
+        let spellings = [
+            OsString::from(name),
+            OsString::from(name.to_ascii_lowercase()),
+        ];
+        if !spellings.iter().any(|name| variables.contains_key(name)) {
+            variables.extend(spellings.map(|name| (name, value.into())));
+        }
+    }
 }
 
 fn passes(name: &OsStr) -> bool {
@@ -150,6 +176,7 @@ mod tests {
             temporary: Path::new("/tmp"),
             runtime: Some(Path::new("/run/user/0")),
             store: None,
+            proxy: None,
         }
     }
 
@@ -199,6 +226,32 @@ mod tests {
             &Variables::new(),
         );
         assert_eq!(inside[OsStr::new("PATH")], "/ptest/env/bin:/usr/bin:/bin");
+    }
+
+    #[test]
+    fn a_way_out_is_named_in_every_spelling_unless_one_was_set() {
+        let with_proxy = Places {
+            proxy: Some(1023),
+            ..places()
+        };
+        let host = variables(&[("HTTP_PROXY", "http://user:secret@host")]);
+        let none = for_command(&host, places(), &[], &Variables::new());
+        assert!(!none.contains_key(OsStr::new("HTTP_PROXY")));
+        let own = variables(&[("https_proxy", "http://mine")]);
+        let inside = for_command(&host, with_proxy, &[], &own);
+        let of = |name: &str| {
+            inside
+                .get(OsStr::new(name))
+                .map(|value| value.to_str().unwrap())
+        };
+        for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+            assert_eq!(of(name), Some("http://127.0.0.1:1023"), "{name}");
+        }
+        for name in ["NO_PROXY", "no_proxy"] {
+            assert_eq!(of(name), Some("localhost,127.0.0.1,::1"), "{name}");
+        }
+        assert_eq!(of("https_proxy"), Some("http://mine"));
+        assert_eq!(of("HTTPS_PROXY"), None);
     }
 
     #[test]

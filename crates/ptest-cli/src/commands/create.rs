@@ -22,11 +22,12 @@ use crate::{
 };
 
 /// What a plain virtual environment, which commands use as they do any directory, cannot be told.
-const OF_AN_ENVIRONMENT: [&str; 19] = [
+const OF_AN_ENVIRONMENT: [&str; 20] = [
     "name",
     "engine",
     "profile",
     "network",
+    "allow",
     "home",
     "write",
     "read",

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 use ptest::{
+    Refusals,
     config::{format_bytes, format_duration},
     environment::{Disk, Record, Status},
 };
@@ -14,6 +15,7 @@ use crate::{
     exit_code::Exit,
     json::EnvironmentReport,
     options::{Format, ReportOptions},
+    refusals::words,
     ui::Ui,
 };
 
@@ -38,15 +40,20 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     let store = context.open(&config, false)?;
     let environment = context.find(&store, &arguments.name)?;
     let (status, disk) = (environment.status()?, environment.disk()?);
+    let refusals = environment.refusals()?;
     if arguments.report.format == Format::Json {
-        ui.json(&EnvironmentReport::from(status).with_disk(disk))?;
+        let report = EnvironmentReport::from(status);
+        ui.json(&report.with_disk(disk).with_refusals(&refusals))?;
     } else {
-        ui.data(text(&status, &disk))?;
+        ui.data(text(&status, &disk, &refusals))?;
     }
     Ok(Exit::Success)
 }
 
-fn text(status: &Status, disk: &Disk) -> String {
+/// How many refusals are told one by one.
+const LATEST: usize = 5;
+
+fn text(status: &Status, disk: &Disk, refusals: &Refusals) -> String {
     let Status { record, usage, .. } = status;
     let Record {
         id,
@@ -132,6 +139,13 @@ fn text(status: &Status, disk: &Disk) -> String {
                 )
             }),
     );
+    if !settings.allow.is_empty() {
+        let rules: Vec<String> = settings.allow.iter().map(ToString::to_string).collect();
+        lines.push(("allowed", rules.join(", ")));
+        lines.push(("refused", refusals.total.to_string()));
+        let latest = refusals.latest.iter().rev().take(LATEST).rev();
+        lines.extend(latest.map(|one| ("", format!("{} {}", one.time, words(one)))));
+    }
     lines.extend(error.iter().map(|error| ("error", error.clone())));
     lines.extend(
         achieved
@@ -141,6 +155,10 @@ fn text(status: &Status, disk: &Disk) -> String {
     );
     lines
         .into_iter()
-        .map(|(name, value)| format!("{:<10} {value}\n", format!("{name}:")))
+        .map(|(name, value)| match name {
+            // Goes on with what is above.
+            "" => format!("{:<10} {value}\n", ""),
+            _ => format!("{:<10} {value}\n", format!("{name}:")),
+        })
         .collect()
 }

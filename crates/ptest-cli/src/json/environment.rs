@@ -1,5 +1,6 @@
 //! Reports of environments.
 
+use ptest::Refusals;
 use ptest::environment::{Disk, Record, Status};
 use serde::Serialize;
 
@@ -41,6 +42,10 @@ pub(super) struct EnvironmentDto {
     created_at: String,
     activated_at: Option<String>,
     deactivated_at: Option<String>,
+    /// The hosts that it is allowed, where it has a network of its own.
+    allow: Vec<String>,
+    /// What it was refused beyond them; null where that is not looked at: only `status` does.
+    refusals: Option<RefusalsDto>,
     /// Ports that it holds.
     ports: Vec<u16>,
     usage: UsageDto,
@@ -52,6 +57,48 @@ pub(super) struct EnvironmentDto {
     degraded: Vec<String>,
     /// Why it failed.
     error: Option<String>,
+}
+
+/// What an environment was refused.
+#[derive(Debug, Serialize)]
+struct RefusalsDto {
+    /// How many times, since it was made.
+    total: u64,
+    /// The latest ones, oldest first.
+    latest: Vec<RefusalDto>,
+}
+
+/// One refusal.
+#[derive(Debug, Serialize)]
+struct RefusalDto {
+    time: String,
+    host: String,
+    port: u16,
+    /// `not_allowed`, or `local_address`: the name leads to the machine or its network.
+    reason: &'static str,
+    /// Where the name leads, when that is the reason.
+    address: Option<String>,
+}
+
+/// How many refusals a report has.
+const LATEST: usize = 100;
+
+impl From<&Refusals> for RefusalsDto {
+    fn from(refusals: &Refusals) -> Self {
+        let latest = refusals.latest.iter().rev().take(LATEST).rev();
+        Self {
+            total: refusals.total,
+            latest: latest
+                .map(|refusal| RefusalDto {
+                    time: refusal.time.clone(),
+                    host: refusal.host.clone(),
+                    port: refusal.port,
+                    reason: refusal.reason.as_str(),
+                    address: refusal.address.map(|address| address.to_string()),
+                })
+                .collect(),
+        }
+    }
 }
 
 /// What an environment uses now.
@@ -104,6 +151,12 @@ impl EnvironmentReport {
         self.environment.usage.shared_bytes = Some(disk.shared);
         self
     }
+
+    /// The same with what the environment was refused.
+    pub(crate) fn with_refusals(mut self, refusals: &Refusals) -> Self {
+        self.environment.refusals = Some(refusals.into());
+        self
+    }
 }
 
 impl From<Status> for EnvironmentReport {
@@ -152,6 +205,8 @@ impl From<Status> for EnvironmentDto {
             created_at: record.created_at.to_string(),
             activated_at: record.activated_at.map(|time| time.to_string()),
             deactivated_at: record.deactivated_at.map(|time| time.to_string()),
+            allow: settings.allow.iter().map(ToString::to_string).collect(),
+            refusals: None,
             ports: Vec::new(),
             usage: UsageDto {
                 cpu_seconds: usage.cpu.as_secs_f64(),
@@ -200,6 +255,8 @@ impl EnvironmentDto {
             created_at: "2026-01-01T00:00:00.000Z".to_owned(),
             activated_at: None,
             deactivated_at: None,
+            allow: vec!["pypi.org".to_owned()],
+            refusals: None,
             ports: vec![20_000],
             usage: UsageDto {
                 cpu_seconds: 0.5,
@@ -231,6 +288,25 @@ impl EnvironmentDto {
             deactivated_at: time(),
             error: Some("its directory is gone".to_owned()),
             network: Some("private"),
+            refusals: Some(RefusalsDto {
+                total: 2,
+                latest: vec![
+                    RefusalDto {
+                        time: "2026-01-01T00:00:00.000Z".to_owned(),
+                        host: "a.example".to_owned(),
+                        port: 443,
+                        reason: "local_address",
+                        address: Some("10.0.0.1".to_owned()),
+                    },
+                    RefusalDto {
+                        time: "2026-01-01T00:00:00.000Z".to_owned(),
+                        host: "b.example".to_owned(),
+                        port: 443,
+                        reason: "not_allowed",
+                        address: None,
+                    },
+                ],
+            }),
             usage: UsageDto {
                 memory_peak_bytes: Some(1),
                 network_received_bytes: Some(1),

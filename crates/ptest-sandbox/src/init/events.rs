@@ -27,6 +27,7 @@ use crate::plan::{Isolation, Network, Plan, Privileges};
 use crate::protocol::{
     Failure, Launch, LeftOut, Meter, Reply, Request, Spawn, Stage, Usage, Watch,
 };
+use crate::proxy;
 use crate::sys;
 use crate::wire::{self, Filled, Inbox, WireError};
 
@@ -35,16 +36,19 @@ const ENDING_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Makes the sandbox and serves it until it ends.
 pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
-    let (signals, watcher, reply) = match set_up(&launch, &passed) {
+    let (signals, watcher, reply, entrance) = match set_up(&launch, &passed) {
         Ok(ready) => ready,
         Err(failure) => {
             let _gone = wire::send(control.as_fd(), &Reply::Failed(failure), &[], None);
             return;
         }
     };
-    if wire::send(control.as_fd(), &reply, &[], None).is_err() {
+    let entrance_fd: Vec<BorrowedFd<'_>> = entrance.iter().map(|one| one.as_fd()).collect();
+    if wire::send(control.as_fd(), &reply, &entrance_fd, None).is_err() {
         return;
     }
+    // The proxy's alone: were it open here too, nobody would notice that the proxy is gone.
+    drop(entrance);
     let mut server = Server {
         isolation: launch.plan.isolation,
         privileges: launch.plan.privileges,
@@ -71,8 +75,12 @@ pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
     }
 }
 
-/// Makes the sandbox. Returns the descriptor of signals, who looks after limits, and what the client is told.
-fn set_up(launch: &Launch, passed: &Passed) -> Result<(OwnedFd, Watcher, Reply), Failure> {
+/// Makes the sandbox. Returns the descriptor of signals, who looks after limits, what the client is told, and the proxy's
+/// socket.
+fn set_up(
+    launch: &Launch,
+    passed: &Passed,
+) -> Result<(OwnedFd, Watcher, Reply, Option<OwnedFd>), Failure> {
     let plan = &launch.plan;
     setsid().at(Stage::Fork, "")?;
     let signals = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
@@ -86,6 +94,12 @@ fn set_up(launch: &Launch, passed: &Passed) -> Result<(OwnedFd, Watcher, Reply),
             Vec::new()
         }
     };
+    // As long as it may use any port.
+    let entrance = if launch.proxied {
+        Some(proxy::listener().at(Stage::Network, "the proxy's port")?)
+    } else {
+        None
+    };
     // Commands run as the same user: without this they could take init over.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Privileges, "")?;
     let landlock = security::restrict_descendants(plan, &watched).at(Stage::Privileges, "")?;
@@ -96,7 +110,12 @@ fn set_up(launch: &Launch, passed: &Passed) -> Result<(OwnedFd, Watcher, Reply),
     let watcher = Watcher::new(launch.duties.watch.clone(), plan, watched)
         // What cannot be looked at any more would count for nothing.
         .at(Stage::Limits, "")?;
-    Ok((signals, watcher, Reply::Ready { left_out, landlock }))
+    Ok((
+        signals,
+        watcher,
+        Reply::Ready { left_out, landlock },
+        entrance,
+    ))
 }
 
 /// The directories whose room is limited.

@@ -6,7 +6,8 @@
 //! owner is gone. Nothing is executed in between, so init keeps its capabilities inside its user
 //! namespace, and no process of the host's mount namespace stays behind.
 //!
-//! Outside of a sandbox the program also attends single commands (`attend`).
+//! Outside of a sandbox the program also attends single commands (`attend`), and is the proxy that a sandbox's way out leads
+//! through ([`crate::proxy`]).
 //!
 //! Each command has a *leader* (`leader`): a copy of init that is the session's leader and the
 //! parent to whom everything the command leaves behind comes back.
@@ -39,6 +40,7 @@ use std::process::ExitCode;
 use rustix::io::Errno;
 
 use crate::protocol::{Failure, Stage};
+use crate::proxy;
 
 pub(crate) use exercise::{STEPS, fill_lower};
 
@@ -48,9 +50,13 @@ pub(crate) const EXERCISE: &str = "exercise-overlay";
 /// The argument with which the program runs one command for the process that the next names.
 pub const ATTEND: &str = "attend";
 
+/// The argument with which the program serves a sandbox as its way out.
+pub(crate) const PROXY: &str = "proxy";
+
 /// Runs the program with its arguments, its own name not among them.
 ///
 /// - Without arguments it expects the client's socket as its standard input.
+/// - `proxy` expects the client's socket there too, and an order.
 /// - `attend PARENT -- COMMAND…` runs the command, outside of any sandbox, and ends as it does.
 ///   PARENT is the id of the process that started the program: when it is gone, or when the
 ///   command has ended, everything that came from the command is killed.
@@ -61,6 +67,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let done = match arguments.as_slice() {
         [] => stub::run(),
         [verb, step, directory] if verb == EXERCISE => exercise::run(step, directory.as_ref()),
+        [verb] if verb == PROXY => proxy::serve::run(),
         [verb, parent, end, command @ ..] if verb == ATTEND && end == "--" => {
             attend::run(parent, command).map(|never| match never {})
         }

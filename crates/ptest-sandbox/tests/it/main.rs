@@ -13,6 +13,7 @@ mod isolation;
 mod limits;
 mod ordinary_user;
 mod probes;
+mod proxies;
 mod stacks;
 mod still;
 mod strict;

@@ -12,7 +12,7 @@ use super::{
     units::{Size, Timeout},
     value::{ConfigValue, Context, Invalid},
 };
-use crate::settings::{Cpus, Network, Profile};
+use crate::settings::{Cpus, HostRule, Network, Profile};
 
 macro_rules! keys {
     ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr;)+) => {
@@ -85,6 +85,10 @@ keys! {
     /// What network a command sees: the machine's (`host`), nothing (`none`), or a loopback of its own (`private`).
     /// Default: `private` with the profile `strict`, else `host`.
     network: Option<Network> = None;
+    /// Hosts that every environment may reach, and no others: `HOST` or `HOST:PORT`, where HOST is a name, `*.NAME` for
+    /// what is below it, an IP address or a network such as `10.0.0.0/8`. Without a port, 80 and 443. The network is then
+    /// `private`. Default: with the network `host` all, else none.
+    allow: Vec<HostRule> = Vec::new();
     /// What a command sees as its home directory: an empty one of its own (`private`), the caller's (`host`), or the
     /// one at a path.
     user_home: UserHome = UserHome::Private;

@@ -15,7 +15,7 @@ use super::{
     choice::{ColorChoice, InstallerChoice, ProgressChoice, UserHome},
     units::{InvalidUnit, Size, Timeout, format_duration, parse_duration},
 };
-use crate::settings::{Cpus, Network, Profile};
+use crate::settings::{Cpus, HostRule, Network, Profile};
 
 /// A type that a setting can have.
 pub(super) trait ConfigValue: Sized {
@@ -335,6 +335,31 @@ impl ConfigValue for Vec<String> {
     fn to_toml(&self) -> Option<Value> {
         Some(Value::Array(self.iter().collect::<Array>()))
     }
+}
+
+impl ConfigValue for Vec<HostRule> {
+    const EXPECTED: &'static str = "a list of hosts";
+
+    fn from_text(text: &OsStr, _: &Context<'_>) -> Result<Self, Invalid> {
+        split(text, b',')
+            .map(|rule| host_rule(utf8(rule)?.trim()))
+            .collect()
+    }
+
+    fn from_toml(item: &Item, _: &Context<'_>) -> Result<Self, Invalid> {
+        array(item)?.into_iter().map(host_rule).collect()
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        Some(Value::Array(
+            self.iter().map(ToString::to_string).collect::<Array>(),
+        ))
+    }
+}
+
+fn host_rule(text: &str) -> Result<HostRule, Invalid> {
+    text.parse::<HostRule>()
+        .map_err(|invalid| Invalid(format!("`{}` ({})", invalid.text, invalid.why)))
 }
 
 impl ConfigValue for BTreeMap<String, String> {

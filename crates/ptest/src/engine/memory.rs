@@ -532,6 +532,7 @@ fn variables_for(instance: &Instance, command: &Command) -> Variables {
         temporary: Path::new("/tmp"),
         runtime: None,
         store: None,
+        proxy: None,
     };
     let mut set: Variables = instance
         .settings

@@ -50,6 +50,7 @@ pub use self::capability::Capability;
 pub use self::process::{Command, Exit, ExitStatus, Process, RunUsage, Stdio, TerminalSize};
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
+use crate::refusals::Refusals;
 use crate::settings::{Kept, Network, Profile, Settings};
 
 /// What an engine is told of an environment.
@@ -263,6 +264,17 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// - A running command is counted among the processes.
     /// - An instance that is not active uses nothing.
     async fn usage(&self, id: &EnvironmentId) -> Result<Usage>;
+
+    /// What was refused to the instance's commands beyond the hosts that its settings allow.
+    ///
+    /// An engine without a proxy of its own has refused nothing.
+    ///
+    /// *Behaviour*
+    /// - An instance that asked for nothing was refused nothing.
+    async fn refusals(&self, id: &EnvironmentId) -> Result<Refusals> {
+        let _ = id;
+        Ok(Refusals::default())
+    }
 
     /// The bytes that the instance alone takes on disk: what the stack shows without being changed
     /// is everybody's.

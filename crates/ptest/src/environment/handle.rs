@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::improve;
 use crate::lock::FileLock;
 use crate::ptest::Ptest;
+use crate::refusals::Refusals;
 use crate::settings::Profile;
 use crate::spec::Lifetime;
 use crate::timestamp::Timestamp;
@@ -89,6 +90,13 @@ impl Environment {
             private: self.ptest.block_on(engine.disk(&record.id))?,
             shared: store.stack_bytes(&stack)?,
         })
+    }
+
+    /// What its commands were refused beyond the hosts that they are allowed.
+    pub fn refusals(&self) -> Result<Refusals> {
+        let record = self.record()?;
+        let engine = self.ptest.engine(&record.engine)?;
+        self.ptest.block_on(engine.refusals(&record.id))
     }
 
     /// Starts its init; `false` when it was active already.

@@ -40,9 +40,10 @@ impl From<ptest_sandbox::Error> for Error {
                 None => ErrorKind::Unexpected,
             },
             Sandbox::Start { source, .. } | Sandbox::Io { source, .. } => io_kind(source),
-            Sandbox::Launch(_) | Sandbox::TooManyLayers { .. } | Sandbox::Limit { .. } => {
-                ErrorKind::Unsupported
-            }
+            Sandbox::Launch(_)
+            | Sandbox::TooManyLayers { .. }
+            | Sandbox::Limit { .. }
+            | Sandbox::NotPrivate => ErrorKind::Unsupported,
             Sandbox::Locked { .. } => ErrorKind::Busy,
             Sandbox::Invalid { .. } => ErrorKind::InvalidInput,
             Sandbox::Version { .. } | Sandbox::Forked { .. } | Sandbox::Ended => {

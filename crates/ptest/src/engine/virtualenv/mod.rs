@@ -23,7 +23,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ptest_sandbox::{Client, LaunchOptions, Launcher, Listen, Owner, Sandbox, cgroup, lock};
+use ptest_sandbox::{Client, LaunchOptions, Launcher, Listen, Owner, Sandbox, cgroup, lock, proxy};
 use ptest_store::{Stack, Store};
 
 use self::directory::Directory;
@@ -37,6 +37,8 @@ use crate::disk;
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::init_program::InitProgram;
+use crate::refusals::Refusals;
+use crate::settings::Network;
 
 /// Keeps environments of this machine.
 #[derive(Debug)]
@@ -172,6 +174,7 @@ impl Engine for Virtualenv {
                 directory: directory.open()?,
                 name: Directory::SOCKET.into(),
             }),
+            proxy: way_out(&directory, instance, plan.network)?,
             limits: limits::for_sandbox(&limits, &directory, &driver, instance),
             allow_weaker_limits: instance.settings.degrade,
         };
@@ -265,6 +268,10 @@ impl Engine for Virtualenv {
                 sent: traffic.sent_bytes,
             }),
         })
+    }
+
+    async fn refusals(&self, id: &EnvironmentId) -> Result<Refusals> {
+        Refusals::read(&self.directory(id).path().join(proxy::REFUSALS))
     }
 
     async fn disk(&self, id: &EnvironmentId) -> Result<u64> {
@@ -380,6 +387,23 @@ impl Engine for Virtualenv {
         }
         Ok(())
     }
+}
+
+/// The way out of a network of its own, if there is to be one.
+fn way_out(
+    directory: &Directory,
+    instance: &Instance,
+    network: Network,
+) -> Result<Option<proxy::Options>> {
+    let allow = &instance.settings.allow;
+    // Without isolation the choice was given up.
+    if allow.is_empty() || network != Network::Private {
+        return Ok(None);
+    }
+    Ok(Some(proxy::Options {
+        record: Some(directory.open()?),
+        ..proxy::Options::new(allow.clone())
+    }))
 }
 
 fn unknown(id: &EnvironmentId) -> Error {

@@ -122,6 +122,9 @@ fn bare(store: &Store, directory: &Directory, instance: &Instance) -> Result<Roo
     if settings.scratch {
         lack("a project that only seems to be written".to_owned())?;
     }
+    if !settings.allow.is_empty() {
+        lack("a choice of hosts".to_owned())?;
+    }
     cache(store, directory, instance)?;
     Ok(Root {
         plan: Plan::bare(),
@@ -134,14 +137,7 @@ fn bare(store: &Store, directory: &Directory, instance: &Instance) -> Result<Roo
 fn isolated(store: &Store, directory: &Directory, instance: &Instance) -> Result<Root> {
     let settings = &instance.settings;
     let profile = settings.profile.unwrap_or(Profile::Standard);
-    let network = settings.network.unwrap_or(profile.network());
-    if profile == Profile::Strict && network == Network::Host {
-        return Err(Error::new(
-            ErrorKind::InvalidInput,
-            "the profile `strict` does not have the machine's network",
-        )
-        .with_hint("use `--network private` or `none`, or the profile `standard`"));
-    }
+    let network = settings.network_under(profile)?;
     let project = &settings.project;
     let mut write = settings.write.clone();
     let mut read = instance.interpreter.clone();

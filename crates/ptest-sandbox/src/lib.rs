@@ -28,6 +28,12 @@ mod sys;
 pub mod terminal;
 mod wire;
 
+/// Lets a fuzzer reach what hears programs that nobody trusts. Only with the feature `fuzzing`.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use crate::proxy::fuzzing::{http, rule, socks};
+}
+
 pub use client::{Client, Frozen};
 pub use error::{Error, Result};
 pub use launch::{LaunchOptions, Launcher, Listen, Owner, Sandbox};

@@ -7,6 +7,8 @@
 //!
 //! This is the client's side: rules, options, and starting it.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) mod http;
 mod refusals;
 mod relay;

@@ -1,9 +1,10 @@
 //! Measures how long launching, running and stopping take, for a look at the figures by hand.
 //!
-//! `cargo run --release -p ptest-sandbox --example launch -- PATH-TO-INIT [LAYERS] [ROUNDS]`
+//! `cargo run --release -p ptest-sandbox --example launch -- PATH-TO-INIT [LAYERS] [ROUNDS] [host|private|proxied]`
 
 #![expect(clippy::print_stdout, reason = "figures are for people")]
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::process::Stdio as ProcessStdio;
 use std::time::{Duration, Instant};
 
 use ptest_sandbox::profile::Stack;
-use ptest_sandbox::{Command, LaunchOptions, Launcher, Shape, Stdio, Upper};
+use ptest_sandbox::{Command, LaunchOptions, Launcher, Network, Shape, Stdio, Upper, proxy};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -25,10 +26,11 @@ fn main() -> Result<(), Failure> {
         Ok(given.transpose()?.unwrap_or(default))
     };
     let (layers, rounds) = (number(129)?, number(50)?);
+    let network = arguments.next().unwrap_or_else(|| "host".into());
 
     let scratch = std::env::temp_dir().join(format!("ptest-launch-{}", std::process::id()));
     let stack = make_stack(&scratch, layers)?;
-    let measured = measure(&Launcher::new(init), &stack, rounds);
+    let measured = measure(&Launcher::new(init), &stack, rounds, &network);
     fs::set_permissions(
         scratch.join("work/work"),
         std::os::unix::fs::PermissionsExt::from_mode(0o700),
@@ -57,7 +59,12 @@ fn make_stack(scratch: &std::path::Path, layers: usize) -> Result<Stack, Failure
     })
 }
 
-fn measure(launcher: &Launcher, stack: &Stack, rounds: usize) -> Result<(), Failure> {
+fn measure(
+    launcher: &Launcher,
+    stack: &Stack,
+    rounds: usize,
+    network: &OsStr,
+) -> Result<(), Failure> {
     let null = OpenOptions::new()
         .read(true)
         .write(true)
@@ -70,9 +77,19 @@ fn measure(launcher: &Launcher, stack: &Stack, rounds: usize) -> Result<(), Fail
         let start = Instant::now();
         let standard = Shape {
             environment: Some(stack.clone()),
+            network: if network == "host" {
+                Network::Host
+            } else {
+                Network::Private
+            },
             ..Shape::default()
         };
-        let sandbox = launcher.launch(&standard.plan()?, LaunchOptions::default())?;
+        let rules = (network == "proxied").then(|| "a.example".parse().map(|rule| vec![rule]));
+        let options = LaunchOptions {
+            proxy: rules.transpose()?.map(proxy::Options::new),
+            ..LaunchOptions::default()
+        };
+        let sandbox = launcher.launch(&standard.plan()?, options)?;
         launches.push(start.elapsed());
 
         for _ in 0..3 {

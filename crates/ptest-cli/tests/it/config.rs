@@ -19,7 +19,8 @@ fn list_shows_each_value_and_its_origin() {
     python "3.12" [ROOT]/project/ptest.toml:1
     engine "virtualenv" built-in
     profile - built-in
-    network "host" built-in
+    network - built-in
+    allow [] built-in
     user_home "private" built-in
     timeout - built-in
     grace "3s" [ROOT]/home/.config/ptest/config.toml:2

@@ -1,6 +1,7 @@
 //! Tests of the built program, as a user runs it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod allow;
 mod config;
 mod context;
 mod damage;

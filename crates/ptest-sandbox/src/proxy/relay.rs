@@ -136,3 +136,32 @@ impl Flow {
 fn is_pause(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (near, listener.accept().unwrap().0)
+    }
+
+    /// A server that has heard enough answers and hangs up, as one does that refuses an upload.
+    #[test]
+    fn the_answer_of_who_hears_nothing_any_more_arrives() {
+        let ((client, mut asking), (mut server, mut answering)) = (pair(), pair());
+        server.write_all(b"unread").unwrap();
+        answering.write_all(b"answer").unwrap();
+        // With something unread the connection is not ended but reset.
+        drop(answering);
+        asking.write_all(b"more").unwrap();
+        let _reset = relay(&client, &server, Vec::new());
+        drop(client);
+        let mut answer = [0; 6];
+        asking.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"answer");
+    }
+}

@@ -37,10 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MOST_CONNECTIONS: u64 = 512;
 /// Most bytes of a request's head.
 const MOST_HEAD: usize = 32 << 10;
+/// How many times more is read of who has had the last answer.
+const MOST_UNREAD: usize = 64;
 /// How long one address may take to answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
-/// How long is waited for who was refused to take the answer.
-const FAREWELL: Duration = Duration::from_secs(2);
 /// Resolving a name takes most of it.
 const STACK: usize = 256 << 10;
 
@@ -214,7 +214,7 @@ impl Proxy {
         let client = said.client;
         if !said.bytes[0].is_ascii_graphic() {
             let answer = Answer::Malformed("this is neither HTTP nor SOCKS 5");
-            return dismiss(client, &answer.to_bytes());
+            return self.dismiss(client, &answer.to_bytes());
         }
         let mut seen = 0;
         let length = loop {
@@ -224,8 +224,8 @@ impl Proxy {
             seen = said.bytes.len();
             match said.more() {
                 Ok(()) => {}
-                Err(Unheard::Late) => return dismiss(client, &Answer::TooSlow.to_bytes()),
-                Err(Unheard::TooLong) => return dismiss(client, &Answer::TooLarge.to_bytes()),
+                Err(Unheard::Late) => return self.dismiss(client, &Answer::TooSlow.to_bytes()),
+                Err(Unheard::TooLong) => return self.dismiss(client, &Answer::TooLarge.to_bytes()),
                 Err(Unheard::Io(error)) => return Err(error),
             }
         };
@@ -233,7 +233,7 @@ impl Proxy {
         let request = match http::parse(&said.bytes) {
             Ok(request) => request,
             Err(malformed) => {
-                return dismiss(client, &Answer::Malformed(malformed.0).to_bytes());
+                return self.dismiss(client, &Answer::Malformed(malformed.0).to_bytes());
             }
         };
         drop(said);
@@ -255,7 +255,7 @@ impl Proxy {
                     port,
                     remedy: &remedy,
                 };
-                dismiss(client, &answer.to_bytes())
+                self.dismiss(client, &answer.to_bytes())
             }
             Err(Unreached::Unresolved(error) | Unreached::Unreachable(error)) => {
                 let why = error.to_string();
@@ -264,7 +264,7 @@ impl Proxy {
                     port,
                     why: &why,
                 };
-                dismiss(client, &answer.to_bytes())
+                self.dismiss(client, &answer.to_bytes())
             }
         }
     }
@@ -278,7 +278,7 @@ impl Proxy {
             }
         };
         if !is_open {
-            return dismiss(client, &socks::UNWELCOME);
+            return self.dismiss(client, &socks::UNWELCOME);
         }
         said.bytes.drain(..length);
         (&mut &*client).write_all(&socks::WELCOME)?;
@@ -286,7 +286,7 @@ impl Proxy {
             match socks::request(&said.bytes) {
                 Ok(Some(request)) => break request,
                 Ok(None) => said.more()?,
-                Err(outcome) => return dismiss(client, &outcome.to_bytes()),
+                Err(outcome) => return self.dismiss(client, &outcome.to_bytes()),
             }
         };
         said.bytes.drain(..length);
@@ -303,7 +303,7 @@ impl Proxy {
             }
             Err(_) => Outcome::HostUnreachable,
         };
-        dismiss(client, &outcome.to_bytes())
+        self.dismiss(client, &outcome.to_bytes())
     }
 
     /// Connects to a host, if it is allowed and where it is allowed. A name is resolved once, and only then.
@@ -335,6 +335,24 @@ impl Proxy {
             }
         }
         Err(Unreached::Unreachable(last))
+    }
+
+    /// Gives the last answer, and waits for the client to take it: closing at once, with words of the client unread, would
+    /// take the answer back.
+    fn dismiss(&self, mut client: &TcpStream, answer: &[u8]) -> io::Result<()> {
+        client.write_all(answer)?;
+        client.shutdown(Shutdown::Write)?;
+        let deadline = Instant::now() + self.patience;
+        let mut unread = [0; 4096];
+        for _ in 0..MOST_UNREAD {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if wire::wait_for(client, PollFlags::IN, Some(left)).is_err()
+                || client.read(&mut unread)? == 0
+            {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// On record before it is said, so that who was refused can look.
@@ -392,24 +410,6 @@ impl From<Unheard> for io::Error {
             Unheard::Io(error) => error,
         }
     }
-}
-
-/// Gives the last answer, and waits a little for the client to take it: closing at once, with words of the client unread,
-/// would take the answer back.
-fn dismiss(mut client: &TcpStream, answer: &[u8]) -> io::Result<()> {
-    client.write_all(answer)?;
-    client.shutdown(Shutdown::Write)?;
-    let deadline = Instant::now() + FAREWELL;
-    let mut unread = [0; 4096];
-    for _ in 0..64 {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if wire::wait_for(client, PollFlags::IN, Some(left)).is_err()
-            || client.read(&mut unread)? == 0
-        {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// The descriptors that come with the order.

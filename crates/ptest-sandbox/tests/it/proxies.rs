@@ -216,6 +216,9 @@ assert code == 2, code
 assert rest(s) == b''
 s = ask(b'GET http://Other.Example/ HTTP/1.1\\r\\n\\r\\n')
 assert head(s).startswith('HTTP/1.1 403 ')
+# Who goes on talking has not lost the answer.
+while s.recv(4096): pass
+for _ in range(20): s.sendall(b'more')
 for direct in ('127.0.0.1', '192.0.2.1'):
     try: socket.create_connection((direct, {port}), 30)
     except OSError: continue

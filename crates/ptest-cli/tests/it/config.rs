@@ -24,7 +24,13 @@ fn list_shows_each_value_and_its_origin() {
     user_home "private" built-in
     timeout - built-in
     grace "3s" [ROOT]/home/.config/ptest/config.toml:2
+    memory - built-in
+    cpus - built-in
     pids - built-in
+    cpu_time - built-in
+    open_files - built-in
+    file_size - built-in
+    disk - built-in
     env { A = "b" } [ROOT]/project/ptest.toml:2
     pass ["CI", "DISPLAY"] PTEST_PASS
     write [] built-in

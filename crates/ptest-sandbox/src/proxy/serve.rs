@@ -5,6 +5,7 @@
 //! connections at a time, each with one thread, one head and two buffers; further ones wait until one ends. How requests
 //! are written is [`http`]'s and [`socks`]'s, what is allowed is [`rules`](super::rules)'.
 
+use std::convert::Infallible;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -63,11 +64,11 @@ pub(crate) fn run() -> io::Result<()> {
     {
         return Ok(());
     }
-    serve(socket, order, passed)
+    serve(socket, order, passed).map(|never| match never {})
 }
 
 /// Serves until init has ended. Who asked for it hears when it is ready.
-fn serve(client: OwnedFd, order: Order, passed: Passed) -> io::Result<()> {
+fn serve(client: OwnedFd, order: Order, passed: Passed) -> io::Result<Infallible> {
     restrict()?;
     let own = getpid();
     let pidfd = pidfd_open(own, PidfdFlags::empty())?;
@@ -86,7 +87,9 @@ fn serve(client: OwnedFd, order: Order, passed: Passed) -> io::Result<()> {
     };
     wire::send(client.as_fd(), &ready, &[pidfd.as_fd()], None).map_err(io::Error::other)?;
     drop((client, pidfd));
-    wire::wait_for(&passed.init, PollFlags::IN, None).map_err(io::Error::other)
+    let ended = wire::wait_for(&passed.init, PollFlags::IN, None);
+    // At once: an orderly exit could wait for what the threads hold.
+    sys::exit_now(if ended.is_ok() { 0 } else { 125 })
 }
 
 /// It needs the network and one file, and hears what anybody says.

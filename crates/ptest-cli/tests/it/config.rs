@@ -34,6 +34,9 @@ fn list_shows_each_value_and_its_origin() {
     env { A = "b" } [ROOT]/project/ptest.toml:2
     pass ["CI", "DISPLAY"] PTEST_PASS
     write [] built-in
+    bind_socket [] built-in
+    scratch false built-in
+    degrade false built-in
     read [] built-in
     hard_links false built-in
     installer "auto" built-in

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ptest_sandbox::plan::Upper;
 use ptest_sandbox::profile::{self, Scratch, Stack};
-use ptest_sandbox::{Level, Mount, Plan, Shape};
+use ptest_sandbox::{Level, Mount, Plan, Shape, proxy};
 use ptest_store::Store;
 
 use super::directory::Directory;
@@ -47,6 +47,8 @@ pub(super) struct Inside {
     pub(super) runtime: Option<PathBuf>,
     /// Where a ptest inside keeps its store: on the disk, for on an overlay no overlay can be mounted.
     pub(super) store: Option<PathBuf>,
+    /// The port of the way to the hosts that are allowed.
+    pub(super) proxy: Option<u16>,
 }
 
 impl Inside {
@@ -68,6 +70,7 @@ impl Inside {
                     runtime: Some(runtime_directory()),
                     store: (instance.settings.home == Home::Private)
                         .then(|| Path::new(profile::HOME).join(".local/share/ptest")),
+                    proxy: (!instance.settings.allow.is_empty()).then_some(proxy::PORT),
                 },
             ),
             Driver::Clone { .. } => (
@@ -79,6 +82,7 @@ impl Inside {
                     temporary: directory.temporary(),
                     runtime: None,
                     store: None,
+                    proxy: None,
                 },
             ),
         };

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ptest_sandbox::{Client, Leftovers, Run, Status, proxy, terminal};
+use ptest_sandbox::{Client, Leftovers, Run, Status, terminal};
 
 use super::limits;
 use super::root::Inside;
@@ -110,7 +110,7 @@ fn environment(
         temporary: &inside.temporary,
         runtime: inside.runtime.as_deref(),
         store: inside.store.as_deref(),
-        proxy: (!settings.allow.is_empty()).then_some(proxy::PORT),
+        proxy: inside.proxy,
     };
     let mut set: Variables = settings
         .variables

@@ -483,7 +483,7 @@ fn with_tar<'a>(
 }
 
 /// What layers cost, which decides when stacks are made one.
-/// Sandboxes of each kind on a stack of 128 layers, with bubblewrap for those that it can make too.
+/// Sandboxes of each kind: on a stack of 128 layers, and without one as those of bubblewrap are.
 fn isolation(bench: &Bench) -> Vec<Work<'_>> {
     let kinds = [
         ("standard", "standard"),
@@ -513,9 +513,7 @@ fn isolation(bench: &Bench) -> Vec<Work<'_>> {
         },
         Work {
             key: "isolation-cycle",
-            title: String::from(
-                "A sandbox on 128 layers is made, runs `true` and is gone; bubblewrap has no layers",
-            ),
+            title: String::from("A sandbox without layers is made, runs `true` and is gone"),
             rounds: bench.rounds(20),
             contenders: cycle,
         },

@@ -13,9 +13,9 @@ use crate::Result;
 /// As long as this nothing has joined a control group before one is joined: right after another the kernel is quicker.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The time until a sandbox of that kind, with that stack, is ready; with `cycle` until a command has ended in it and it is
-/// gone.
-pub(crate) fn time(launcher: &Launcher, kind: &str, stack: Stack, cycle: bool) -> Result<Duration> {
+/// The time until a sandbox of that kind is ready, on a stack; without one until a command has ended in it and it is gone.
+pub(crate) fn time(launcher: &Launcher, kind: &str, stack: Option<Stack>) -> Result<Duration> {
+    let is_cycle = stack.is_none();
     let (level, network) = match kind.trim_end_matches("-limited") {
         "standard" => (Level::Standard, Network::Host),
         "standard-private" => (Level::Standard, Network::Private),
@@ -25,7 +25,7 @@ pub(crate) fn time(launcher: &Launcher, kind: &str, stack: Stack, cycle: bool) -
     let shape = Shape {
         level,
         network,
-        environment: Some(stack),
+        environment: stack,
         ..Shape::default()
     };
     let is_limited = kind.ends_with("-limited");
@@ -48,7 +48,7 @@ pub(crate) fn time(launcher: &Launcher, kind: &str, stack: Stack, cycle: bool) -
     let null = File::options().read(true).write(true).open("/dev/null")?;
     let begin = Instant::now();
     let sandbox = launcher.launch(&shape.plan()?, options)?;
-    if !cycle {
+    if !is_cycle {
         let time = begin.elapsed();
         sandbox.stop(Duration::ZERO)?;
         return Ok(time);

@@ -142,9 +142,9 @@ fn work(bench: &mut Bench, line: &str) -> Result<Duration> {
             bench.depth.time(work, set.parse()?, bench.python.as_ref())
         }
         "isolation-launch" | "isolation-cycle" => {
-            let stack = bench.depth.stack(DISTRIBUTIONS)?;
-            let launcher = bench.depth.launcher();
-            isolation::time(launcher, set, stack, work == "isolation-cycle")
+            let is_cycle = work == "isolation-cycle";
+            let stack = (!is_cycle).then(|| bench.depth.stack(DISTRIBUTIONS));
+            isolation::time(bench.depth.launcher(), set, stack.transpose()?)
         }
         "list" => bench.list(set.parse()?),
         "storm" => bench.storm(set, false),

@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     /// Write the table here
     #[arg(long, value_name = "FILE", default_value = "docs/benchmarks.md")]
     markdown: PathBuf,
-    /// Measure only the works whose key holds this text; may be given several times
+    /// Measure only the works whose key holds this text, and renew them in the files; may be given several times
     #[arg(long, value_name = "TEXT")]
     work: Vec<String>,
     /// Measure only the contenders whose name holds this text; may be given several times
@@ -119,13 +119,24 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let versions = bench.versions()?;
     let notes = fs::read_to_string(workspace.root.join(NOTES))
         .map_err(|error| format!("{NOTES}: {error}"))?;
-    let markdown = report::markdown(&machine, &versions, &outcomes, &room, &notes);
-    write(&workspace.root.join(&arguments.markdown), &markdown)?;
+    // Of a few works alone there is no whole report, but they can be renewed in the one that is there.
+    let known = |path: &Path| {
+        let is_partial = !arguments.work.is_empty();
+        fs::read_to_string(path).ok().filter(|_| is_partial)
+    };
+    let file = workspace.root.join(&arguments.markdown);
+    let markdown = match known(&file) {
+        Some(report) => report::renewed(&report, &outcomes),
+        None => report::markdown(&machine, &versions, &outcomes, &room, &notes),
+    };
+    write(&file, &markdown)?;
     if let Some(file) = &arguments.json {
-        write(
-            &workspace.root.join(file),
-            &report::json(&machine, &versions, &outcomes, &room)?,
-        )?;
+        let file = workspace.root.join(file);
+        let json = match known(&file) {
+            Some(report) => report::renewed_json(&report, &outcomes)?,
+            None => report::json(&machine, &versions, &outcomes, &room)?,
+        };
+        write(&file, &json)?;
     }
     bench.end();
     Ok(())

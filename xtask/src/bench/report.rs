@@ -80,6 +80,24 @@ pub(crate) fn markdown(
     text
 }
 
+/// A report in which only some works were measured anew; those that are new to it come before what was taken of the disk.
+pub(crate) fn renewed(report: &str, outcomes: &[Outcome]) -> String {
+    let mut chapters: Vec<String> = report.split("\n## ").map(str::to_owned).collect();
+    for outcome in outcomes {
+        let chapter = format!("{}\n\n{}", outcome.title, table(outcome));
+        let is_it = |known: &&mut String| known.lines().next() == Some(&outcome.title);
+        if let Some(known) = chapters.iter_mut().find(is_it) {
+            *known = chapter;
+        } else {
+            let room = chapters
+                .iter()
+                .position(|known| known.starts_with("Room\n"));
+            chapters.insert(room.unwrap_or(chapters.len()), chapter);
+        }
+    }
+    chapters.join("\n## ")
+}
+
 /// The same for programs.
 ///
 /// # Errors
@@ -91,14 +109,7 @@ pub(crate) fn json(
     outcomes: &[Outcome],
     room: &[Room],
 ) -> Result<String> {
-    let works = outcomes
-        .iter()
-        .map(|outcome| Work {
-            key: outcome.key,
-            title: &outcome.title,
-            contenders: outcome.measured.iter().map(Figures::of).collect(),
-        })
-        .collect();
+    let works = outcomes.iter().map(Work::of).collect();
     let report = Report {
         schema: Schema {
             name: "ptest.benchmarks",
@@ -109,6 +120,29 @@ pub(crate) fn json(
         works,
         room,
     };
+    Ok(serde_json::to_string_pretty(&report)? + "\n")
+}
+
+/// A report for programs in which only some works were measured anew.
+///
+/// # Errors
+///
+/// When it is no such report.
+pub(crate) fn renewed_json(report: &str, outcomes: &[Outcome]) -> Result<String> {
+    let mut report: serde_json::Value = serde_json::from_str(report)?;
+    let works = report["works"]
+        .as_array_mut()
+        .ok_or("the report has no works")?;
+    for outcome in outcomes {
+        let work = serde_json::to_value(Work::of(outcome))?;
+        match works
+            .iter_mut()
+            .find(|known| known["title"] == work["title"])
+        {
+            Some(known) => *known = work,
+            None => works.push(work),
+        }
+    }
     Ok(serde_json::to_string_pretty(&report)? + "\n")
 }
 
@@ -132,6 +166,16 @@ struct Work<'a> {
     key: &'a str,
     title: &'a str,
     contenders: Vec<Figures<'a>>,
+}
+
+impl<'a> Work<'a> {
+    fn of(outcome: &'a Outcome) -> Self {
+        Self {
+            key: outcome.key,
+            title: &outcome.title,
+            contenders: outcome.measured.iter().map(Figures::of).collect(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -193,6 +237,23 @@ mod tests {
         let times = [120, 4_500, 31_000, 2_470_000, 12_000_000]
             .map(|micros| human(Duration::from_micros(micros)));
         assert_eq!(times, ["120 µs", "4.50 ms", "31.0 ms", "2.47 s", "12.0 s"]);
+    }
+
+    #[test]
+    fn what_was_measured_anew_takes_its_old_place_and_the_rest_stays() {
+        let outcome = |title: &str| Outcome {
+            key: "work",
+            title: title.to_owned(),
+            measured: Vec::new(),
+        };
+        let report = "# Benchmarks\n\nMachine.\n\n## One\n\nold\n\n## Room\n\nroom\n\n## Notes\n";
+        let table = table(&outcome("One"));
+        assert_eq!(
+            renewed(report, &[outcome("One"), outcome("Two")]),
+            format!(
+                "# Benchmarks\n\nMachine.\n\n## One\n\n{table}\n## Two\n\n{table}\n## Room\n\nroom\n\n## Notes\n"
+            )
+        );
     }
 
     #[test]

@@ -25,14 +25,25 @@ const OVERHEAD: u64 = 2;
 /// The time in which processors are shared out, in microseconds; the kernel's own default.
 const PERIOD: u64 = 100_000;
 
-/// Removes the group of a sandbox that has ended, if it had one.
-pub fn remove(id: &str) {
+/// Where a sandbox of that id may have groups, if this process launches it: what to keep before it does, for [`remove`].
+/// Where they are depends on the groups of who launches it.
+pub fn places(id: &str) -> Vec<PathBuf> {
     if !is_valid(id) {
-        return;
+        return Vec::new();
     }
-    for hierarchy in hierarchy::all() {
-        // The kernel refuses to remove a group that has processes.
-        let _absent = fs::remove_dir(hierarchy.directory.join(format!("{PREFIX}{id}")));
+    let all = hierarchy::all().into_iter();
+    all.map(|hierarchy| hierarchy.directory.join(format!("{PREFIX}{id}")))
+        .collect()
+}
+
+/// Removes the groups of a sandbox that has ended, of those places that have one. What has no name of ours is left alone.
+pub fn remove(places: &[PathBuf]) {
+    for place in places {
+        let name = place.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|name| name.starts_with(PREFIX)) {
+            // The kernel refuses to remove a group that has processes.
+            let _absent = fs::remove_dir(place);
+        }
     }
 }
 

@@ -1,11 +1,19 @@
 //! What the options of isolation do: profiles, networks, sockets, scratch, limits, and going on with less.
 
-use std::{fs, os::unix::net::UnixListener};
+use std::{
+    fs,
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use ptest_testkit::{require, requirement};
 use serde_json::json;
 
-use crate::{context::TestContext, reference::assert_conforms};
+use crate::{
+    context::{TestContext, wait_until},
+    reference::assert_conforms,
+};
 
 #[test]
 fn untrusted_code_sees_the_project_and_not_the_home() {
@@ -257,4 +265,65 @@ fn a_ptest_inside_an_environment_works_or_says_what_it_goes_without() {
 
 fn is_root() -> bool {
     requirement::root().into_result().is_ok()
+}
+
+/// The group of a memory hierarchy of version 1 that this process is in.
+fn memory_group() -> Option<PathBuf> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = groups
+        .lines()
+        .find_map(|line| line.split_once(":memory:"))?
+        .1;
+    let path = Path::new("/sys/fs/cgroup/memory").join(own.trim_start_matches('/'));
+    path.is_dir().then_some(path)
+}
+
+/// Who comes after a ptest that was killed need not be in the group that the killed one was in.
+#[test]
+fn the_groups_of_a_killed_ptest_are_found_wherever_they_are() {
+    require!(requirement::root());
+    require!(requirement::userns());
+    require!(requirement::overlay());
+    let group = memory_group().ok_or("no memory groups of version 1".to_owned());
+    let group = require!(requirement::Requirement::new("cgroup-v1", group));
+    let context = TestContext::new();
+    let elsewhere = group.join(format!("elsewhere-{}", std::process::id()));
+    fs::create_dir(&elsewhere).unwrap();
+    let made = || {
+        let mut entries = fs::read_dir(&elsewhere).unwrap();
+        entries.any(|entry| entry.unwrap().file_type().unwrap().is_dir())
+    };
+    let mut command = Command::new("sh");
+    let enter = format!(
+        "echo $$ > {}/cgroup.procs; exec \"$0\" \"$@\"",
+        elsewhere.display()
+    );
+    command.args([
+        "-c",
+        &enter,
+        crate::context::PTEST,
+        "run",
+        "--memory",
+        "1G",
+        "--",
+        "sleep",
+        "100",
+    ]);
+    let like = context.command::<&str>([]);
+    command.env_clear().current_dir(context.project());
+    command.envs(
+        like.get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    let mut killed = command.spawn().unwrap();
+    wait_until("its group is made", made);
+    wait_until("it runs", || {
+        let report = context.run(["list", "--format", "json"]).success().json();
+        report["environments"][0]["usage"]["processes"] == 1
+    });
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    context.assert_nothing_is_left();
+    assert!(!made());
+    fs::remove_dir(elsewhere).unwrap();
 }

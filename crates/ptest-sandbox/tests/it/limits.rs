@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ptest_sandbox::{
@@ -116,9 +116,16 @@ fn a_group_that_nobody_uses_any_more_is_removed_by_its_id() {
         fs::create_dir(pids.join(name(what))).unwrap();
     }
     for what in ["left", "used", "absent"] {
-        cgroup::remove(&format!("{id}-{what}"));
+        cgroup::remove(&cgroup::places(&format!("{id}-{what}")));
     }
-    cgroup::remove(&format!("../{id}-kept"));
+    assert_eq!(
+        cgroup::places(&format!("../{id}-kept")),
+        [""; 0].map(PathBuf::from)
+    );
+    let strange = pids.join(format!("{id}-strange"));
+    fs::create_dir(&strange).unwrap();
+    cgroup::remove(std::slice::from_ref(&strange));
+    fs::remove_dir(strange).unwrap();
     assert!(!groups().contains(&name("left")));
     assert!(groups().contains(&name("used")));
     fs::remove_dir(pids.join(name("kept"))).unwrap();

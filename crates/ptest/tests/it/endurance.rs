@@ -70,16 +70,14 @@ impl Held {
     }
 }
 
-/// The control groups that there are.
+/// The names of the control groups that there are, whatever group they are in.
 fn groups() -> Vec<String> {
-    let roots = ["", "pids", "memory", "cpu", "unified"];
-    let entries = roots
-        .iter()
-        .filter_map(|root| fs::read_dir(Path::new("/sys/fs/cgroup").join(root)).ok());
-    entries
-        .flatten()
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .collect()
+    let all = walkdir::WalkDir::new("/sys/fs/cgroup").into_iter();
+    all.filter_map(|entry| {
+        let entry = entry.ok().filter(|entry| entry.file_type().is_dir())?;
+        Some(entry.file_name().to_string_lossy().into_owned())
+    })
+    .collect()
 }
 
 /// Bytes that this process has of its own.
@@ -114,6 +112,7 @@ fn cycles() {
     let store = directory.path().join("store");
     let ptest = open(&store);
     let limits = Limits {
+        memory: Some(1 << 30),
         pids: Some(100),
         ..Limits::default()
     };

@@ -1,12 +1,14 @@
 //! The directory of one instance: where its parts are, how it comes and goes.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use ptest_sandbox::Upper;
+use ptest_sandbox::{Upper, cgroup};
 use ptest_store::Store;
 
 use super::driver::Driver;
@@ -146,6 +148,38 @@ impl Directory {
     /// What shows the instance's files to the host, and where an overlay also appears inside.
     pub(super) fn view(&self) -> PathBuf {
         self.path.join("view")
+    }
+
+    /// Keeps where the groups of the instance's init may be, before it is made: whoever ends it may look elsewhere.
+    pub(super) fn keep_groups(&self, places: &[PathBuf]) -> Result<()> {
+        let path = self.groups();
+        let lines: Vec<&[u8]> = places
+            .iter()
+            .map(|place| place.as_os_str().as_bytes())
+            .collect();
+        fs::write(&path, lines.join(&b'\n'))
+            .map_err(|source| Error::io(format!("write {}", path.display()), source))
+    }
+
+    /// Takes away the groups of an init that has ended.
+    pub(super) fn remove_groups(&self) -> Result<()> {
+        let path = self.groups();
+        let places = match fs::read(&path) {
+            Ok(places) => places,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(Error::io(format!("read {}", path.display()), source)),
+        };
+        let places = places.split(|byte| *byte == b'\n');
+        let places: Vec<PathBuf> = places
+            .map(|place| OsStr::from_bytes(place).into())
+            .collect();
+        cgroup::remove(&places);
+        fs::remove_file(&path)
+            .map_err(|source| Error::io(format!("remove {}", path.display()), source))
+    }
+
+    fn groups(&self) -> PathBuf {
+        self.path.join("groups")
     }
 
     /// The driver that the instance was made with.

@@ -17,6 +17,11 @@ pub(super) fn of(instance: &Instance) -> Limits {
     }
 }
 
+/// Whether a control group may be made for some of these.
+pub(super) fn need_groups(limits: &Limits) -> bool {
+    limits.memory.is_some() || limits.cpus.is_some() || limits.pids.is_some()
+}
+
 /// The same for the sandbox. The directories are those that commands write in.
 pub(super) fn for_sandbox(
     limits: &Limits,

@@ -162,6 +162,9 @@ impl Engine for Virtualenv {
         directory.prepare(instance, &driver)?;
         let plan = root::plan(&self.store, &directory, instance, &driver)?;
         let limits = limits::of(instance);
+        if limits::need_groups(&limits) {
+            directory.keep_groups(&cgroup::places(instance.id.as_str()))?;
+        }
         let options = LaunchOptions {
             owner: if instance.process_owned {
                 Owner::Process
@@ -215,18 +218,17 @@ impl Engine for Virtualenv {
         if let Some(sandbox) = &launched {
             sandbox.stop(grace)?;
         }
+        let directory = self.directory(id);
         // Another process may have ended ours before, and launched the one that runs now.
         match self.client(id)? {
             Some(client) => client.stop(grace)?,
-            None if launched.is_some() => return Ok(()),
+            None if launched.is_some() => return directory.remove_groups(),
             None => {}
         }
-        // An init that was killed may not be gone yet, and its group belongs to whoever launched it,
-        // who may be dead.
-        let directory = self.directory(id);
+        // An init that was killed may not be gone yet, and its groups were made by whoever launched it, who may be dead.
         if directory.was_active() {
             lock::wait(directory.path())?;
-            cgroup::remove(id.as_str());
+            directory.remove_groups()?;
         }
         Ok(())
     }

@@ -47,6 +47,20 @@ pub fn remove(places: &[PathBuf]) {
     }
 }
 
+/// The most bytes that the groups at these places have held, if the kernel has killed for want of memory in one.
+pub fn memory_ran_out(places: &[PathBuf]) -> Option<u64> {
+    let read = |place: &Path, file: &str| fs::read_to_string(place.join(file)).ok();
+    let number = |text: String| text.trim().parse().ok();
+    places.iter().find_map(|place| {
+        let events = read(place, "memory.oom_control").or_else(|| read(place, "memory.events"))?;
+        let kills = events
+            .lines()
+            .find_map(|line| line.strip_prefix("oom_kill "))?;
+        let peak = read(place, "memory.max_usage_in_bytes").or_else(|| read(place, "memory.peak"));
+        (kills.trim() != "0").then(|| peak.and_then(number).unwrap_or_default())
+    })
+}
+
 /// What a group is to limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {

@@ -267,6 +267,33 @@ fn is_root() -> bool {
     requirement::root().into_result().is_ok()
 }
 
+/// Killing commands frees no file; so the environment ends, and the next command has a new one.
+#[test]
+fn files_in_memory_that_fill_it_end_the_environment_and_it_can_be_used_again() {
+    require!(requirement::userns());
+    require!(requirement::overlay());
+    let context = TestContext::new();
+    context.run(["create", "web", "--memory", "64M"]).success();
+    let fill = "head -c 200000000 /dev/zero > /tmp/file; sleep 100";
+    let full = context.run(["exec", "web", "--", "sh", "-c", fill]);
+    assert_eq!(full.code(), Some(137), "{full}");
+    assert!(
+        full.stderr().contains("the limit `memory` of 64.0 MiB"),
+        "{full}"
+    );
+    let again = context.run([
+        "exec",
+        "web",
+        "--",
+        "sh",
+        "-c",
+        "ls /tmp | wc -l; head -c 9 /dev/zero > /tmp/x",
+    ]);
+    assert_eq!(again.success().stdout(), "0\n");
+    context.run(["remove", "web"]).success();
+    context.assert_nothing_is_left();
+}
+
 /// The group of a memory hierarchy of version 1 that this process is in.
 fn memory_group() -> Option<PathBuf> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;

@@ -31,6 +31,9 @@ use crate::proxy;
 use crate::sys;
 use crate::wire::{self, Filled, Inbox, WireError};
 
+/// How long clients may take to hear how their commands ended, when nothing can go on.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// How often it is looked whether everything has ended, while it is to end.
 const ENDING_INTERVAL: Duration = Duration::from_millis(2);
 
@@ -478,6 +481,9 @@ impl Server {
         let struck = self.limiting.watcher.look(now, &commands, is_busy);
         self.strike(struck);
         self.limiting.purge(now, &commands, self.isolation);
+        if self.limiting.is_full() {
+            self.ending.get_or_insert(now + FAREWELL);
+        }
     }
 
     /// Asks the kernel whether it has held somebody to a limit.

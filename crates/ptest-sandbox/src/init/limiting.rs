@@ -26,6 +26,7 @@ pub(super) struct Limiting {
     kills: u64,
     refusals: u64,
     purge: Option<Purge>,
+    is_full: bool,
 }
 
 /// All commands are being killed.
@@ -43,6 +44,7 @@ impl Limiting {
             kills: 0,
             refusals: 0,
             purge: None,
+            is_full: false,
         }
     }
 
@@ -125,6 +127,19 @@ impl Limiting {
         });
     }
 
+    /// Whether nothing can run here any more: all commands are gone, and files in memory take what they left.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    fn is_out_of_memory(&self) -> bool {
+        let Some(limit) = self.configured(Limit::Memory) else {
+            return false;
+        };
+        let used = self.gauges.memory();
+        used.unwrap_or_else(|| self.watcher.files_in_memory()) > limit / 10 * 9
+    }
+
     /// Whether commands must wait, or they would be killed with the others.
     pub(super) fn is_purging(&self) -> bool {
         self.purge.is_some()
@@ -135,6 +150,7 @@ impl Limiting {
         let Some(purge) = &mut self.purge else { return };
         if commands.is_empty() {
             self.purge = None;
+            self.is_full = self.is_out_of_memory();
             return;
         }
         // In a pid namespace that is everything but init; outside it would be the user's whole session.

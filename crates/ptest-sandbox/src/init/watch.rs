@@ -121,6 +121,11 @@ impl Watcher {
         exceeded(Limit::Disk, configured, bytes)
     }
 
+    /// The bytes of files that are memory.
+    pub(super) fn files_in_memory(&self) -> u64 {
+        self.temporaries.iter().map(in_use).sum()
+    }
+
     fn processes(&self, commands: &[Process]) -> Option<Struck> {
         let configured = self.watch.processes?;
         // Each has a thread at least: only where many are is it worth counting.
@@ -130,7 +135,7 @@ impl Watcher {
 
     fn memory(&self, commands: &[Process]) -> Option<Struck> {
         let configured = self.watch.memory?;
-        let files: u64 = self.temporaries.iter().map(in_use).sum();
+        let files = self.files_in_memory();
         let resident: u64 = commands.iter().map(Process::memory_bytes).sum();
         exceeded(Limit::Memory, configured, resident + files)?;
         // Pages that several processes share were counted for each: now exactly.

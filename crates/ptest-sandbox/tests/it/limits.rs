@@ -303,7 +303,7 @@ fn a_fork_bomb_ends_and_the_sandbox_lives_on() {
     }) else {
         return;
     };
-    let mut bomb = shell("bomb() { bomb | bomb & }; bomb 2>/dev/null; sleep 1000");
+    let mut bomb = shell("bomb() { bomb | bomb & }; (bomb) 2>/dev/null; exec sleep 1000");
     bomb.timeout = Some(Duration::from_millis(500));
     bomb.grace = Duration::ZERO;
     let output = run(&sandbox, &bomb);

@@ -163,19 +163,28 @@ impl Directory {
 
     /// Takes away the groups of an init that has ended.
     pub(super) fn remove_groups(&self) -> Result<()> {
+        let places = self.group_places()?;
+        if places.is_empty() {
+            return Ok(());
+        }
+        cgroup::remove(&places);
+        let path = self.groups();
+        fs::remove_file(&path)
+            .map_err(|source| Error::io(format!("remove {}", path.display()), source))
+    }
+
+    /// Where the groups of the instance's init may be; none if it has none.
+    pub(super) fn group_places(&self) -> Result<Vec<PathBuf>> {
         let path = self.groups();
         let places = match fs::read(&path) {
             Ok(places) => places,
-            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(Error::io(format!("read {}", path.display()), source)),
         };
         let places = places.split(|byte| *byte == b'\n');
-        let places: Vec<PathBuf> = places
+        Ok(places
             .map(|place| OsStr::from_bytes(place).into())
-            .collect();
-        cgroup::remove(&places);
-        fs::remove_file(&path)
-            .map_err(|source| Error::io(format!("remove {}", path.display()), source))
+            .collect())
     }
 
     fn groups(&self) -> PathBuf {

@@ -246,7 +246,7 @@ impl Engine for Virtualenv {
         })?;
         let directory = self.directory(&instance.id);
         let inside = Inside::of(&self.store, &directory, instance, &directory.driver()?)?;
-        running::spawn(&client, instance, &inside, command)
+        running::spawn(&client, directory, instance, &inside, command)
     }
 
     async fn usage(&self, id: &EnvironmentId) -> Result<Usage> {

@@ -5,17 +5,21 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ptest_sandbox::{Client, Leftovers, Run, Status, terminal};
+use ptest_sandbox::{Client, Leftovers, Run, Status, cgroup, terminal};
+use rustix::process::Signal;
 
+use super::directory::Directory;
 use super::limits;
 use super::root::Inside;
 use crate::engine::{Command, Exit, ExitStatus, Instance, Process, RunUsage, Stdio};
 use crate::error::Result;
+use crate::settings::{Limit, Struck};
 use crate::variables::{self, Places, Variables};
 
 /// Starts a command by an instance's init.
 pub(super) fn spawn(
     client: &Client,
+    directory: Directory,
     instance: &Instance,
     inside: &Inside,
     command: Command,
@@ -54,11 +58,44 @@ pub(super) fn spawn(
             client.spawn(&request, ptest_sandbox::Stdio::Terminal(size))
         }
     }?;
-    Ok(Box::new(Running { run: Arc::new(run) }))
+    Ok(Box::new(Running {
+        run: Arc::new(run),
+        directory,
+        memory: limits::of(instance).memory,
+    }))
 }
 
 struct Running {
     run: Arc<Run>,
+    directory: Directory,
+    memory: Option<u64>,
+}
+
+impl Running {
+    /// How it ended. When memory has run out the kernel may have chosen init, and then nobody says so.
+    fn end(&self, ended: Result<ptest_sandbox::Exit, ptest_sandbox::Error>) -> Result<Exit> {
+        let error = match ended {
+            Ok(ended) => return Ok(exit(ended)),
+            Err(error) => error,
+        };
+        if let (ptest_sandbox::Error::Ended, Some(configured)) = (&error, self.memory)
+            && let Some(reached) = cgroup::memory_ran_out(&self.directory.group_places()?)
+        {
+            return Ok(Exit {
+                status: ExitStatus::Signal(Signal::KILL.as_raw()),
+                timed_out: false,
+                struck: Some(Struck {
+                    limit: Limit::Memory,
+                    configured,
+                    reached: reached.max(configured),
+                    ended: true,
+                }),
+                leaked: 0,
+                usage: RunUsage::default(),
+            });
+        }
+        Err(error.into())
+    }
 }
 
 #[async_trait]
@@ -68,11 +105,11 @@ impl Process for Running {
     }
 
     async fn wait(&self) -> Result<Exit> {
-        Ok(exit(self.run.wait()?))
+        self.end(self.run.wait())
     }
 
     async fn relay(&self, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<Exit> {
-        Ok(exit(terminal::relay(&self.run, input, output)?))
+        self.end(terminal::relay(&self.run, input, output))
     }
 }
 

@@ -243,7 +243,7 @@ pub struct Privileges {
     pub no_new_privileges: bool,
     /// The system calls that they may make.
     pub system_calls: SystemCalls,
-    /// Whether no user namespace can be made inside, and so no other one either.
+    /// Whether no user namespace can be made inside, and so no other one either. The plan mounts a procfs for that.
     pub no_nested_namespaces: bool,
     /// Whether Landlock, where the kernel has it, keeps them to what the plan's mounts let them read and write, and from
     /// signals and abstract sockets that lead outside.

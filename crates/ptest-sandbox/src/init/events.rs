@@ -131,9 +131,6 @@ fn open_watched(watch: &Watch) -> Result<Vec<OwnedFd>, Failure> {
 }
 
 fn set_up_namespaces(plan: &Plan, network: Network) -> Result<Vec<LeftOut>, Failure> {
-    if plan.privileges.no_nested_namespaces {
-        security::refuse_nested_namespaces().at(Stage::Privileges, "user namespaces")?;
-    }
     if network == Network::Private {
         sys::raise_loopback().at(Stage::Network, "lo")?;
     }

@@ -20,7 +20,7 @@ use rustix::mount::{
 };
 use rustix::process::{fchdir, pivot_root, umask};
 
-use crate::init::{AtStage as _, overlay};
+use crate::init::{AtStage as _, overlay, security};
 use crate::plan::{Access, Mount, Plan, Source};
 use crate::protocol::{Failure, LeftOut, Stage};
 use crate::sys;
@@ -37,7 +37,15 @@ pub(super) fn assemble(plan: &Plan) -> Result<Vec<LeftOut>, Failure> {
     make_private()?;
     for mount in &plan.mounts {
         prepared.push(match prepare(mount) {
-            Ok(ready) => Some(ready),
+            Ok(ready) => {
+                if let (Mount::Proc { .. }, Some(procfs)) = (mount, &ready)
+                    && plan.privileges.no_nested_namespaces
+                {
+                    security::refuse_nested_namespaces(procfs.as_fd())
+                        .at(Stage::Privileges, "user namespaces")?;
+                }
+                Some(ready)
+            }
             Err(failure) => {
                 leave_out(mount, failure, &mut left_out)?;
                 None

@@ -3,10 +3,10 @@
 //! Which privileges are kept is the plan's decision; this carries it out. Most of it happens once,
 //! in init itself, which never executes a program and so loses nothing by it; commands inherit it.
 
-use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, remove_capability_from_bounding_set, set_capabilities,
@@ -17,13 +17,15 @@ use crate::init::{filter, landlock};
 use crate::plan::{Plan, Privileges};
 use crate::sys;
 
-/// Most user namespaces that can be made in this one and below: user_namespaces(7).
-const MOST_USER_NAMESPACES: &str = "/proc/sys/user/max_user_namespaces";
+/// Most user namespaces that can be made in the reader's own and below: user_namespaces(7).
+const MOST_USER_NAMESPACES: &str = "sys/user/max_user_namespaces";
 
-/// Lets no user namespace be made inside of this one; only where there are namespaces, or it is the host's. To be called
-/// as long as that can be written.
-pub(super) fn refuse_nested_namespaces() -> io::Result<()> {
-    fs::write(MOST_USER_NAMESPACES, "0")
+/// Lets no user namespace be made inside of this one, by a procfs that is not covered yet: a container's own may be.
+pub(super) fn refuse_nested_namespaces(procfs: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let setting = openat(procfs, MOST_USER_NAMESPACES, flags, Mode::empty())?;
+    rustix::io::write(setting, b"0")?;
+    Ok(())
 }
 
 /// Gives up, in init, what init can do without; it goes on looking at some directories. All that come from it inherit that.

@@ -25,7 +25,7 @@ use crate::workspace::Workspace;
 use crate::{docs, fuzz, tidy, tools};
 
 /// What a machine that tests ptest for others must have: there a skip is a failure.
-const CI_REQUIRES: &str = "userns,overlay,network,root,uv,pythons,reflink";
+const CI_REQUIRES: &str = "userns,overlay,network,root,uv,pythons,reflink,cgroup,landlock,python";
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u32 = 10;

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use ptest_sandbox::{LaunchOptions, Launcher, Limits, Shape, probe};
+use ptest_sandbox::{LaunchOptions, Launcher, Level, Limits, Network, Shape, Strength, probe};
 use ptest_store::CopyMethod;
 
 use crate::engine::virtualenv::Virtualenv;
@@ -75,7 +75,40 @@ pub fn examine(ptest: &Ptest, program_directory: Option<&Path>) -> Result<Vec<Fi
                 .map_err(refused),
         ),
         found("clone", Health::Degraded, clone(ptest)),
-        found("pids limit", Health::Degraded, pids_limit(launcher)),
+        found("strict", Health::Degraded, strict(launcher)),
+        found(
+            "memory limit",
+            Health::Degraded,
+            limit(
+                launcher,
+                Limits {
+                    memory: Some(1 << 30),
+                    ..Limits::default()
+                },
+            ),
+        ),
+        found(
+            "cpus limit",
+            Health::Degraded,
+            limit(
+                launcher,
+                Limits {
+                    cpus: Some(1000),
+                    ..Limits::default()
+                },
+            ),
+        ),
+        found(
+            "pids limit",
+            Health::Degraded,
+            limit(
+                launcher,
+                Limits {
+                    processes: Some(64),
+                    ..Limits::default()
+                },
+            ),
+        ),
     ])
 }
 
@@ -202,32 +235,65 @@ fn clone(ptest: &Ptest) -> Looked {
     }
 }
 
-/// Whether the number of processes can be limited, seen by a sandbox that has such a limit.
-fn pids_limit(launcher: &Launcher) -> Looked {
-    const LIMIT: u64 = 64;
+/// How a limit holds, seen by a sandbox that has it.
+fn limit(launcher: &Launcher, limits: Limits) -> Looked {
     let options = LaunchOptions {
         id: format!("doctor-{}", std::process::id()),
-        limits: Limits {
-            processes: Some(LIMIT),
-            ..Limits::default()
-        },
+        limits,
         ..LaunchOptions::default()
     };
-    let refused = |error: ptest_sandbox::Error| {
-        let error = Error::from(error);
-        let hint = "as root a control group is needed: mount the pids controller writable";
-        (
-            error
-                .source()
-                .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")),
-            Some(hint.to_owned()),
-        )
+    let hint = "a control group is needed: as root mount its controller writable, as an ordinary user have it delegated";
+    let hint = || Some(hint.to_owned());
+    // An ordinary user's limit of processes needs a user namespace, which environments have.
+    let plan = Shape::default()
+        .plan()
+        .map_err(|error| (failure(error), hint()))?;
+    let sandbox = launcher
+        .launch(&plan, options)
+        .map_err(|error| (failure(error), hint()))?;
+    let strength = sandbox.limits().first().map(|kept| kept.strength);
+    sandbox
+        .stop(Duration::ZERO)
+        .map_err(|error| (failure(error), None))?;
+    match strength {
+        Some(Strength::Enforced) => Ok("the kernel enforces it".to_owned()),
+        _ => Err((
+            "it is only watched: what exceeds it is ended a moment later".to_owned(),
+            hint(),
+        )),
+    }
+}
+
+/// Whether code that nobody trusts can be kept as the profile `strict` says.
+fn strict(launcher: &Launcher) -> Looked {
+    let shape = Shape {
+        level: Level::Strict,
+        network: Network::Private,
+        ..Shape::default()
     };
-    // An ordinary user's limit needs a user namespace, which environments have.
-    let plan = Shape::default().plan().map_err(refused)?;
-    let sandbox = launcher.launch(&plan, options).map_err(refused)?;
-    sandbox.stop(Duration::ZERO).map_err(refused)?;
-    Ok("the kernel enforces it".to_owned())
+    let plan = shape.plan().map_err(|error| (failure(error), None))?;
+    let sandbox = launcher
+        .launch(&plan, LaunchOptions::default())
+        .map_err(|error| (failure(error), None))?;
+    match sandbox.landlock() {
+        0 => Err((
+            "Landlock is not there".to_owned(),
+            Some(
+                "Linux 5.13 or newer is needed, with `landlock` among its security modules"
+                    .to_owned(),
+            ),
+        )),
+        version => Ok(format!(
+            "a sandbox was made, with version {version} of Landlock"
+        )),
+    }
+}
+
+fn failure(error: ptest_sandbox::Error) -> String {
+    let error = Error::from(error);
+    error
+        .source()
+        .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 fn said(error: &Error) -> (String, Option<String>) {

@@ -1,4 +1,4 @@
-//! Runs processes in isolation: namespaces, root assembly, limits, terminals.
+//! Runs processes in isolation: namespaces, root assembly, limits, terminals, output.
 //!
 //! The library is the client: [`Launcher`] starts the program `ptest-init`, which makes the
 //! sandbox that a [`Plan`] describes and runs [`Command`]s in it. The program's code is in
@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod client;
+pub mod collect;
 mod enforcement;
 pub mod error;
 pub mod identity;
@@ -14,6 +15,7 @@ pub mod launch;
 pub mod limits;
 pub mod lock;
 mod os_bytes;
+pub mod output;
 pub mod plan;
 pub mod probe;
 pub mod profile;
@@ -35,9 +37,11 @@ pub mod fuzzing {
 }
 
 pub use client::{Client, Frozen};
+pub use collect::Collector;
 pub use error::{Error, Result};
 pub use launch::{LaunchOptions, Launcher, Listen, Owner, Sandbox};
 pub use limits::{Disk, Kept, Limit, Limits, Strength, Struck};
+pub use output::{Captured, Keep, Spill};
 pub use plan::{
     Access, Isolation, Mount, Network, Overlay, Plan, Privileges, Source, SystemCalls, Upper,
 };

@@ -2,11 +2,13 @@
 //!
 //! Each request has a connection of its own, so that no caller waits for another. Every call ends
 //! within a time even if init was crippled; only waiting for a command has no limit unless asked.
+//! An init that is found to be crippled is killed, and with it all that it runs: so whoever comes next
+//! meets a sandbox that has ended, which can be made anew.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -24,7 +26,7 @@ use crate::run::{Command, Run, Stdio};
 use crate::sys;
 use crate::wire::{self, Inbox, WireError};
 
-/// How long init may take to answer.
+/// How long init may take to answer unless said otherwise.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long after its grace, or after SIGKILL, a sandbox may take to be gone.
 const END_LIMIT: Duration = Duration::from_secs(10);
@@ -36,8 +38,9 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 pub struct Client {
     link: Link,
     pid: Pid,
-    pidfd: OwnedFd,
+    pidfd: Arc<OwnedFd>,
     creator: u32,
+    patience: Duration,
 }
 
 /// How further connections are made.
@@ -80,8 +83,9 @@ impl Client {
         Ok(Self {
             link,
             pid,
-            pidfd,
+            pidfd: Arc::new(pidfd),
             creator: std::process::id(),
+            patience: PATIENCE,
         })
     }
 
@@ -90,9 +94,17 @@ impl Client {
         Self {
             link,
             pid,
-            pidfd,
+            pidfd: Arc::new(pidfd),
             creator: std::process::id(),
+            patience: PATIENCE,
         }
+    }
+
+    /// Sets how long init may take to answer before it counts as crippled: 30 seconds unless this is called.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Init's process id on the host.
@@ -123,12 +135,23 @@ impl Client {
     /// It runs when this returns. When the program cannot be found or executed the error's
     /// [`Error::exit_code`] says which.
     pub fn spawn(&self, command: &Command, stdio: Stdio<'_>) -> Result<Run> {
-        Run::start(self.open()?, command, stdio)
+        let init = Arc::clone(&self.pidfd);
+        self.judge(Run::start(
+            self.open()?,
+            init,
+            command,
+            stdio,
+            self.patience,
+        ))
     }
 
     /// What the sandbox uses now.
     pub fn usage(&self) -> Result<Usage> {
-        match ask(&self.open()?, "ask for usage", &Request::Usage)? {
+        self.judge(self.ask_usage())
+    }
+
+    fn ask_usage(&self) -> Result<Usage> {
+        match self.ask(&self.open()?, "ask for usage", &Request::Usage)? {
             Reply::Usage(usage) => Ok(usage),
             _ => Err(Error::Malformed),
         }
@@ -144,7 +167,7 @@ impl Client {
     /// When something does not stop within two seconds: then all goes on.
     pub fn freeze(&self) -> Result<Frozen> {
         let socket = self.open()?;
-        ask(&socket, "freeze the sandbox", &Request::Freeze)?;
+        self.judge(self.ask(&socket, "freeze the sandbox", &Request::Freeze))?;
         Ok(Frozen { _socket: socket })
     }
 
@@ -153,11 +176,11 @@ impl Client {
     /// When this returns no process and no mount of it is left. One that has ended already is fine.
     pub fn stop(&self, grace: Duration) -> Result<()> {
         ensure_not_forked(self.creator)?;
-        let deadline = Some(Instant::now() + PATIENCE);
+        let deadline = Some(Instant::now() + self.patience);
         let asked = self.open().and_then(|socket| {
             let sent = wire::send(socket.as_fd(), &Request::Stop { grace }, &[], deadline);
             sent.map(|()| socket)
-                .map_err(|error| Error::wire("stop the sandbox", error))
+                .map_err(|error| Error::wire("stop the sandbox", error, self.patience))
         });
         // The connection stays open until the end, or init could miss what was said.
         let (_socket, patience) = match asked {
@@ -187,7 +210,7 @@ impl Client {
                 Ok(true)
             }
             Err(WireError::Deadline) => Ok(false),
-            Err(error) => Err(Error::wire("wait for the end of the sandbox", error)),
+            Err(error) => Err(Error::wire("wait for the end of the sandbox", error, limit)),
         }
     }
 
@@ -195,6 +218,40 @@ impl Client {
     pub(crate) fn kill(&self) {
         // It has ended already, or ends now.
         let _gone = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Kills an init of which nothing can be expected any more.
+    ///
+    /// One that is silent on one matter may have been told to let it wait, and is asked another.
+    fn judge<T>(&self, result: Result<T>) -> Result<T> {
+        let is_crippled = match &result {
+            Err(Error::Malformed) => true,
+            Err(Error::Deadline { .. }) => {
+                matches!(
+                    self.ask_usage(),
+                    Err(Error::Deadline { .. } | Error::Malformed)
+                )
+            }
+            _ => false,
+        };
+        if is_crippled {
+            end(&self.pidfd);
+        }
+        result
+    }
+
+    /// Says something to init and takes its answer.
+    fn ask(&self, socket: &OwnedFd, action: &'static str, request: &Request) -> Result<Reply> {
+        let deadline = Some(Instant::now() + self.patience);
+        let failed = |error| Error::wire(action, error, self.patience);
+        wire::send(socket.as_fd(), request, &[], deadline).map_err(failed)?;
+        match wire::receive(socket.as_fd(), &mut Inbox::default(), deadline) {
+            Ok((Reply::Failed(failure), _)) => {
+                Err(system(action, Errno::from_raw_os_error(failure.errno)))
+            }
+            Ok((reply, _)) => Ok(reply),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// A new connection to init.
@@ -209,31 +266,17 @@ impl Client {
                     socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
                         .map_err(|source| system(action, source))?;
                 let control = control.lock().unwrap_or_else(PoisonError::into_inner);
-                let deadline = Some(Instant::now() + PATIENCE);
+                let deadline = Some(Instant::now() + self.patience);
                 wire::send(
                     control.as_fd(),
                     &Request::Adopt,
                     &[theirs.as_fd()],
                     deadline,
                 )
-                .map_err(|error| Error::wire(action, error))?;
+                .map_err(|error| Error::wire(action, error, self.patience))?;
                 Ok(ours)
             }
         }
-    }
-}
-
-/// Says something to init and takes its answer.
-fn ask(socket: &OwnedFd, action: &'static str, request: &Request) -> Result<Reply> {
-    let deadline = Some(Instant::now() + PATIENCE);
-    wire::send(socket.as_fd(), request, &[], deadline)
-        .map_err(|error| Error::wire(action, error))?;
-    match wire::receive(socket.as_fd(), &mut Inbox::default(), deadline) {
-        Ok((Reply::Failed(failure), _)) => {
-            Err(system(action, Errno::from_raw_os_error(failure.errno)))
-        }
-        Ok((reply, _)) => Ok(reply),
-        Err(error) => Err(Error::wire(action, error)),
     }
 }
 
@@ -245,13 +288,10 @@ pub struct Frozen {
 }
 
 impl Error {
-    pub(crate) fn wire(action: &'static str, error: WireError) -> Self {
+    pub(crate) fn wire(action: &'static str, error: WireError, limit: Duration) -> Self {
         match error {
             WireError::Closed => Self::Ended,
-            WireError::Deadline => Self::Deadline {
-                action,
-                limit: PATIENCE,
-            },
+            WireError::Deadline => Self::Deadline { action, limit },
             WireError::Version(found) => Self::Version {
                 expected: crate::protocol::VERSION,
                 found,
@@ -264,6 +304,13 @@ impl Error {
     pub(crate) fn launch(failure: crate::protocol::Failure) -> Self {
         Self::Launch(FailureSource(failure))
     }
+}
+
+/// Kills a crippled init and waits until it is gone, so that nobody meets it any more.
+pub(crate) fn end(pidfd: &OwnedFd) {
+    // It has ended already, or ends now.
+    let _gone = pidfd_send_signal(pidfd, Signal::KILL);
+    let _late = wire::wait_for(pidfd, PollFlags::IN, Some(END_LIMIT));
 }
 
 /// Handles are of no use in a forked child: their connections are the parent's.

@@ -30,6 +30,7 @@ use crate::wire::{self, Inbox, WireError};
 #[derive(Clone, Debug)]
 pub struct Launcher {
     program: PathBuf,
+    patience: Duration,
 }
 
 /// How long a sandbox lives, and how it is found.
@@ -75,7 +76,15 @@ impl Launcher {
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
+            patience: PATIENCE,
         }
+    }
+
+    /// Sets how long init may take to answer, also when the sandbox is there: see [`Client::with_patience`].
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// The init program.
@@ -160,7 +169,7 @@ impl Launcher {
         lock: Option<BorrowedFd<'_>>,
     ) -> Result<Started> {
         let action = "launch the sandbox";
-        let deadline = Some(Instant::now() + PATIENCE);
+        let deadline = Some(Instant::now() + self.patience);
         let flags = SocketFlags::CLOEXEC;
         let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
             .map_err(|source| system(action, source))?;
@@ -190,7 +199,7 @@ impl Launcher {
         stub.reap();
         let recorded = lock.map_or(Ok(()), |lock| lock::hand_to(lock, pid));
         let ready = wire::receive(control.as_fd(), &mut inbox, deadline);
-        let client = Client::controlling(control, pid, pidfd);
+        let client = Client::controlling(control, pid, pidfd).with_patience(self.patience);
         match ready {
             Ok((Reply::Ready { left_out, landlock }, entrance)) if recorded.is_ok() => {
                 Ok(Started {
@@ -220,7 +229,7 @@ impl Launcher {
                 program: self.program.clone(),
                 source: io::Error::other("it ended without an answer"),
             },
-            other => Error::wire(action, other),
+            other => Error::wire(action, other, self.patience),
         }
     }
 }

@@ -9,6 +9,8 @@ pub mod client;
 pub mod collect;
 mod enforcement;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod identity;
 pub mod init;
 pub mod launch;
@@ -29,12 +31,6 @@ pub mod run;
 mod sys;
 pub mod terminal;
 mod wire;
-
-/// Lets a fuzzer reach what hears programs that nobody trusts. Only with the feature `fuzzing`.
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing {
-    pub use crate::proxy::fuzzing::{http, rule, socks};
-}
 
 pub use client::{Client, Frozen};
 pub use collect::Collector;

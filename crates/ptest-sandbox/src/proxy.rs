@@ -150,7 +150,7 @@ impl Waiting {
                 "start the proxy",
                 io::Error::other("it ended without an answer"),
             ),
-            other => Error::wire("start the proxy", other),
+            other => Error::wire("start the proxy", other, PATIENCE),
         };
         wire::send(self.socket.as_fd(), &order, &descriptors, deadline).map_err(failed)?;
         let answer = wire::receive(self.socket.as_fd(), &mut Inbox::default(), deadline);
@@ -196,7 +196,7 @@ impl Running {
             }
             ended => ended,
         };
-        ended.map_err(|error| Error::wire("wait for the end of the proxy", error))?;
+        ended.map_err(|error| Error::wire("wait for the end of the proxy", error, END_LIMIT))?;
         // It is a child of the process that launched it, unless it is detached.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let _reaped = waitid(WaitId::PidFd(self.pidfd.as_fd()), options);

@@ -1,15 +1,15 @@
 //! One command in a sandbox, from the client's side.
 //!
-//! Output never passes through here: a command gets the caller's descriptors, or a terminal whose
-//! controlling side [`crate::terminal`] relays.
+//! Output never passes through here: a command gets the caller's descriptors, which may be pipes that
+//! [`crate::collect`] takes it out of, or a terminal whose controlling side [`crate::terminal`] relays.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::client::{PATIENCE, ensure_not_forked};
+use crate::client::{end, ensure_not_forked};
 use crate::error::{Error, FailureSource, Result};
 use crate::protocol::{Exit, Leftovers, Reply, Request, Spawn, TerminalSize};
 use crate::wire::{self, Inbox, WireError};
@@ -91,6 +91,10 @@ pub struct Run {
     pid: i32,
     terminal: Option<OwnedFd>,
     creator: u32,
+    init: Arc<OwnedFd>,
+    patience: Duration,
+    /// When init is known to be crippled if it has not told the end.
+    overdue: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -109,7 +113,13 @@ pub enum Event {
 }
 
 impl Run {
-    pub(crate) fn start(socket: OwnedFd, command: &Command, stdio: Stdio<'_>) -> Result<Self> {
+    pub(crate) fn start(
+        socket: OwnedFd,
+        init: Arc<OwnedFd>,
+        command: &Command,
+        stdio: Stdio<'_>,
+        patience: Duration,
+    ) -> Result<Self> {
         let (descriptors, terminal) = match stdio {
             Stdio::Descriptors(descriptors) => (descriptors.to_vec(), None),
             Stdio::Terminal(size) => (Vec::new(), Some(size)),
@@ -124,10 +134,10 @@ impl Run {
             leftovers: command.leftovers,
         };
         let action = "start a command";
-        let deadline = Some(Instant::now() + PATIENCE);
+        let failed = |error| Error::wire(action, error, patience);
+        let deadline = Some(Instant::now() + patience);
         let request = Request::Spawn(Box::new(spawn));
-        wire::send(socket.as_fd(), &request, &descriptors, deadline)
-            .map_err(|error| Error::wire(action, error))?;
+        wire::send(socket.as_fd(), &request, &descriptors, deadline).map_err(failed)?;
         let mut reader = Reader::default();
         let (pid, descriptors) = match wire::receive(socket.as_fd(), &mut reader.inbox, deadline) {
             Ok((Reply::Started { pid }, descriptors)) => (pid, descriptors),
@@ -138,7 +148,7 @@ impl Run {
             }
             Ok((Reply::Failed(failure), _)) => return Err(Error::Spawn(FailureSource(failure))),
             Ok(_) => return Err(Error::Malformed),
-            Err(error) => return Err(Error::wire(action, error)),
+            Err(error) => return Err(failed(error)),
         };
         Ok(Self {
             socket,
@@ -147,6 +157,12 @@ impl Run {
             pid,
             terminal: descriptors.into_iter().next(),
             creator: std::process::id(),
+            init,
+            patience,
+            overdue: command.timeout.and_then(|timeout| {
+                let latest = timeout.checked_add(command.grace)?.checked_add(patience)?;
+                Instant::now().checked_add(latest)
+            }),
         })
     }
 
@@ -160,7 +176,9 @@ impl Run {
         self.terminal.as_ref().map(AsFd::as_fd)
     }
 
-    /// Waits until the command has ended, for ever if need be.
+    /// Waits until the command has ended, for ever if it has no timeout and need be.
+    ///
+    /// An init that lets a command run on when its time has long been up is killed: [`Error::Deadline`].
     pub fn wait(&self) -> Result<Exit> {
         loop {
             if let Some(Event::Exited(exit)) = self.event(None)? {
@@ -191,7 +209,8 @@ impl Run {
         if let Some(exit) = exit {
             return Ok(Some(Event::Exited(exit.clone())));
         }
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let asked = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let deadline = asked.into_iter().chain(self.overdue).min();
         match wire::receive(self.socket.as_fd(), inbox, deadline) {
             Ok((Reply::Exited(ended), _)) => {
                 *exit = Some(ended.clone());
@@ -199,10 +218,24 @@ impl Run {
             }
             Ok((Reply::Stopped { signal }, _)) => Ok(Some(Event::Stopped(signal))),
             Ok((Reply::Failed(failure), _)) => Err(Error::Spawn(FailureSource(failure))),
-            Ok(_) => Err(Error::Malformed),
-            Err(WireError::Deadline) => Ok(None),
-            Err(error) => Err(Error::wire("wait for a command", error)),
+            Err(WireError::Deadline) if asked.is_some() && deadline == asked => Ok(None),
+            other => {
+                let error = other.map_or_else(
+                    |error| Error::wire("wait for a command", error, self.patience),
+                    |_| Error::Malformed,
+                );
+                if matches!(error, Error::Deadline { .. } | Error::Malformed) {
+                    end(&self.init);
+                }
+                Err(error)
+            }
         }
+    }
+
+    /// For how long init may still be silent before it counts as crippled.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let overdue = self.overdue?;
+        Some(overdue.saturating_duration_since(Instant::now()))
     }
 
     /// Sends a signal to the command. One that has ended does not mind.
@@ -218,11 +251,11 @@ impl Run {
     fn send(&self, signal: i32, group: bool) -> Result<()> {
         ensure_not_forked(self.creator)?;
         let _whole_frames = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let deadline = Some(Instant::now() + PATIENCE);
+        let deadline = Some(Instant::now() + self.patience);
         let request = Request::Signal { signal, group };
         match wire::send(self.socket.as_fd(), &request, &[], deadline) {
             Ok(()) | Err(WireError::Closed) => Ok(()),
-            Err(error) => Err(Error::wire("signal a command", error)),
+            Err(error) => Err(Error::wire("signal a command", error, self.patience)),
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::process::getpgrp;
@@ -26,10 +26,7 @@ use crate::wire;
 /// How long output must be silent after the command ended, when something still holds its terminal.
 const SILENCE: Duration = Duration::from_millis(100);
 /// How often a relay in the background looks whether it has come to the front: no signal tells it.
-const BACKGROUND: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
+const BACKGROUND: Duration = Duration::from_millis(100);
 /// The size of a terminal that does not know its own.
 const USUAL_SIZE: TerminalSize = TerminalSize {
     rows: 24,
@@ -128,8 +125,9 @@ impl Relay<'_> {
         ];
         // A descriptor with nothing to wait for would still report its end, again and again.
         let count = if input.is_empty() { 3 } else { 4 };
-        let patience = self.raw.is_none().then_some(&BACKGROUND);
-        match poll(&mut polled[..count], patience) {
+        let patience = self.raw.is_none().then_some(BACKGROUND);
+        let patience = patience.into_iter().chain(self.run.left()).min();
+        match poll(&mut polled[..count], patience.map(wire::timespec).as_ref()) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(None),
             Err(source) => return Err(system("relay the terminal", source)),
@@ -154,7 +152,8 @@ impl Relay<'_> {
         if count == 4 && !input.is_empty() {
             self.read_input();
         }
-        if news.is_empty() {
+        let is_overdue = self.run.left() == Some(Duration::ZERO);
+        if news.is_empty() && !is_overdue {
             return Ok(None);
         }
         match self.run.event(Some(Duration::ZERO))? {
@@ -277,8 +276,9 @@ fn write_all(output: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<()> {
             Ok(count) => bytes = &bytes[count..],
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
-                wire::wait_for(output, PollFlags::OUT, None)
-                    .map_err(|error| Error::wire("write the command's output", error))?;
+                wire::wait_for(output, PollFlags::OUT, None).map_err(|error| {
+                    Error::wire("write the command's output", error, Duration::MAX)
+                })?;
             }
             Err(source) => return Err(system("write the command's output", source)),
         }

@@ -25,7 +25,7 @@ const MAX_BODY: usize = 16 << 20;
 /// Most descriptors of one message.
 const MAX_DESCRIPTORS: usize = 16;
 /// Length, version and number of descriptors.
-const HEADER: usize = 8;
+pub(crate) const HEADER: usize = 8;
 
 /// Why a frame could not be sent or received.
 #[derive(Debug, thiserror::Error)]
@@ -64,16 +64,7 @@ pub(crate) fn send<T: Serialize>(
     descriptors: &[BorrowedFd<'_>],
     deadline: Option<Instant>,
 ) -> Result<(), WireError> {
-    let mut frame =
-        postcard::to_extend(message, vec![0; HEADER]).map_err(|_| WireError::Malformed)?;
-    let body = frame.len() - HEADER;
-    if body > MAX_BODY || descriptors.len() > MAX_DESCRIPTORS {
-        return Err(WireError::Malformed);
-    }
-    frame[..4].copy_from_slice(&(body as u32).to_le_bytes());
-    frame[4..6].copy_from_slice(&VERSION.to_le_bytes());
-    frame[6..8].copy_from_slice(&(descriptors.len() as u16).to_le_bytes());
-
+    let frame = frame(message, descriptors.len())?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut sent = 0;
     while sent < frame.len() {
@@ -93,6 +84,20 @@ pub(crate) fn send<T: Serialize>(
         }
     }
     Ok(())
+}
+
+/// A message with its header, as it is sent with so many descriptors.
+pub(crate) fn frame<T: Serialize>(message: &T, descriptors: usize) -> Result<Vec<u8>, WireError> {
+    let mut frame =
+        postcard::to_extend(message, vec![0; HEADER]).map_err(|_| WireError::Malformed)?;
+    let body = frame.len() - HEADER;
+    if body > MAX_BODY || descriptors > MAX_DESCRIPTORS {
+        return Err(WireError::Malformed);
+    }
+    frame[..4].copy_from_slice(&(body as u32).to_le_bytes());
+    frame[4..6].copy_from_slice(&VERSION.to_le_bytes());
+    frame[6..8].copy_from_slice(&(descriptors as u16).to_le_bytes());
+    Ok(frame)
 }
 
 /// Receives one message, waiting until the deadline; `None` waits for ever.
@@ -152,12 +157,27 @@ impl Inbox {
                 self.descriptors.extend(descriptors);
             }
         }
+        // Those of a message that has begun, and of one that begins now: more belong to none.
+        if self.descriptors.len() > 2 * MAX_DESCRIPTORS {
+            return Err(WireError::Malformed);
+        }
         self.bytes.extend_from_slice(&buffer[..count]);
         Ok(if count == 0 {
             Filled::Closed
         } else {
             Filled::Open
         })
+    }
+
+    /// Whether nothing has arrived that was not taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Takes in bytes that came in another way.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// Takes the next complete message out.
@@ -194,7 +214,8 @@ pub(crate) fn wait_for(
     events: PollFlags,
     limit: Option<Duration>,
 ) -> Result<(), WireError> {
-    let deadline = limit.map(|limit| Instant::now() + limit);
+    // Beyond what the clock can tell is for ever.
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     loop {
         let timeout =
             deadline.map(|deadline| timespec(deadline.saturating_duration_since(Instant::now())));

@@ -28,7 +28,7 @@ use crate::protocol::{
     Failure, Launch, LeftOut, Meter, Reply, Request, Spawn, Stage, Usage, Watch,
 };
 use crate::proxy;
-use crate::sys;
+use crate::sys::{self, WaitEvent};
 use crate::wire::{self, Filled, Inbox, WireError};
 
 /// How long clients may take to hear how their commands ended, when nothing can go on.
@@ -36,6 +36,15 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether everything has ended, while it is to end.
 const ENDING_INTERVAL: Duration = Duration::from_millis(2);
+
+/// How many connections may be open on which nothing is being done: who has something to ask asks it at once.
+const MOST_IDLE: usize = 256;
+
+/// How long no connection is accepted when there are no descriptors for one.
+const DEAF_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long a grace is at most: what is longer than the clock can tell is as long.
+const LONGEST_GRACE: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Makes the sandbox and serves it until it ends.
 pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
@@ -64,6 +73,7 @@ pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
         control: launch.owned.then_some(0),
         connections: BTreeMap::from([(0, Connection::new(control))]),
         next_connection: 1,
+        deaf_until: None,
         runs: BTreeMap::new(),
         leaders: HashSet::new(),
         freezing: Freezing::default(),
@@ -153,6 +163,8 @@ struct Server {
     control: Option<u64>,
     connections: BTreeMap<u64, Connection>,
     next_connection: u64,
+    /// No connection is accepted before, for want of descriptors.
+    deaf_until: Option<Instant>,
     /// By the number of the connection that each was asked for on.
     runs: BTreeMap<u64, Run>,
     /// The leaders of runs that have not been reaped, those of forgotten runs among them.
@@ -168,6 +180,8 @@ struct Server {
 struct Connection {
     socket: OwnedFd,
     inbox: Inbox,
+    /// There may be another request in the inbox.
+    has_more: bool,
 }
 
 impl Connection {
@@ -175,6 +189,7 @@ impl Connection {
         Self {
             socket,
             inbox: Inbox::default(),
+            has_more: false,
         }
     }
 }
@@ -246,13 +261,19 @@ impl Server {
         if let Some(owner) = &self.owner {
             add(Source::Owner, owner.as_fd());
         }
-        if let Some(listener) = &self.listener {
+        let hears = self.deaf_until.is_none_or(|until| until <= Instant::now());
+        if let Some(listener) = self.listener.as_ref().filter(|_| hears) {
             add(Source::Listener, listener.as_fd());
         }
         if let Some((_, result)) = self.limiting.watcher.survey() {
             add(Source::Survey, result);
         }
-        for (id, connection) in &self.connections {
+        // Whoever has asked for more than was served yet sends no more before it is.
+        let (asked, quiet): (Vec<_>, Vec<_>) = self
+            .connections
+            .iter()
+            .partition(|(_, connection)| connection.has_more);
+        for (id, connection) in quiet {
             add(Source::Connection(*id), connection.socket.as_fd());
         }
         let alarm = self.limiting.gauges.memory_alarm();
@@ -261,12 +282,18 @@ impl Server {
         sources.extend(leaders.map(|(id, run)| (Source::Leader(*id), run.leader(), PollFlags::IN)));
 
         let acts = self.runs.values().filter_map(Run::next_action);
-        let mut next = acts.chain(self.limiting.next_action()).min();
+        let mut next = acts
+            .chain(self.limiting.next_action())
+            .chain(self.deaf_until)
+            .min();
         if self.ending.is_some() {
             let look = Instant::now() + ENDING_INTERVAL;
             next = Some(next.map_or(look, |next| next.min(look)));
         }
-        let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
+        let mut timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
+        if !asked.is_empty() {
+            timeout = Some(Duration::ZERO);
+        }
         let polled = sources
             .iter()
             .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags));
@@ -279,7 +306,11 @@ impl Server {
             .iter()
             .zip(&polled)
             .filter(|(_, poll)| !poll.revents().is_empty());
-        Ok(ready.map(|((source, ..), _)| *source).collect())
+        let asked = asked.into_iter().map(|(id, _)| Source::Connection(*id));
+        Ok(ready
+            .map(|((source, ..), _)| *source)
+            .chain(asked)
+            .collect())
     }
 
     /// Reaps whatever has ended. Returns false when init itself is told to end.
@@ -287,8 +318,22 @@ impl Server {
         let told_to_end = sys::arrived_signals(&self.signals)
             .into_iter()
             .any(|signal| signal != libc::SIGCHLD);
-        while let Ok(Some(reaped)) = sys::wait_any(false, false) {
-            self.leaders.remove(&reaped.pid);
+        let mut stopped = Vec::new();
+        while let Ok(Some(waited)) = sys::wait_any(false, true) {
+            match waited.event {
+                WaitEvent::Stopped(_) => stopped.push(waited.pid),
+                WaitEvent::Other => {}
+                WaitEvent::Exited(_) | WaitEvent::Signaled { .. } => {
+                    self.leaders.remove(&waited.pid);
+                }
+            }
+        }
+        // Commands run as the same user and may stop their leader, which could then not tell that they have ended.
+        let survey = self.limiting.watcher.survey().map(|(pid, _)| pid);
+        for pid in stopped {
+            if self.leaders.contains(&pid) || survey == Some(pid) {
+                let _gone = sys::kill(pid, libc::SIGCONT);
+            }
         }
         !told_to_end
     }
@@ -297,9 +342,16 @@ impl Server {
         let Some(listener) = &self.listener else {
             return;
         };
-        let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC) else {
-            return;
+        let socket = match accept_with(listener, SocketFlags::CLOEXEC) {
+            Ok(socket) => socket,
+            // Who waits to be accepted stays, and would be heard of without end.
+            Err(Errno::MFILE | Errno::NFILE) if !self.drop_idle(0) => {
+                self.deaf_until = Some(Instant::now() + DEAF_INTERVAL);
+                return;
+            }
+            Err(_) => return,
         };
+        self.deaf_until = None;
         let user = sys::peer(socket.as_fd()).map(|peer| peer.user);
         if user.is_ok_and(|user| user == geteuid().as_raw() || user == 0) {
             self.connect(socket);
@@ -307,9 +359,26 @@ impl Server {
     }
 
     fn connect(&mut self, socket: OwnedFd) {
+        self.drop_idle(MOST_IDLE);
         self.connections
             .insert(self.next_connection, Connection::new(socket));
         self.next_connection += 1;
+    }
+
+    /// Drops the connection that has been of no use for longest if there are more than so many. Returns whether it did.
+    fn drop_idle(&mut self, most: usize) -> bool {
+        let is_idle = |id: &u64| {
+            !self.has_command(*id) && !self.freezing.is_for(*id) && self.control != Some(*id)
+        };
+        let mut idle = self.connections.keys().copied().filter(is_idle);
+        let oldest = idle.next();
+        match oldest.filter(|_| idle.count() >= most) {
+            Some(id) => {
+                self.hang_up(id);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Takes in what a client says. Returns false when that ends the sandbox.
@@ -317,27 +386,32 @@ impl Server {
         let Some(connection) = self.connections.get_mut(&id) else {
             return true;
         };
-        let filled = connection.inbox.fill(connection.socket.as_fd());
-        loop {
-            let Some(connection) = self.connections.get_mut(&id) else {
-                return true;
-            };
-            match connection.inbox.next::<Request>() {
-                Ok(Some((request, descriptors))) => self.serve(id, request, descriptors),
-                Ok(None) => break,
-                Err(error) => {
-                    // The header of the answer says which version is spoken here.
-                    if matches!(error, WireError::Version(_)) {
-                        self.say(id, &refusal(libc::EPROTO), None);
-                    }
-                    return self.hang_up(id);
-                }
-            }
+        if !connection.has_more
+            && !matches!(
+                connection.inbox.fill(connection.socket.as_fd()),
+                Ok(Filled::Open)
+            )
+        {
+            return self.hang_up(id);
         }
-        if matches!(filled, Ok(Filled::Open)) {
-            true
-        } else {
-            self.hang_up(id)
+        // One request a turn, so that nobody who asks for much keeps the others waiting.
+        match connection.inbox.next::<Request>() {
+            Ok(Some((request, descriptors))) => {
+                connection.has_more = !connection.inbox.is_empty();
+                self.serve(id, request, descriptors);
+                true
+            }
+            Ok(None) => {
+                connection.has_more = false;
+                true
+            }
+            Err(error) => {
+                // The header of the answer says which version is spoken here.
+                if matches!(error, WireError::Version(_)) {
+                    self.say(id, &refusal(libc::EPROTO), None);
+                }
+                self.hang_up(id)
+            }
         }
     }
 
@@ -385,7 +459,7 @@ impl Server {
                     self.signal_commands(libc::SIGTERM);
                     self.signal_commands(libc::SIGCONT);
                 }
-                self.ending = Some(now.checked_add(grace).unwrap_or(now));
+                self.ending = Some(now + grace.min(LONGEST_GRACE));
             }
             Request::Launch(_) => self.say(id, &refusal(libc::EALREADY), None),
         }

@@ -47,6 +47,11 @@ impl Freezing {
         !self.holders.is_empty()
     }
 
+    /// Whether this connection asked for it.
+    pub(super) fn is_for(&self, id: u64) -> bool {
+        self.holders.contains(&id)
+    }
+
     /// A connection has ended. If it was the last that needed stillness all goes on.
     pub(super) fn end(&mut self, id: u64, commands: impl FnOnce() -> Vec<Process>) {
         if self.holders.remove(&id) && !self.is_frozen() {

@@ -19,6 +19,7 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Process {
     pub(super) pid: i32,
     parent: i32,
+    group: i32,
     state: u8,
     ticks: u64,
     threads: u64,
@@ -27,8 +28,18 @@ pub(super) struct Process {
 
 impl Process {
     /// Neither dead nor about to be.
+    ///
+    /// One whose first thread has ended looks like a dead one, but goes on while it has others.
     pub(super) fn is_alive(&self) -> bool {
-        !matches!(self.state, b'Z' | b'X' | b'x')
+        match self.state {
+            b'Z' => self.threads > 1,
+            state => !matches!(state, b'X' | b'x'),
+        }
+    }
+
+    /// Whether it is in this process group.
+    pub(super) fn is_in_group(&self, group: i32) -> bool {
+        self.group == group
     }
 
     /// Whether a signal has stopped it.
@@ -76,7 +87,8 @@ impl Process {
         (bytes("read_bytes:"), bytes("write_bytes:"))
     }
 
-    /// Resident memory, each shared page counted in part: proc_pid_smaps_rollup(5). Takes longer to find out.
+    /// Resident memory, each shared page counted in part, where that is to be known: proc_pid_smaps_rollup(5). Takes longer to
+    /// find out.
     pub(super) fn memory_share(&self) -> u64 {
         let path = format!("/proc/{}/smaps_rollup", self.pid);
         let text = fs::read_to_string(path).unwrap_or_default();
@@ -84,13 +96,27 @@ impl Process {
             let kibibytes = line.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?;
             kibibytes.parse::<u64>().ok()
         });
-        share.unwrap_or_default() << 10
+        share.map_or_else(|| self.memory_bytes(), |kibibytes| kibibytes << 10)
     }
 
     /// Resident memory, shared pages included.
     pub(super) fn memory_bytes(&self) -> u64 {
-        self.resident_pages
-            .saturating_mul(rustix::param::page_size() as u64)
+        let pages = match self.state {
+            // Its first thread has none any more, the others have.
+            b'Z' => self.resident_pages_of_threads(),
+            _ => self.resident_pages,
+        };
+        pages.saturating_mul(rustix::param::page_size() as u64)
+    }
+
+    fn resident_pages_of_threads(&self) -> u64 {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid));
+        let stats = threads.into_iter().flatten().flatten();
+        let threads = stats.filter_map(|thread| parse(&fs::read(thread.path().join("stat")).ok()?));
+        threads
+            .map(|thread| thread.resident_pages)
+            .max()
+            .unwrap_or_default()
     }
 }
 
@@ -185,6 +211,7 @@ fn parse(stat: &[u8]) -> Option<Process> {
     Some(Process {
         pid,
         parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
         state: *fields.first()?.as_bytes().first()?,
         ticks,
         threads: number(17)?,
@@ -199,11 +226,12 @@ mod tests {
     #[test]
     fn names_with_brackets_spaces_and_other_bytes_do_not_confuse() {
         let mut line =
-            b"42 (a) R 7 \xff(x) S 7 42 42 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 5 6 70"
+            b"42 (a) R 7 \xff(x) S 7 41 42 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 5 6 70"
                 .to_vec();
         line.extend(b" 8 9\n");
         let process = parse(&line).unwrap();
         assert_eq!((process.pid, process.parent, process.state), (42, 7, b'S'));
+        assert!(process.is_in_group(41));
         let numbers = (process.ticks, process.threads, process.resident_pages);
         assert_eq!(numbers, (100, 1, 70));
     }

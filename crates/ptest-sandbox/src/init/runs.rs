@@ -18,8 +18,8 @@ use crate::plan::Privileges;
 use crate::protocol::{Exit, Failure, Leftovers, Reply, Resources, Spawn, Stage, Status};
 use crate::sys::{self, Fork};
 
-/// How soon after one attempt to kill everything the next follows, at first and at most.
-const KILL_INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+/// How soon after one attempt to kill everything, or one look at what is ending, the next follows, at first and at most.
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 
 /// One command.
 pub(super) struct Run {
@@ -58,6 +58,12 @@ enum Phase {
     Running,
     /// It was asked to end, and will be killed at that time.
     Terminating(Instant),
+    /// It has ended, others of its group that were asked too have not; they are looked at next at that time.
+    Lingering {
+        kill: Instant,
+        next: Instant,
+        interval: Duration,
+    },
     /// Everything below the leader is being killed, next at that time.
     Killing { next: Instant, interval: Duration },
     /// Nothing is left to do.
@@ -138,6 +144,7 @@ impl Run {
         match self.phase {
             Phase::Running => self.started.checked_add(self.command.and(self.timeout)?),
             Phase::Terminating(kill) => Some(kill),
+            Phase::Lingering { kill, next, .. } => Some(next.min(kill)),
             Phase::Killing { next, .. } => Some(next),
             Phase::Over => None,
         }
@@ -163,6 +170,7 @@ impl Run {
                 }
             }
             Phase::Terminating(_) => self.kill(now),
+            Phase::Lingering { kill, interval, .. } => self.linger(now, kill, interval),
             Phase::Killing { interval, .. } => self.kill_again(now, interval),
             Phase::Over => None,
         }
@@ -240,17 +248,34 @@ impl Run {
         }
         self.ending = Some((ending, self.started.elapsed()));
         let is_struck = self.struck.is_some_and(|struck| struck.ended);
-        let kill =
+        let is_condemned =
             self.leftovers == Leftovers::Kill || self.timed_out || self.client_gone || is_struck;
-        if kill && left > 0 {
-            self.kill(Instant::now())
-        } else {
-            self.finish()
+        match self.phase {
+            _ if !is_condemned || left == 0 => self.finish(),
+            Phase::Terminating(kill) => self.linger(Instant::now(), kill, INTERVALS.0),
+            _ => self.kill(Instant::now()),
         }
     }
 
+    /// Leaves what is left of the command's group the rest of its grace. What left the group was not asked to end, and is
+    /// killed with the last of them.
+    fn linger(&mut self, now: Instant, kill: Instant, interval: Duration) -> Option<News> {
+        let group = self.command.unwrap_or_default();
+        let left = processes::descendants(self.leader_pid);
+        if now >= kill || !left.iter().any(|process| process.is_in_group(group)) {
+            return self.kill(now);
+        }
+        let interval = (interval * 2).min(INTERVALS.1);
+        self.phase = Phase::Lingering {
+            kill,
+            next: now + interval,
+            interval,
+        };
+        None
+    }
+
     fn kill(&mut self, now: Instant) -> Option<News> {
-        self.kill_again(now, KILL_INTERVALS.0)
+        self.kill_again(now, INTERVALS.0)
     }
 
     fn kill_again(&mut self, now: Instant, interval: Duration) -> Option<News> {
@@ -258,7 +283,7 @@ impl Run {
         if left == 0 && self.ending.is_some() {
             return self.finish();
         }
-        let interval = (interval * 2).min(KILL_INTERVALS.1);
+        let interval = (interval * 2).min(INTERVALS.1);
         self.phase = Phase::Killing {
             next: now + interval,
             interval,

@@ -297,6 +297,7 @@ fn too_much_on_the_disk(level: Level) {
 
 #[test]
 fn a_fork_bomb_ends_and_the_sandbox_lives_on() {
+    let _crowd = crate::support::crowd();
     let Some(sandbox) = with(Limits {
         processes: Some(50),
         ..Limits::default()

@@ -8,7 +8,9 @@
 
 mod attendance;
 mod commands;
+mod crippled;
 mod endings;
+mod hard_endings;
 mod isolation;
 mod limits;
 mod ordinary_user;

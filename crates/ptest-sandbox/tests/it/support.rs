@@ -117,6 +117,40 @@ pub(crate) fn null() -> File {
         .unwrap()
 }
 
+/// Held by tests that start very many processes or need some to be had: one user has only so many at a time.
+pub(crate) fn crowd() -> std::sync::MutexGuard<'static, ()> {
+    static CROWD: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    CROWD
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A command that runs a Python program, in which `lib` is the C library; none where there is no Python.
+pub(crate) fn python(program: &str) -> Option<Command> {
+    static INTERPRETER: std::sync::OnceLock<Option<OsString>> = std::sync::OnceLock::new();
+    let interpreter = INTERPRETER.get_or_init(|| {
+        let output = std::process::Command::new("python3")
+            .args(["-c", "import sys; print(sys.executable, end='')"])
+            .output()
+            .ok()?;
+        Some(String::from_utf8(output.stdout).ok()?.into())
+    });
+    let program = format!(
+        "import ctypes, os, signal, sys, threading, time\nlib = ctypes.CDLL(None, use_errno=True)\n{program}"
+    );
+    if lacks("pythons", interpreter.is_some(), "there is no python3") {
+        return None;
+    }
+    Some(Command::new(interpreter.clone()?).args(["-I", "-c", &program]))
+}
+
+/// Whether nobody can write to a pipe any more: whoever had it as standard output is dead.
+pub(crate) fn is_abandoned(reader: &std::io::PipeReader) -> bool {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut state = [PollFd::new(reader, PollFlags::empty())];
+    poll(&mut state, Some(&rustix::event::Timespec::default())).unwrap() == 1
+}
+
 /// Starts a command whose output nobody sees.
 pub(crate) fn start(sandbox: &Sandbox, command: &Command) -> Run {
     sandbox

@@ -1,7 +1,7 @@
 //! Clean, reproducible, disposable environments in about a millisecond.
 //!
 //! A [`Ptest`] is one open store; [`Ptest::create`] makes an [`Environment`] in
-//! it; [`Environment::spawn`] runs a command there. Below lie two crates: the
+//! it; [`Environment::run`] runs a command there. Below lie two crates: the
 //! store of layers and the sandbox of processes.
 //!
 //! The library never prints, never reads the process environment or the current
@@ -39,6 +39,7 @@ mod random;
 mod recipe;
 mod refusals;
 mod repair;
+mod run;
 mod schema;
 pub mod settings;
 mod snapshot;
@@ -67,8 +68,10 @@ pub use self::provision::Provision;
 pub use self::ptest::{OpenOptions, Ptest, Recovery};
 pub use self::refusals::{Refusal, RefusalReason, Refusals};
 pub use self::repair::{DamagedLayer, Outcome, StoreVerification};
+pub use self::run::{CompletedRun, Input, Output, Run, Running};
 pub use self::snapshot::{Origin, Snapshot, Taken};
 pub use self::spec::{EnvironmentSpec, Lifetime, Requirements};
 pub use self::verify::{Problem, Verification};
 pub use self::view::HostView;
+pub use ptest_sandbox::{Captured, Keep, Spill};
 pub use ptest_store::{Compression, Depth};

@@ -8,22 +8,21 @@ pub mod attacks;
 mod field;
 mod subject;
 
-use std::ffi::OsString;
-use std::io::Read as _;
-use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use ptest_sandbox::Keep;
 use serde::Deserialize;
 
 pub use self::attacks::{ATTACKS, Attack};
 use self::field::Field;
 pub use self::subject::Subject;
-use crate::engine::{Command, ExitStatus, Stdio};
+use crate::engine::ExitStatus;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::{Progress, Step};
 use crate::ptest::Ptest;
 use crate::python::command::{Supervision, Tool};
+use crate::run::{Output, Run};
 use crate::settings::Profile;
 use crate::variables::Variables;
 
@@ -31,7 +30,7 @@ const SOURCE: &str = include_str!("../assets/attacks.py");
 /// How long one attack may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The most that an attack can say that is heard.
-const MOST_WORDS: u64 = 64 << 10;
+const MOST_WORDS: usize = 64 << 10;
 
 /// What came of all attacks.
 #[derive(Clone, Debug)]
@@ -195,45 +194,21 @@ impl Ptest {
 }
 
 fn attack_inside(environment: &Environment, field: &Field, attack: &Attack) -> Result<Outcome> {
-    let failed_to = |source: std::io::Error| Error::io("run an attack", source);
-    let (mut reader, writer) = std::io::pipe().map_err(failed_to)?;
-    let null = || -> Result<OwnedFd> {
-        let opened = std::fs::File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/null");
-        Ok(opened.map_err(failed_to)?.into())
-    };
-    let words = ["python", "-I", "-c", SOURCE, attack.name];
-    let command = Command {
-        arguments: words.map(OsString::from).to_vec(),
-        working_directory: None,
+    let done = environment.run(Run {
         // What is passed on of it is what is tried.
         caller: field.secret_variable(),
         variables: field.variables(false)?,
-        stdio: Stdio::Descriptors {
-            stdin: null()?,
-            stdout: writer.into(),
-            stderr: null()?,
-        },
+        stdout: Output::Keep(Keep {
+            tail: MOST_WORDS,
+            ..Keep::nothing()
+        }),
+        stderr: Output::Null,
         timeout: Some(PATIENCE),
         grace: Duration::ZERO,
-    };
-    let process = environment.spawn(command)?;
-    let exit = environment.wait(process.as_ref())?;
-    drop(process);
-    // What it left behind may hold the pipe open for ever.
-    rustix::io::ioctl_fionbio(&reader, true).map_err(|errno| failed_to(errno.into()))?;
-    let mut said = Vec::new();
-    let deadline = Instant::now() + Duration::from_secs(1);
-    while said.len() < MOST_WORDS as usize && Instant::now() < deadline {
-        let mut chunk = [0; 4096];
-        match reader.read(&mut chunk) {
-            Ok(count) if count > 0 => said.extend_from_slice(&chunk[..count]),
-            _ => break,
-        }
-    }
-    if let Some(said) = Said::read(&String::from_utf8_lossy(&said)) {
+        ..Run::new(["python", "-I", "-c", SOURCE, attack.name])
+    })?;
+    let exit = done.ended?;
+    if let Some(said) = Said::read(&done.stdout.text()) {
         return Ok(said.outcome());
     }
     let how = match (exit.struck, exit.status) {

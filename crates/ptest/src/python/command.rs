@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -15,13 +16,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ptest_sandbox::init::ATTEND;
+use ptest_sandbox::{Captured, Collector, Keep};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
-use super::capture::{Captured, Stream};
-
 /// How often a running tool's cancellation is looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// How much of the beginning of each stream is kept, and of its end.
+const KEPT: usize = 128 << 10;
 /// How long ending a tool in an orderly way may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -213,43 +215,34 @@ impl Running {
     /// a process it left behind may hold them open for ever.
     fn finish(mut self, deadline: Duration, cancel: &Cancel) -> Result<ToolOutput, End> {
         let started = Instant::now();
-        let mut stdout = Stream::new(self.child.stdout.take())?;
-        let mut stderr = Stream::new(self.child.stderr.take())?;
+        let keep = || Keep {
+            head: KEPT,
+            tail: KEPT,
+            spill: None,
+        };
+        let pipes = [
+            self.child.stdout.take().map(OwnedFd::from),
+            self.child.stderr.take().map(OwnedFd::from),
+        ];
+        let mut collector = Collector::new(pipes.map(|pipe| pipe.map(|pipe| (pipe, keep()))))?;
         let pidfd = pidfd_open(self.pid()?, PidfdFlags::empty()).map_err(io::Error::from)?;
-        let mut timed_out = false;
-        loop {
-            let left = deadline.saturating_sub(started.elapsed());
+        let mut left = deadline;
+        while !left.is_zero() && !collector.turn(pidfd.as_fd(), Some(left.min(TICK)))? {
             if cancel.is_cancelled() {
                 return Err(End::Cancelled);
             }
-            if left.is_zero() {
-                timed_out = true;
-                break;
-            }
-            let ended = {
-                let mut watched = vec![PollFd::new(&pidfd, PollFlags::IN)];
-                for stream in [&stdout, &stderr] {
-                    if let Some(pipe) = stream.pipe() {
-                        watched.push(PollFd::from_borrowed_fd(pipe, PollFlags::IN));
-                    }
-                }
-                wait(&mut watched, left.min(TICK))?;
-                !watched[0].revents().is_empty()
-            };
-            stdout.drain()?;
-            stderr.drain()?;
-            if ended {
-                break;
-            }
+            left = deadline.saturating_sub(started.elapsed());
         }
+        let timed_out = left.is_zero();
         if timed_out {
             self.end();
         }
         let status = self.child.wait()?;
+        let [stdout, stderr] = collector.finish(Duration::ZERO)?;
         let output = ToolOutput {
             status,
-            stdout: stdout.kept,
-            stderr: stderr.kept,
+            stdout,
+            stderr,
         };
         if timed_out {
             Err(End::Deadline(Box::new(output)))

@@ -33,7 +33,6 @@ pub mod uv;
 pub mod wheel;
 
 mod archive;
-mod capture;
 mod editable;
 mod entry_points;
 mod environment;

@@ -11,5 +11,6 @@ mod hand_over;
 mod improve;
 mod python;
 mod recovery;
+mod run;
 mod snapshots;
 mod tidy;

@@ -47,6 +47,8 @@ pub struct Virtualenv {
     /// The directory of the instances' directories.
     instances: PathBuf,
     launcher: Launcher,
+    /// How long an init may take to answer, if not as long as usual.
+    patience: Option<Duration>,
     /// Held as long as the launcher may start it.
     _program: InitProgram,
     mounts: Mounts,
@@ -63,10 +65,19 @@ impl Virtualenv {
             store: store.clone(),
             instances: store.dir("envs")?,
             launcher: Launcher::new(program.path().to_owned()),
+            patience: None,
             _program: program,
             mounts: Mounts::default(),
             launched: Mutex::default(),
         })
+    }
+
+    /// Sets how long the init of an instance may take to answer before it is killed.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.launcher = self.launcher.with_patience(patience);
+        self.patience = Some(patience);
+        self
     }
 
     /// The launcher of this engine's sandboxes, for probes.
@@ -116,7 +127,10 @@ impl Virtualenv {
             return Ok(None);
         }
         match Client::connect(directory.open()?, OsStr::new(Directory::SOCKET)) {
-            Ok(client) => Ok(Some(client)),
+            Ok(client) => Ok(Some(match self.patience {
+                Some(patience) => client.with_patience(patience),
+                None => client,
+            })),
             Err(ptest_sandbox::Error::Ended) => Ok(None),
             Err(error) => Err(error.into()),
         }

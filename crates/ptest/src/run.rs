@@ -1,0 +1,230 @@
+//! Running one command in an environment to its end, with its output taken.
+//!
+//! Above engines: they give a command descriptors and know nothing of what is kept. Whoever wants the streams while they
+//! come, or a terminal, uses [`Environment::spawn`].
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use ptest_sandbox::{Captured, Collector, Keep};
+
+use crate::engine::{Command, Exit, Process, Stdio};
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::variables::Variables;
+
+/// How long a command has between SIGTERM and SIGKILL unless said otherwise.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long a pipe may stay open that no process of the command holds: another thread that is just starting a program has a
+/// copy of everything, until that is executed.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A command to run to its end.
+#[derive(Debug)]
+pub struct Run {
+    /// The program and its arguments; the program is looked for on the `PATH` inside.
+    pub arguments: Vec<OsString>,
+    /// Where it starts; the project root when there is none.
+    pub working_directory: Option<PathBuf>,
+    /// The caller's variables, of which only the harmless pass.
+    pub caller: Variables,
+    /// Variables set for this command, over those of the environment.
+    pub variables: Variables,
+    /// What it reads.
+    pub input: Input,
+    /// What becomes of what it writes.
+    pub stdout: Output,
+    /// What becomes of its errors.
+    pub stderr: Output,
+    /// Ended after this time, when there is one; at once when it is zero.
+    pub timeout: Option<Duration>,
+    /// Between SIGTERM and SIGKILL when it is ended.
+    pub grace: Duration,
+}
+
+impl Run {
+    /// A command that reads nothing, whose output is kept as [`Keep::default`] says, without a time limit.
+    pub fn new(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        Self {
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            working_directory: None,
+            caller: Variables::new(),
+            variables: Variables::new(),
+            input: Input::default(),
+            stdout: Output::default(),
+            stderr: Output::default(),
+            timeout: None,
+            grace: GRACE,
+        }
+    }
+}
+
+/// What a command reads.
+#[derive(Debug, Default)]
+pub enum Input {
+    /// Nothing.
+    #[default]
+    Null,
+    /// These bytes, by a pipe. What it does not read is no error.
+    Bytes(Vec<u8>),
+    /// What comes from this descriptor.
+    Descriptor(OwnedFd),
+}
+
+/// What becomes of a stream that a command writes.
+#[derive(Debug)]
+pub enum Output {
+    /// Nothing.
+    Null,
+    /// It goes to this descriptor, as it is.
+    Descriptor(OwnedFd),
+    /// It is taken by a pipe, all of it, and kept in part.
+    Keep(Keep),
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self::Keep(Keep::default())
+    }
+}
+
+/// What came of a command.
+#[derive(Debug)]
+pub struct CompletedRun {
+    /// How it ended. An error when that cannot be known, because the environment ended under it; what it had written is
+    /// there nevertheless.
+    pub ended: Result<Exit>,
+    /// What was taken of its standard output.
+    pub stdout: Captured,
+    /// What was taken of its standard error.
+    pub stderr: Captured,
+}
+
+/// A command that was started, whose streams [`Running::finish`] takes. Dropping it ends the command.
+pub struct Running<'a> {
+    environment: &'a Environment,
+    process: Arc<dyn Process>,
+    collector: Collector,
+}
+
+impl Environment {
+    /// Runs a command to its end; an environment at rest is activated first.
+    ///
+    /// Both streams are taken all the time, in order, and kept within bounds. When the command has ended this returns, also
+    /// when a process that it left behind has a stream still open: [`Captured::held_open`] says so, and all that was
+    /// written before the end is there. A command whose time was up has all that it had written.
+    ///
+    /// # Errors
+    ///
+    /// When the command could not be started, and when its streams could not be taken: then it is ended.
+    pub fn run(&self, run: Run) -> Result<CompletedRun> {
+        self.start(run)?.finish()
+    }
+
+    /// Starts a command whose end is waited for later, so that others can signal it meanwhile.
+    ///
+    /// Nothing is taken before [`Running::finish`]: what writes more than a pipe holds waits for that.
+    pub fn start(&self, run: Run) -> Result<Running<'_>> {
+        let failed = |source| Error::io("make the streams of a command", source);
+        let (stdout, kept_output) = writing_side(run.stdout).map_err(failed)?;
+        let (stderr, kept_error) = writing_side(run.stderr).map_err(failed)?;
+        let mut collector = Collector::new([kept_output, kept_error]).map_err(failed)?;
+        let stdin = match run.input {
+            Input::Null => null(),
+            Input::Bytes(bytes) => collector.feed(bytes),
+            Input::Descriptor(descriptor) => Ok(descriptor),
+        };
+        let process = self.spawn(Command {
+            arguments: run.arguments,
+            working_directory: run.working_directory,
+            caller: run.caller,
+            variables: run.variables,
+            stdio: Stdio::Descriptors {
+                stdin: stdin.map_err(failed)?,
+                stdout,
+                stderr,
+            },
+            timeout: run.timeout,
+            grace: run.grace,
+        })?;
+        Ok(Running {
+            environment: self,
+            process: process.into(),
+            collector,
+        })
+    }
+}
+
+impl Running<'_> {
+    /// The command, to signal it from elsewhere while it is waited for.
+    pub fn process(&self) -> Arc<dyn Process> {
+        Arc::clone(&self.process)
+    }
+
+    /// Waits for the end, taking what the command writes.
+    pub fn finish(self) -> Result<CompletedRun> {
+        let Self {
+            environment,
+            process,
+            mut collector,
+        } = self;
+        let failed = |source| Error::io("take the output of a command", source);
+        let wait = || environment.wait(process.as_ref());
+        if collector.is_idle() {
+            return Ok(CompletedRun {
+                ended: wait(),
+                stdout: Captured::default(),
+                stderr: Captured::default(),
+            });
+        }
+        let (end, ending) = io::pipe().map_err(failed)?;
+        // Engines have nothing that could be polled for the end of a command: a thread takes while this one waits.
+        let (ended, collector) = thread::scope(|scope| {
+            // Whatever becomes of the waiting, the thread hears of its end.
+            let ending = ending;
+            let taking = thread::Builder::new().spawn_scoped(scope, move || {
+                while !collector.turn(end.as_fd(), None)? {}
+                Ok(collector)
+            })?;
+            let ended = wait();
+            drop(ending);
+            let taken = taking.join();
+            let lost = |_| Err(io::Error::other("the thread that takes it panicked"));
+            io::Result::Ok((ended, taken.unwrap_or_else(lost)?))
+        })
+        .map_err(failed)?;
+        let patience = match &ended {
+            // Somebody may hold what it left open for ever.
+            Ok(exit) if exit.leaked > 0 => Duration::ZERO,
+            _ => PATIENCE,
+        };
+        let [stdout, stderr] = collector.finish(patience).map_err(failed)?;
+        Ok(CompletedRun {
+            ended,
+            stdout,
+            stderr,
+        })
+    }
+}
+
+fn writing_side(output: Output) -> io::Result<(OwnedFd, Option<(OwnedFd, Keep)>)> {
+    match output {
+        Output::Null => Ok((null()?, None)),
+        Output::Descriptor(descriptor) => Ok((descriptor, None)),
+        Output::Keep(keep) => {
+            let (reader, writer) = io::pipe()?;
+            Ok((writer.into(), Some((reader.into(), keep))))
+        }
+    }
+}
+
+fn null() -> io::Result<OwnedFd> {
+    let opened = File::options().read(true).write(true).open("/dev/null");
+    opened.map(OwnedFd::from)
+}

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "answers go to standard output")]
 
 mod depth;
+mod endings;
 mod isolation;
 
 use std::collections::BTreeMap;
@@ -146,6 +147,11 @@ fn work(bench: &mut Bench, line: &str) -> Result<Duration> {
             let stack = (!is_cycle).then(|| bench.depth.stack(DISTRIBUTIONS));
             isolation::time(bench.depth.launcher(), set, stack.transpose()?)
         }
+        "end-by-timeout" | "end-by-stop" | "end-by-kill" => {
+            bench.end_thousand(work.trim_start_matches("end-by-"), set)
+        }
+        "take" => bench.take(set),
+        "take-bare" => endings::take_bare(),
         "list" => bench.list(set.parse()?),
         "storm" => bench.storm(set, false),
         "storm-active" => bench.storm(set, true),

@@ -199,6 +199,11 @@ impl ConfigValue for NonZeroU32 {
     }
 }
 
+/// A number with a unit, or what is wrong with it.
+fn quantity<T>(read: Result<T, InvalidUnit>) -> Result<T, Invalid> {
+    read.map_err(|error| Invalid(format!("`{}` ({})", error.text, error.why)))
+}
+
 /// TOML integers are taken for seconds or bytes, as bare numbers are everywhere.
 fn quantity_text(item: &Item) -> Result<String, Invalid> {
     match (item.as_str(), item.as_integer()) {
@@ -212,8 +217,7 @@ impl ConfigValue for Duration {
     const EXPECTED: &'static str = "a duration such as \"90s\" or \"24h\"";
 
     fn from_text(text: &OsStr, _: &Context<'_>) -> Result<Self, Invalid> {
-        parse_duration(utf8(text)?)
-            .map_err(|error| Invalid(format!("`{}` ({})", error.text, error.why)))
+        quantity(parse_duration(utf8(text)?))
     }
 
     fn from_toml(item: &Item, context: &Context<'_>) -> Result<Self, Invalid> {
@@ -229,9 +233,7 @@ impl ConfigValue for Timeout {
     const EXPECTED: &'static str = "a duration longer than zero such as \"90s\" or \"1h\"";
 
     fn from_text(text: &OsStr, _: &Context<'_>) -> Result<Self, Invalid> {
-        utf8(text)?
-            .parse()
-            .map_err(|error: InvalidUnit| Invalid(format!("`{}` ({})", error.text, error.why)))
+        quantity(utf8(text)?.parse())
     }
 
     fn from_toml(item: &Item, context: &Context<'_>) -> Result<Self, Invalid> {
@@ -247,9 +249,7 @@ impl ConfigValue for Size {
     const EXPECTED: &'static str = "a size larger than zero such as \"512M\" or \"2G\"";
 
     fn from_text(text: &OsStr, _: &Context<'_>) -> Result<Self, Invalid> {
-        utf8(text)?
-            .parse()
-            .map_err(|error: InvalidUnit| Invalid(format!("`{}` ({})", error.text, error.why)))
+        quantity(utf8(text)?.parse())
     }
 
     fn from_toml(item: &Item, context: &Context<'_>) -> Result<Self, Invalid> {

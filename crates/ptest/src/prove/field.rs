@@ -15,10 +15,10 @@ use serde_json::{Map, Value};
 use super::attacks::{Attack, LEAK};
 use super::subject::Subject;
 use super::{Outcome, unexpected};
-use crate::engine;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::ptest::Ptest;
+use crate::run::Run;
 use crate::settings::{Limits, Network, Profile};
 use crate::variables::Variables;
 
@@ -50,7 +50,13 @@ impl Field {
         let record = other.record()?;
         let python = record.python.executable.clone();
         let write = format!("printf %s {secret} > \"$VIRTUAL_ENV/secret\"");
-        run_in(&other, &["sh", "-c", &write])?;
+        let written = other.run(Run {
+            working_directory: Some("/".into()),
+            ..Run::new(["sh", "-c", &write])
+        })?;
+        if written.ended?.status.shell_code() != 0 {
+            return Err(unexpected("what is attacked could not be set up"));
+        }
 
         let host = ptest.host();
         let home = host.var("HOME").unwrap_or_default();
@@ -190,34 +196,6 @@ impl Field {
             .get(name)
             .and_then(Value::as_str)
             .unwrap_or_default()
-    }
-}
-
-fn run_in(environment: &Environment, words: &[&str]) -> Result<()> {
-    let null = || -> Result<OwnedFd> {
-        let opened = File::options().read(true).write(true).open("/dev/null");
-        Ok(opened
-            .map_err(|source| Error::io("open /dev/null", source))?
-            .into())
-    };
-    let process = environment.spawn(engine::Command {
-        arguments: words.iter().map(std::ffi::OsString::from).collect(),
-        working_directory: Some("/".into()),
-        caller: Variables::new(),
-        variables: Variables::new(),
-        stdio: engine::Stdio::Descriptors {
-            stdin: null()?,
-            stdout: null()?,
-            stderr: null()?,
-        },
-        timeout: None,
-        grace: Duration::ZERO,
-    })?;
-    let exit = environment.wait(process.as_ref())?;
-    if exit.status.shell_code() == 0 {
-        Ok(())
-    } else {
-        Err(unexpected("what is attacked could not be set up"))
     }
 }
 

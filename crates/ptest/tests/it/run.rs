@@ -16,7 +16,8 @@ use ptest::python::HostEnv;
 use ptest::settings::Profile;
 use ptest::variables::Variables;
 use ptest::{
-    Environment, EnvironmentSpec, ErrorKind, Input, Keep, Output, Provision, Ptest, Run, Spill,
+    Environment, EnvironmentSpec, ErrorKind, Input, Keep, Lifetime, Output, Provision, Ptest, Run,
+    Spill,
 };
 use ptest_store::Store;
 use ptest_testkit::{require, requirement};
@@ -62,6 +63,8 @@ impl Place {
     fn create(&self, engine: &str, profile: Option<Profile>) -> Environment {
         let mut spec = EnvironmentSpec {
             engine: engine.to_owned(),
+            // A test that fails leaves none behind.
+            lifetime: Lifetime::Process,
             ..spec(self.directory.path())
         };
         spec.settings.profile = profile;

@@ -2,14 +2,16 @@
 //!
 //! `PTEST_TEST_CYCLES` and `PTEST_TEST_CROWD` make the tests longer: docs/reliability.md says how long they were once.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-use ptest::engine::{Exit, ExitStatus};
+use ptest::engine::{Command, Exit, ExitStatus, Stdio};
 use ptest::progress::Silent;
 use ptest::settings::{Limit, Limits, Profile};
-use ptest::{Environment, EnvironmentSpec, Lifetime, Output, Ptest, Run};
+use ptest::variables::Variables;
+use ptest::{Environment, EnvironmentSpec, Lifetime, Ptest};
 use ptest_testkit::{require, requirement};
 
 use crate::context::{open, spec};
@@ -19,16 +21,27 @@ fn how_many(variable: &str, usual: usize) -> usize {
     asked.map_or(usual, |text| text.parse().unwrap())
 }
 
+fn null() -> OwnedFd {
+    let opened = File::options().read(true).write(true).open("/dev/null");
+    opened.unwrap().into()
+}
+
 fn run(environment: &Environment, script: &str) -> Exit {
-    let completed = environment.run(Run {
+    let command = Command {
+        arguments: ["sh", "-c", script].map(Into::into).to_vec(),
+        working_directory: None,
         caller: [("PATH".into(), "/usr/bin:/bin".into())].into(),
-        stdout: Output::Null,
-        stderr: Output::Null,
+        variables: Variables::new(),
+        stdio: Stdio::Descriptors {
+            stdin: null(),
+            stdout: null(),
+            stderr: null(),
+        },
         timeout: Some(Duration::from_mins(2)),
         grace: Duration::ZERO,
-        ..Run::new(["sh", "-c", script])
-    });
-    completed.unwrap().ended.unwrap()
+    };
+    let process = environment.spawn(command).unwrap();
+    environment.wait(process.as_ref()).unwrap()
 }
 
 /// What this process and its store hold of the machine.

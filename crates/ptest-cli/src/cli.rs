@@ -8,7 +8,7 @@ use ptest::config::ColorChoice;
 
 use crate::{
     commands::{
-        activate, completions, config, create, deactivate, diff, doctor, exec, export, fork, gc,
+        activate, completions, config, create, deactivate, diff, doctor, events, exec, export, fork, gc,
         import, improve, install, list, man, packages, path, reference, remove, run, shell,
         snapshot, status, uninstall, upgrade, verify,
     },
@@ -85,6 +85,7 @@ pub(crate) enum Command {
     Fork(fork::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
+    Events(events::Arguments),
     Remove(remove::Arguments),
     Gc(gc::Arguments),
     Improve(improve::Arguments),
@@ -116,6 +117,7 @@ impl Command {
             Self::Fork(arguments) => arguments.format(),
             Self::Export(arguments) => arguments.format(),
             Self::Import(arguments) => arguments.format(),
+            Self::Events(arguments) => arguments.format(),
             Self::Remove(arguments) => arguments.format(),
             Self::Gc(arguments) => arguments.format(),
             Self::Improve(arguments) => arguments.format(),

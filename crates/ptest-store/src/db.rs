@@ -198,6 +198,11 @@ impl Database {
         &self.path
     }
 
+    /// The file to which changes are written first.
+    pub fn log(&self) -> PathBuf {
+        log_of(&self.path)
+    }
+
     /// Fails in a forked child.
     pub(crate) fn check_process(&self) -> Result<()> {
         let used_by = process::id();
@@ -239,7 +244,14 @@ impl Drop for Database {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+/// The log of the database at a path, by SQLite's convention.
+pub(crate) fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
+
+pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // Without CREATE: the file is made with the right mode by `create`.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;

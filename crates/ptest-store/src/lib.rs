@@ -65,6 +65,7 @@ mod store;
 mod trash;
 mod verify;
 mod view;
+mod watch;
 
 pub use rusqlite;
 
@@ -88,6 +89,7 @@ pub use self::store::Store;
 pub use self::trash::Emptied;
 pub use self::verify::{Depth, Verdict};
 pub use self::view::{Change, View, Visible};
+pub use self::watch::Watch;
 
 /// Lets something fail at a chosen step. Only with the feature `faults`.
 #[cfg(feature = "faults")]

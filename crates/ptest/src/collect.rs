@@ -238,7 +238,7 @@ mod tests {
             .unwrap();
         assert!(chosen.lease.is_none());
         assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
-        assert!(ptest.enter(&spec, chosen).unwrap().is_none());
+        assert!(ptest.enter(&spec, chosen, None).unwrap().is_none());
         assert!(ptest.records().unwrap().is_empty());
         ptest.create(&spec, &Silent).unwrap().remove().unwrap();
     }
@@ -258,15 +258,15 @@ mod tests {
             ..EVERYTHING
         };
         assert_eq!(ptest.collect(&full).unwrap(), Collected::default());
-        let (record, _, lock) = ptest.enter(&spec, known).unwrap().unwrap();
-        ptest.take_away(&record, lock).unwrap();
+        let (record, _, lock) = ptest.enter(&spec, known, None).unwrap().unwrap();
+        ptest.take_away(&record, crate::events::Cause::Asked, lock).unwrap();
 
         // Given back, it keeps nothing; what is made anew brings a lease of its own.
         assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
         let made = provision(None).unwrap();
         assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
-        let (record, _, lock) = ptest.enter(&spec, made).unwrap().unwrap();
-        ptest.take_away(&record, lock).unwrap();
+        let (record, _, lock) = ptest.enter(&spec, made, None).unwrap().unwrap();
+        ptest.take_away(&record, crate::events::Cause::Asked, lock).unwrap();
     }
 
     #[test]

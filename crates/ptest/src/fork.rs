@@ -66,7 +66,8 @@ impl Ptest {
             names::refuse_taken_now(self.store().database(), name)?;
         }
         let lease = Lease::take(self.store())?;
-        let source = self.source(source)?;
+        let label = source;
+        let source = self.source(label)?;
         if let Some(contents) = &source.new {
             self.store()
                 .database()
@@ -74,7 +75,7 @@ impl Ptest {
         }
         let mut environments = Vec::with_capacity(forks.len());
         for fork in forks {
-            match self.fork_one(&source, fork) {
+            match self.fork_one(label, &source, fork) {
                 Ok(environment) => environments.push(environment),
                 Err(error) => {
                     for environment in environments {
@@ -93,7 +94,7 @@ impl Ptest {
         })
     }
 
-    fn fork_one(&self, source: &Source, fork: &Fork) -> Result<Environment> {
+    fn fork_one(&self, label: &str, source: &Source, fork: &Fork) -> Result<Environment> {
         let spec = EnvironmentSpec {
             name: fork.name.clone(),
             lifetime: fork.lifetime,
@@ -111,7 +112,7 @@ impl Ptest {
         };
         let stack = source.stack.id();
         let entered = self
-            .enter(&spec, provisioned)?
+            .enter(&spec, provisioned, Some(label))?
             .ok_or(ptest_store::Error::StackMissing { id: stack })?;
         self.realize(entered, fork.lifetime)
     }

@@ -17,6 +17,7 @@ pub mod doctor;
 pub mod engine;
 pub mod environment;
 pub mod error;
+pub mod events;
 mod fork;
 pub mod git;
 mod improve;

@@ -260,7 +260,7 @@ impl Ptest {
             lease: None,
         };
         let entered = self
-            .enter(&spec, provisioned)?
+            .enter(&spec, provisioned, None)?
             .ok_or(ptest_store::Error::StackMissing { id })?;
         let environment = self.realize(entered, Lifetime::Detached)?;
         Ok(environment.record()?.label().to_owned())

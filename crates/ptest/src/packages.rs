@@ -14,6 +14,7 @@ use crate::engine::{Change, ChangeKind, Upper};
 use crate::environment::Environment;
 use crate::environment::table::Record;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Event;
 use crate::progress::Progress;
 use crate::provision::Preference;
 use crate::ptest::Ptest;
@@ -222,6 +223,7 @@ impl Environment {
     ) -> Result<Vec<PackageChange>> {
         let (lock, record) = self.operate()?;
         let store = self.ptest.store();
+        self.ptest.record(&record, &Event::PackagesChanging {})?;
         let before = recipe::contents(store.database(), &record.stack)?;
         self.refuse_foreign(&record, &before)?;
         let (requirements, preference) = wanted(&record, &before.pins)?;
@@ -244,6 +246,7 @@ impl Environment {
                 recipe: &provisioned.recipe,
                 python: &provisioned.python,
                 requirements: &provisioned.requirements,
+                event: &Event::from(&changes[..]),
             };
             let now = store.stack(&record.stack)?;
             self.swap(record, now, &target, Upper::Keep)?;

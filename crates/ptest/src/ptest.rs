@@ -15,6 +15,7 @@ use crate::environment::{
     Environment, EnvironmentId, Owner, ProcessIdentity, State, Status, Transition,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Cause, Event};
 use crate::init_program::InitProgram;
 use crate::lease::Lease;
 use crate::lock::FileLock;
@@ -142,10 +143,10 @@ impl Ptest {
         // Why it failed is what the caller must know. What cannot be taken back now is recorded, and
         // is taken away by the next opening or, if it failed for good, by a removal.
         if let Err(error) = self.block_on(engine.create(&instance_on(&record, stack))) {
-            let _ = self.take_away(&record, lock);
+            let _ = self.take_away(&record, Cause::CreationFailed, lock);
             return Err(error);
         }
-        self.step(&record, Transition::Create, Change::default())?;
+        self.step(&record, &Event::Created {}, Change::default())?;
         Ok(Environment::new(self.clone(), record.id, lifetime))
     }
 
@@ -161,7 +162,7 @@ impl Ptest {
                 progress,
             )?;
             let (stack, is_kept) = (provisioned.stack.id(), provisioned.lease.is_some());
-            match self.enter(spec, provisioned)? {
+            match self.enter(spec, provisioned, None)? {
                 Some(entered) => return Ok(entered),
                 // Collected in the moment between. What is chosen under a lease is not.
                 None if !is_kept => lease = Some(Lease::take(self.store())?),
@@ -170,12 +171,13 @@ impl Ptest {
         }
     }
 
-    /// Writes the row of an environment, from which on its stack is kept; `None` when it was
-    /// collected before.
+    /// Writes the row of an environment, made of `source` if that is something, from which on its
+    /// stack is kept; `None` when it was collected before.
     pub(crate) fn enter(
         &self,
         spec: &EnvironmentSpec,
         provisioned: Provisioned,
+        source: Option<&str>,
     ) -> Result<Option<Entered>> {
         spec.settings.check()?;
         let record = Record {
@@ -200,7 +202,12 @@ impl Ptest {
             deactivated_at: None,
         };
         let lock = self.lock(&record)?;
-        let inserted = table::insert(self.store().database(), &record);
+        let event = Event::Creating {
+            python: record.python.version.clone(),
+            engine: record.engine.clone(),
+            source: source.map(str::to_owned),
+        };
+        let inserted = table::insert(self.store().database(), &record, &event);
         if let Ok(true) = inserted {
             return Ok(Some((record, provisioned.stack, lock)));
         }
@@ -304,7 +311,12 @@ impl Ptest {
             return Ok(None);
         };
         if orphaned || matches!(record.state, State::Creating | State::Removing) {
-            return self.take_away(&record, lock).map(Some);
+            let cause = if orphaned {
+                Cause::OwnerDied
+            } else {
+                Cause::CutOff
+            };
+            return self.take_away(&record, cause, lock).map(Some);
         }
         let before = record.state;
         let settled = self.settle(record)?.state;
@@ -409,23 +421,23 @@ impl Ptest {
         self.block_on(engine.is_active(&record.id))
     }
 
-    /// Records a transition that has happened, or is about to.
+    /// Records a step in the life of an environment that has happened, or is about to.
     pub(crate) fn step(
         &self,
         record: &Record,
-        transition: Transition,
+        event: &Event,
         change: Change<'_>,
     ) -> Result<Record> {
+        let transition = event.transition().ok_or_else(|| {
+            let message = format!("`{}` changes no state", event.kind());
+            Error::new(ErrorKind::Unexpected, message)
+        })?;
         let state = record.state.next(transition)?;
-        let changed = table::change(
-            self.store().database(),
-            &record.id,
-            record.state,
-            &Change {
-                state: Some(state),
-                ..change
-            },
-        )?;
+        let change = Change {
+            state: Some(state),
+            ..change
+        };
+        let changed = table::change(self.store().database(), record, &change, event)?;
         if !changed {
             // Only possible when somebody changed the row without its lock.
             return Err(Error::new(
@@ -459,30 +471,39 @@ impl Ptest {
             deactivated_at: Some(Timestamp::now()),
             ..Change::default()
         };
-        self.step(&record, Transition::Deactivated, change)
+        let cause = match record.state {
+            State::Active => Cause::InitEnded,
+            _ => Cause::CutOff,
+        };
+        self.step(&record, &Event::Deactivated { cause }, change)
     }
 
     /// Removes an environment whose lock is held, whatever its state, and gives the state that it
     /// is in then, which no row records.
-    pub(crate) fn take_away(&self, record: &Record, lock: FileLock) -> Result<State> {
+    pub(crate) fn take_away(
+        &self,
+        record: &Record,
+        cause: Cause,
+        lock: FileLock,
+    ) -> Result<State> {
         let record = self.settle(record.clone())?;
-        let removing = self.step(&record, Transition::Remove, Change::default())?;
+        let removing = self.step(&record, &Event::Removing { cause }, Change::default())?;
         let engine = self.engine(&record.engine)?;
         if let Err(error) = self.block_on(engine.remove(&record.id)) {
             let message = error.to_string();
-            self.step(
-                &removing,
-                Transition::Fail,
-                Change {
-                    error: Some(&message),
-                    ..Change::default()
-                },
-            )?;
+            let change = Change {
+                error: Some(&message),
+                ..Change::default()
+            };
+            let event = Event::Failed {
+                message: message.clone(),
+            };
+            self.step(&removing, &event, change)?;
             return Err(error);
         }
         let removed = removing.state.next(Transition::Removed)?;
         self.forget_view(&record)?;
-        table::delete(self.store().database(), &record.id)?;
+        table::delete(self.store().database(), &record)?;
         lock.discard()?;
         Ok(removed)
     }

@@ -1,7 +1,7 @@
 //! The library's own tables in the store's database, in the order they came.
 
 /// Each step runs once; steps are only ever added at the end.
-pub(crate) const MIGRATIONS: [&str; 8] = [
+pub(crate) const MIGRATIONS: [&str; 9] = [
     crate::environment::table::SCHEMA,
     crate::recipe::SCHEMA,
     crate::recipe::USES,
@@ -10,4 +10,5 @@ pub(crate) const MIGRATIONS: [&str; 8] = [
     crate::snapshot::table::SCHEMA,
     crate::improve::table::SCHEMA,
     crate::environment::table::HANDED_OVER,
+    crate::events::table::SCHEMA,
 ];

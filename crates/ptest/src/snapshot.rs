@@ -15,6 +15,7 @@ use crate::author;
 use crate::engine::Upper;
 use crate::environment::{Environment, EnvironmentId, Name, Python, Record, State};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{self, About, Event};
 use crate::lease::Lease;
 use crate::names::{self, Thing};
 use crate::ptest::Ptest;
@@ -94,6 +95,7 @@ impl Environment {
         }
         let lease = Lease::take(store)?;
         let (lock, record) = self.operate()?;
+        self.ptest.record(&record, &Event::SnapshotCreating {})?;
         let created_at = Timestamp::now();
         let take = |transaction: &Connection, stack| {
             recipe::touch(transaction, &record.recipe)?;
@@ -114,6 +116,10 @@ impl Environment {
                 created_at,
             };
             table::insert(transaction, number, &snapshot)?;
+            let event = Event::SnapshotCreated {
+                snapshot: snapshot.name.to_string(),
+            };
+            events::append(transaction, Some(About::from(&record)), &event)?;
             Ok::<_, Error>(snapshot)
         };
         if record.state != State::Active
@@ -154,6 +160,9 @@ impl Environment {
     pub fn restore(&self, snapshot: &str) -> Result<Snapshot> {
         let snapshot = self.ptest.snapshot(snapshot)?;
         let (lock, record) = self.operate()?;
+        let name = || snapshot.name.to_string();
+        let restoring = Event::SnapshotRestoring { snapshot: name() };
+        self.ptest.record(&record, &restoring)?;
         let now = self.ptest.store().stack(&record.stack)?;
         let stack = if snapshot.stack == record.stack {
             snapshot.check_interpreter()?;
@@ -167,6 +176,7 @@ impl Environment {
             recipe: &snapshot.recipe,
             python: &snapshot.python,
             requirements: &snapshot.requirements,
+            event: &Event::SnapshotRestored { snapshot: name() },
         };
         self.swap(record, now, &target, Upper::Drop)?;
         drop(lock);

@@ -19,6 +19,7 @@ use crate::engine::{HandedOver, Upper};
 use crate::environment::table::{self, Made, OnTheWay, Python, Record};
 use crate::environment::{Environment, EnvironmentId, State};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Event;
 use crate::ptest::{Ptest, instance_on};
 use crate::recipe;
 use crate::spec::Requirements;
@@ -31,6 +32,8 @@ pub(crate) struct Target<'a> {
     pub(crate) recipe: &'a str,
     pub(crate) python: &'a Python,
     pub(crate) requirements: &'a Requirements,
+    /// What is recorded when it is.
+    pub(crate) event: &'a Event,
 }
 
 impl Environment {
@@ -80,7 +83,7 @@ impl Environment {
                     python: target.python,
                     requirements: target.requirements,
                 };
-                table::set_made(database, &record.id, made)
+                table::set_made(database, record, made, target.event)
             });
         // Why it was not swapped is what the caller must know; the note stays for the next one.
         let settled = self.ptest.finish_swap(&record.id);

@@ -52,9 +52,7 @@ impl Ptest {
     fn shorten_log(&self) -> Result<()> {
         const LONG: u64 = 1 << 20;
         let database = self.store().database();
-        let mut log = database.path().as_os_str().to_owned();
-        log.push("-wal");
-        match fs::metadata(log) {
+        match fs::metadata(database.log()) {
             Ok(facts) if facts.len() > LONG => Ok(database.checkpoint()?),
             // Without a log there is nothing to shorten.
             _ => Ok(()),

@@ -8,6 +8,7 @@ pub(crate) mod create;
 pub(crate) mod deactivate;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod fork;
@@ -52,6 +53,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::Fork(arguments) => fork::run(ui, context, arguments),
         Command::Export(arguments) => export::run(ui, context, arguments),
         Command::Import(arguments) => import::run(ui, context, arguments),
+        Command::Events(arguments) => events::run(ui, context, arguments),
         Command::Remove(arguments) => remove::run(ui, context, arguments),
         Command::Gc(arguments) => gc::run(ui, context, arguments),
         Command::Improve(arguments) => improve::run(ui, context, arguments),

@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod environment;
 mod error;
+mod event;
 mod materialized;
 mod package;
 mod packages;
@@ -25,6 +26,7 @@ pub(crate) use doctor::{DoctorReport, ProofReport};
 pub(crate) use environment::{EnvironmentReport, EnvironmentsReport, RemovedReport};
 use error::ErrorDto;
 pub(crate) use error::ErrorReport;
+pub(crate) use event::{EventReport, EventsReport, event_payload};
 pub(crate) use materialized::MaterializedReport;
 pub(crate) use package::{PackedReport, UnpackedReport};
 pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
@@ -50,6 +52,11 @@ pub(crate) trait Report: Serialize + Sized {
 pub(crate) fn to_text<R: Report>(report: &R) -> String {
     // Reports are made of texts, numbers and lists and maps of them with text keys: writing them cannot fail.
     serde_json::to_string_pretty(&Envelope::new(report)).unwrap_or_default() + "\n"
+}
+
+/// A report as one line of text.
+pub(crate) fn to_line<R: Report>(report: &R) -> String {
+    serde_json::to_string(&Envelope::new(report)).unwrap_or_default() + "\n"
 }
 
 /// The JSON schemas of all reports, by name.
@@ -78,6 +85,8 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<ScratchReport>(),
         schema_of::<ConfigReport>(),
         schema_of::<ConfigPathsReport>(),
+        schema_of::<EventsReport>(),
+        schema_of::<EventReport>(),
         schema_of::<ErrorReport>(),
     ]
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use ptest_store::Stack;
 
 use super::table::{self, Change, Record};
-use super::{EnvironmentId, State, Transition};
+use super::{EnvironmentId, State};
 use crate::engine::{Command, Process, Usage};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Cause, Event};
 use crate::improve;
 use crate::lock::FileLock;
 use crate::ptest::Ptest;
@@ -169,9 +170,9 @@ impl Environment {
         if record.state == State::Active {
             return Ok(false);
         }
-        let activating = self
-            .ptest
-            .step(&record, Transition::Activate, Change::default())?;
+        let activating =
+            self.ptest
+                .step(&record, &Event::Activating {}, Change::default())?;
         let engine = self.ptest.engine(&record.engine)?;
         let instance = self.ptest.instance(&record)?;
         match self.ptest.block_on(engine.activate(&instance)) {
@@ -181,9 +182,12 @@ impl Environment {
                     activated_at: Some(Timestamp::now()),
                     ..Change::default()
                 };
-                let record = self
-                    .ptest
-                    .step(&activating, Transition::Activated, change)?;
+                let event = Event::Activated {
+                    profile: achieved.profile.as_str().to_owned(),
+                    network: achieved.network.as_str().to_owned(),
+                    degraded: achieved.degraded.clone(),
+                };
+                let record = self.ptest.step(&activating, &event, change)?;
                 // What is copied is not mounted, and what starts slower than it could is no failure.
                 if achieved.profile != Profile::None {
                     let _ = improve::table::used(self.ptest.store().database(), &record);
@@ -191,30 +195,34 @@ impl Environment {
                 Ok(true)
             }
             Err(error) => {
-                self.ptest
-                    .step(&activating, Transition::Deactivated, Change::default())?;
+                let event = Event::Deactivated {
+                    cause: Cause::ActivationFailed,
+                };
+                self.ptest.step(&activating, &event, Change::default())?;
                 Err(error)
             }
         }
     }
 
     pub(crate) fn deactivate_locked(&self, record: Record, grace: Duration) -> Result<Record> {
-        let deactivating = self
-            .ptest
-            .step(&record, Transition::Deactivate, Change::default())?;
+        let deactivating =
+            self.ptest
+                .step(&record, &Event::Deactivating {}, Change::default())?;
         let engine = self.ptest.engine(&record.engine)?;
         self.ptest.block_on(engine.deactivate(&self.id, grace))?;
         let change = Change {
             deactivated_at: Some(Timestamp::now()),
             ..Change::default()
         };
-        self.ptest
-            .step(&deactivating, Transition::Deactivated, change)
+        let event = Event::Deactivated {
+            cause: Cause::Asked,
+        };
+        self.ptest.step(&deactivating, &event, change)
     }
 
     fn remove_now(&self) -> Result<()> {
         let (lock, record) = self.operate()?;
-        self.ptest.take_away(&record, lock)?;
+        self.ptest.take_away(&record, Cause::Asked, lock)?;
         Ok(())
     }
 

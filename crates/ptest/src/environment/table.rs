@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{EnvironmentId, Name, Owner, State};
 use crate::engine::Achieved;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::events::{self, About, Event};
 use crate::json;
 use crate::names;
 use crate::recipe;
@@ -125,11 +126,11 @@ impl Record {
     }
 }
 
-/// Adds a row and says that its recipe was used; `false` when its stack was collected meanwhile.
+/// Adds a row, records the event, and says that its recipe was used; `false` when its stack was collected meanwhile.
 /// A name that an environment or a snapshot has is `AlreadyExists`.
 ///
 /// From now on no collection takes the stack: a row and the collection are one after the other.
-pub(crate) fn insert(database: &Database, record: &Record) -> Result<bool> {
+pub(crate) fn insert(database: &Database, record: &Record, event: &Event) -> Result<bool> {
     let owner = json::text(&record.owner)?;
     let python = json::text(&record.python)?;
     let requirements = json::text(&record.requirements)?;
@@ -161,6 +162,7 @@ pub(crate) fn insert(database: &Database, record: &Record) -> Result<bool> {
                 settings,
                 record.created_at.as_millisecond(),
             ])?;
+        events::append(transaction, Some(record.into()), event)?;
         Ok(true)
     })
 }
@@ -209,33 +211,43 @@ pub(crate) struct Change<'a> {
     pub(crate) deactivated_at: Option<Timestamp>,
 }
 
-/// Changes a row that is in the state `from`; `false` when it is not, or is gone.
+/// Changes the row of a record, which is in the record's state, and records what happened; `false` when it is not in that
+/// state, or is gone.
 pub(crate) fn change(
     database: &Database,
-    id: &EnvironmentId,
-    from: State,
+    record: &Record,
     change: &Change<'_>,
+    event: &Event,
 ) -> Result<bool> {
     let achieved = change.achieved.map(json::text).transpose()?;
-    let changed = database.write(|transaction| {
-        transaction
+    database.write(|transaction| {
+        let changed = transaction
             .prepare_cached(
                 "UPDATE environments SET state = coalesce(?3, state), achieved = coalesce(?4, achieved), \
                  error = coalesce(?5, error), activated_at = coalesce(?6, activated_at), \
                  deactivated_at = coalesce(?7, deactivated_at) WHERE id = ?1 AND state = ?2",
             )?
             .execute(params![
-                id.as_str(),
-                from.as_str(),
+                record.id.as_str(),
+                record.state.as_str(),
                 change.state.map(State::as_str),
                 achieved,
                 change.error,
                 change.activated_at.map(Timestamp::as_millisecond),
                 change.deactivated_at.map(Timestamp::as_millisecond),
-            ])
-            .map_err(Error::from)
-    })?;
-    Ok(changed == 1)
+            ])?;
+        if changed == 1 {
+            events::append(transaction, Some(record.into()), event)?;
+        }
+        Ok(changed == 1)
+    })
+}
+
+/// Whether there is a row of an id, in a transaction of the caller's.
+pub(crate) fn is_there(connection: &Connection, id: &EnvironmentId) -> Result<bool> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM environments WHERE id = ?1")?
+        .exists([id.as_str()])?)
 }
 
 /// Which environments there are.
@@ -340,9 +352,14 @@ pub(crate) fn set_stack(
     Ok(())
 }
 
-/// Makes a row say what the environment is made of now: of a stack that a lease has kept from being
-/// collected.
-pub(crate) fn set_made(database: &Database, id: &EnvironmentId, made: Made<'_>) -> Result<()> {
+/// Makes the row of a record say what the environment is made of now, of a stack that a lease has kept
+/// from being collected, and records what that came of.
+pub(crate) fn set_made(
+    database: &Database,
+    record: &Record,
+    made: Made<'_>,
+    event: &Event,
+) -> Result<()> {
     let python = json::text(made.python)?;
     let requirements = json::text(made.requirements)?;
     database.write(|transaction| {
@@ -355,13 +372,14 @@ pub(crate) fn set_made(database: &Database, id: &EnvironmentId, made: Made<'_>) 
                  requirements = ?6 WHERE id = ?1",
             )?
             .execute(params![
-                id.as_str(),
+                record.id.as_str(),
                 made.stack.to_string(),
                 made.generation,
                 made.recipe,
                 python,
                 requirements
             ])?;
+        events::append(transaction, Some(record.into()), event)?;
         Ok(())
     })
 }
@@ -386,8 +404,9 @@ pub(crate) fn swapping(database: &Database) -> Result<Vec<EnvironmentId>> {
     })
 }
 
-/// Deletes a row; its recipe was in use until now.
-pub(crate) fn delete(database: &Database, id: &EnvironmentId) -> Result<()> {
+/// Deletes the row of a record; its recipe was in use until now.
+pub(crate) fn delete(database: &Database, record: &Record) -> Result<()> {
+    let id = &record.id;
     database.write(|transaction| {
         let recipe: Option<String> = transaction
             .prepare_cached("SELECT recipe FROM environments WHERE id = ?1")?
@@ -402,6 +421,7 @@ pub(crate) fn delete(database: &Database, id: &EnvironmentId) -> Result<()> {
         ] {
             transaction.prepare_cached(sql)?.execute([id.as_str()])?;
         }
+        events::append(transaction, Some(About::from(record)), &Event::Removed {})?;
         Ok(())
     })
 }

@@ -7,6 +7,7 @@ use super::{Origin, Snapshot};
 use crate::environment::Name;
 use crate::environment::table::{from_json, parsed};
 use crate::error::Result;
+use crate::events::{self, Event};
 use crate::json;
 use crate::names;
 use crate::recipe;
@@ -113,6 +114,10 @@ pub(super) fn delete(database: &Database, name: &str) -> Result<bool> {
             .optional()?;
         if let Some(recipe) = &recipe {
             recipe::touch(transaction, recipe)?;
+            let event = Event::SnapshotRemoved {
+                snapshot: name.to_owned(),
+            };
+            events::append(transaction, None, &event)?;
         }
         Ok(recipe.is_some())
     })

@@ -7,6 +7,7 @@ mod collect;
 mod context;
 mod endurance;
 mod engine;
+mod events;
 mod hand_over;
 mod improve;
 mod python;

@@ -1,0 +1,336 @@
+//! What can happen, each with what there is to say of it.
+//!
+//! The names and fields here are what is recorded and what hooks and followers get: they only ever grow. One that changes
+//! its meaning gets another name.
+
+use serde::{Deserialize, Serialize};
+
+use crate::environment::Transition;
+use crate::packages::PackageChange;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", content = "payload", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// An environment is being made.
+    Creating {
+        /// The version of its Python.
+        python: String,
+        /// Its engine.
+        engine: String,
+        /// The name or id of what it is made of, if it is made of another or of a snapshot.
+        source: Option<String>,
+    },
+    /// It is there.
+    Created {},
+    /// Its init is being started.
+    Activating {},
+    /// Commands can be run in it.
+    Activated {
+        /// The profile that it has.
+        profile: String,
+        /// The network that it has.
+        network: String,
+        /// What it has less than was asked for, each a sentence.
+        degraded: Vec<String>,
+    },
+    /// What runs in it is being ended.
+    Deactivating {},
+    /// Nothing runs in it.
+    Deactivated {
+        /// Why.
+        cause: Cause,
+    },
+    /// It is being taken away.
+    Removing {
+        /// Why.
+        cause: Cause,
+    },
+    /// Nothing of it is left.
+    Removed {},
+    /// An operation could not be taken back. Only removing is left to do.
+    Failed {
+        /// What went wrong.
+        message: String,
+    },
+    /// An operation failed, and what it was to change is as it was.
+    OperationFailed {
+        /// Which.
+        operation: String,
+        /// What went wrong.
+        message: String,
+    },
+    /// Its packages are being changed.
+    PackagesChanging {},
+    /// Its packages were changed.
+    PackagesChanged {
+        /// Those that came.
+        installed: Vec<PackageVersion>,
+        /// Those that went.
+        uninstalled: Vec<PackageVersion>,
+        /// Those whose version is another now.
+        updated: Vec<PackageUpdate>,
+    },
+    /// What it is now is being kept under a name.
+    SnapshotCreating {},
+    /// What it was is kept.
+    SnapshotCreated {
+        /// Under which name.
+        snapshot: String,
+    },
+    /// It is being made what a snapshot is.
+    SnapshotRestoring {
+        /// Which.
+        snapshot: String,
+    },
+    /// It is what a snapshot is.
+    SnapshotRestored {
+        /// Which.
+        snapshot: String,
+    },
+    /// A snapshot was taken away.
+    SnapshotRemoved {
+        /// Which.
+        snapshot: String,
+    },
+    /// What a dead process left was put right.
+    Recovered {
+        /// The state that the environment was in.
+        state: String,
+    },
+    /// A hook could not do what it was to do.
+    HookFailed {
+        /// The event that it was called for.
+        sequence: i64,
+        /// What went wrong.
+        message: String,
+    },
+    /// What a user says happened.
+    Emitted {
+        /// The user's word for it.
+        name: String,
+        /// What the user says of it.
+        data: serde_json::Value,
+    },
+}
+
+/// Why something was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Somebody asked for it.
+    Asked,
+    /// Its init had ended.
+    InitEnded,
+    /// The process that it lived for had died.
+    OwnerDied,
+    /// The operation on it was cut off.
+    CutOff,
+    /// Its making failed.
+    CreationFailed,
+    /// Its init could not be started.
+    ActivationFailed,
+    /// Its time was over.
+    Expired,
+}
+
+/// A distribution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageVersion {
+    /// Its normalised name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// A distribution that has another version now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageUpdate {
+    /// Its normalised name.
+    pub name: String,
+    /// The version before.
+    pub before: String,
+    /// The version now.
+    pub after: String,
+}
+
+impl Event {
+    /// The version of the fields of all events. Fields that come do not change it.
+    pub const VERSION: u32 = 1;
+
+    /// Its word: what is recorded, and what is asked for.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Creating { .. } => "creating",
+            Self::Created {} => "created",
+            Self::Activating {} => "activating",
+            Self::Activated { .. } => "activated",
+            Self::Deactivating {} => "deactivating",
+            Self::Deactivated { .. } => "deactivated",
+            Self::Removing { .. } => "removing",
+            Self::Removed {} => "removed",
+            Self::Failed { .. } => "failed",
+            Self::OperationFailed { .. } => "operation_failed",
+            Self::PackagesChanging {} => "packages_changing",
+            Self::PackagesChanged { .. } => "packages_changed",
+            Self::SnapshotCreating {} => "snapshot_creating",
+            Self::SnapshotCreated { .. } => "snapshot_created",
+            Self::SnapshotRestoring { .. } => "snapshot_restoring",
+            Self::SnapshotRestored { .. } => "snapshot_restored",
+            Self::SnapshotRemoved { .. } => "snapshot_removed",
+            Self::Recovered { .. } => "recovered",
+            Self::HookFailed { .. } => "hook_failed",
+            Self::Emitted { .. } => "emitted",
+        }
+    }
+
+    /// Where it brings the environment that it is about, if it is a step of its life.
+    pub(crate) fn transition(&self) -> Option<Transition> {
+        Some(match self {
+            Self::Created {} => Transition::Create,
+            Self::Activating {} => Transition::Activate,
+            Self::Activated { .. } => Transition::Activated,
+            Self::Deactivating {} => Transition::Deactivate,
+            Self::Deactivated { .. } => Transition::Deactivated,
+            Self::Removing { .. } => Transition::Remove,
+            Self::Removed {} => Transition::Removed,
+            Self::Failed { .. } => Transition::Fail,
+            _ => return None,
+        })
+    }
+
+    /// One of each, so that what is said of events can be made from them and tested.
+    pub fn samples() -> Vec<Self> {
+        let text = || "text".to_owned();
+        let snapshot = || "web-1".to_owned();
+        vec![
+            Self::Creating {
+                python: "3.12.3".to_owned(),
+                engine: "virtualenv".to_owned(),
+                source: Some("web".to_owned()),
+            },
+            Self::Created {},
+            Self::Activating {},
+            Self::Activated {
+                profile: "standard".to_owned(),
+                network: "host".to_owned(),
+                degraded: vec![text()],
+            },
+            Self::Deactivating {},
+            Self::Deactivated {
+                cause: Cause::InitEnded,
+            },
+            Self::Removing {
+                cause: Cause::OwnerDied,
+            },
+            Self::Removed {},
+            Self::Failed { message: text() },
+            Self::OperationFailed {
+                operation: "install".to_owned(),
+                message: text(),
+            },
+            Self::PackagesChanging {},
+            Self::PackagesChanged {
+                installed: vec![PackageVersion {
+                    name: "six".to_owned(),
+                    version: "1.17.0".to_owned(),
+                }],
+                uninstalled: Vec::new(),
+                updated: vec![PackageUpdate {
+                    name: "idna".to_owned(),
+                    before: "3.6".to_owned(),
+                    after: "3.7".to_owned(),
+                }],
+            },
+            Self::SnapshotCreating {},
+            Self::SnapshotCreated {
+                snapshot: snapshot(),
+            },
+            Self::SnapshotRestoring {
+                snapshot: snapshot(),
+            },
+            Self::SnapshotRestored {
+                snapshot: snapshot(),
+            },
+            Self::SnapshotRemoved {
+                snapshot: snapshot(),
+            },
+            Self::Recovered {
+                state: "active".to_owned(),
+            },
+            Self::HookFailed {
+                sequence: 7,
+                message: text(),
+            },
+            Self::Emitted {
+                name: "deployed".to_owned(),
+                data: serde_json::json!({"to": "staging"}),
+            },
+        ]
+    }
+}
+
+impl From<&[PackageChange]> for Event {
+    fn from(changes: &[PackageChange]) -> Self {
+        let (mut installed, mut uninstalled, mut updated) = (Vec::new(), Vec::new(), Vec::new());
+        for change in changes {
+            let name = change.name.clone();
+            match (change.before.clone(), change.after.clone()) {
+                (None, Some(version)) => installed.push(PackageVersion { name, version }),
+                (Some(version), None) => uninstalled.push(PackageVersion { name, version }),
+                (Some(before), Some(after)) => updated.push(PackageUpdate {
+                    name,
+                    before,
+                    after,
+                }),
+                (None, None) => {}
+            }
+        }
+        Self::PackagesChanged {
+            installed,
+            uninstalled,
+            updated,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_of_an_event_is_what_is_recorded_and_leads_back_to_it() {
+        for event in Event::samples() {
+            let recorded = serde_json::to_value(&event).unwrap();
+            assert_eq!(recorded["event"], event.kind());
+            assert!(recorded["payload"].is_object(), "{recorded}");
+            assert_eq!(serde_json::from_value::<Event>(recorded).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn an_update_is_told_from_what_came_and_what_went() {
+        let change = |name: &str, before: Option<&str>, after: Option<&str>| PackageChange {
+            name: name.to_owned(),
+            before: before.map(str::to_owned),
+            after: after.map(str::to_owned),
+        };
+        let changes = [
+            change("a", None, Some("1")),
+            change("b", Some("2"), None),
+            change("c", Some("3"), Some("4")),
+        ];
+        let Event::PackagesChanged {
+            installed,
+            uninstalled,
+            updated,
+        } = Event::from(&changes[..])
+        else {
+            panic!("another event");
+        };
+        assert_eq!(installed[0].name, "a");
+        assert_eq!(uninstalled[0].version, "2");
+        assert_eq!((&*updated[0].before, &*updated[0].after), ("3", "4"));
+    }
+}

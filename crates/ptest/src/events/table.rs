@@ -1,0 +1,165 @@
+//! The rows of events: one for each, never changed, deleted only when there are too many or they are too old.
+
+use ptest_store::Database;
+use rusqlite::{Connection, Row, params};
+
+use super::{Event, EventFilter, Recorded, Retention};
+use crate::environment::EnvironmentId;
+use crate::environment::table::{Record, parsed};
+use crate::error::Result;
+use crate::json;
+use crate::timestamp::Timestamp;
+
+/// The schema of this table. `AUTOINCREMENT`, so that the number of a deleted event never comes again.
+pub(crate) const SCHEMA: &str = "
+CREATE TABLE events (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    time INTEGER NOT NULL,
+    environment TEXT,
+    label TEXT,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+";
+
+const COLUMNS: &str = "sequence, time, environment, label, body";
+/// How many rows are deleted at once: others want to write too.
+const BATCH: u32 = 5_000;
+
+/// The environment that an event is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About<'a> {
+    pub(crate) id: &'a EnvironmentId,
+    pub(crate) label: &'a str,
+}
+
+impl<'a> From<&'a Record> for About<'a> {
+    fn from(record: &'a Record) -> Self {
+        Self {
+            id: &record.id,
+            label: record.label(),
+        }
+    }
+}
+
+/// Records an event in the transaction of what happened; returns its number.
+pub(crate) fn append(
+    transaction: &Connection,
+    about: Option<About<'_>>,
+    event: &Event,
+) -> Result<i64> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO events (time, environment, label, kind, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            Timestamp::now().as_millisecond(),
+            about.map(|about| about.id.as_str()),
+            about.map(|about| about.label),
+            // A user's event is found by the user's word.
+            match event {
+                Event::Emitted { name, .. } => name,
+                event => event.kind(),
+            },
+            json::text(event)?,
+        ])?;
+    Ok(transaction.last_insert_rowid())
+}
+
+/// The number of the last event, 0 before the first.
+pub(crate) fn last(connection: &Connection) -> Result<i64> {
+    let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'";
+    Ok(connection
+        .prepare_cached(sql)?
+        .query_row([], |row| row.get(0))?)
+}
+
+/// The latest events that are asked for, oldest first.
+pub(super) fn latest(
+    connection: &Connection,
+    filter: &EventFilter,
+    most: usize,
+) -> Result<Vec<Recorded>> {
+    let mut found = select(connection, filter, "DESC", most)?;
+    found.reverse();
+    Ok(found)
+}
+
+/// The earliest events that are asked for.
+pub(crate) fn earliest(
+    connection: &Connection,
+    filter: &EventFilter,
+    most: usize,
+) -> Result<Vec<Recorded>> {
+    select(connection, filter, "ASC", most)
+}
+
+fn select(
+    connection: &Connection,
+    filter: &EventFilter,
+    order: &str,
+    most: usize,
+) -> Result<Vec<Recorded>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM events WHERE sequence > ?1 \
+         AND (?2 IS NULL OR label = ?2 OR environment = ?2) \
+         AND (?3 IS NULL OR time >= ?3) \
+         AND (?4 IS NULL OR kind IN (SELECT value FROM json_each(?4)) \
+              OR json_extract(body, '$.event') IN (SELECT value FROM json_each(?4))) \
+         ORDER BY sequence {order} LIMIT ?5"
+    );
+    let kinds = match &filter.kinds[..] {
+        [] => None,
+        kinds => Some(json::text(&kinds)?),
+    };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(
+        params![
+            filter.after.unwrap_or_default(),
+            filter.environment,
+            filter.since.map(Timestamp::as_millisecond),
+            kinds,
+            i64::try_from(most).unwrap_or(i64::MAX),
+        ],
+        recorded,
+    )?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Deletes what is not to be kept.
+pub(super) fn prune(database: &Database, retention: Retention) -> Result<usize> {
+    let oldest = Timestamp::now().before(retention.age).as_millisecond();
+    let mut deleted = 0;
+    loop {
+        let batch = database.write(|transaction| {
+            let least = last(transaction)? - i64::from(retention.count);
+            // The oldest first and without a gap: what is kept is what came last.
+            Ok::<_, crate::Error>(
+                transaction
+                    .prepare_cached(
+                        "DELETE FROM events WHERE sequence IN \
+                         (SELECT sequence FROM events ORDER BY sequence LIMIT ?1) \
+                         AND (sequence <= ?2 OR time < ?3)",
+                    )?
+                    .execute(params![BATCH, least, oldest])?,
+            )
+        })?;
+        deleted += batch;
+        if batch < BATCH as usize {
+            return Ok(deleted);
+        }
+    }
+}
+
+fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
+    Ok(Recorded {
+        sequence: row.get(0)?,
+        time: Timestamp::from_millisecond(row.get(1)?),
+        environment: match row.get_ref(2)? {
+            rusqlite::types::ValueRef::Null => None,
+            _ => Some(parsed(row, 2)?),
+        },
+        label: row.get(3)?,
+        event: crate::environment::table::from_json(row, 4)?,
+    })
+}

@@ -8,9 +8,9 @@ use ptest::config::ColorChoice;
 
 use crate::{
     commands::{
-        activate, completions, config, create, deactivate, diff, doctor, events, exec, export, fork, gc,
-        import, improve, install, list, man, packages, path, reference, remove, run, shell,
-        snapshot, status, uninstall, upgrade, verify,
+        activate, completions, config, create, deactivate, diff, doctor, events, exec, export,
+        fork, gc, import, improve, install, list, man, packages, path, reference, remove, run,
+        shell, snapshot, status, uninstall, upgrade, verify,
     },
     options::Format,
 };

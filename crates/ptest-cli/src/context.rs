@@ -9,8 +9,9 @@ use std::{
 };
 
 use ptest::{
-    Environment, OpenOptions, Provision, Ptest,
+    Environment, Housekeeping, OpenOptions, Provision, Ptest,
     config::{Config, Origin, Sources},
+    events::Retention,
     python::{Cancel, Supervision},
     settings::Profile,
 };
@@ -100,6 +101,12 @@ impl Context {
                 supervision: Supervision {
                     cancel: self.cancel.clone(),
                     ..Supervision::default()
+                },
+            },
+            housekeeping: Housekeeping {
+                events: Retention {
+                    count: config.keep_events.get(),
+                    age: *config.keep_events_for,
                 },
             },
         })?;

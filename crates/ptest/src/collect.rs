@@ -259,14 +259,18 @@ mod tests {
         };
         assert_eq!(ptest.collect(&full).unwrap(), Collected::default());
         let (record, _, lock) = ptest.enter(&spec, known, None).unwrap().unwrap();
-        ptest.take_away(&record, crate::events::Cause::Asked, lock).unwrap();
+        ptest
+            .take_away(&record, crate::events::Cause::Asked, lock)
+            .unwrap();
 
         // Given back, it keeps nothing; what is made anew brings a lease of its own.
         assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
         let made = provision(None).unwrap();
         assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
         let (record, _, lock) = ptest.enter(&spec, made, None).unwrap().unwrap();
-        ptest.take_away(&record, crate::events::Cause::Asked, lock).unwrap();
+        ptest
+            .take_away(&record, crate::events::Cause::Asked, lock)
+            .unwrap();
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub use self::repair::{DamagedLayer, Outcome, StoreVerification};
 pub use self::run::{CompletedRun, Input, Output, Run, Running};
 pub use self::snapshot::{Origin, Snapshot, Taken};
 pub use self::spec::{EnvironmentSpec, Lifetime, Requirements};
+pub use self::tidy::Housekeeping;
 pub use self::verify::{Problem, Verification};
 pub use self::view::HostView;
 pub use ptest_sandbox::{Captured, Keep, Spill};

@@ -24,6 +24,7 @@ use crate::progress::{Progress, Step};
 use crate::provision::{Provision, Provisioned, Provisioner};
 use crate::python::HostEnv;
 use crate::spec::{EnvironmentSpec, Lifetime};
+use crate::tidy::Housekeeping;
 use crate::timestamp::Timestamp;
 
 /// How long an operation waits for another on the same environment.
@@ -41,6 +42,8 @@ pub struct OpenOptions {
     pub host: HostEnv,
     /// How distributions are chosen and brought.
     pub provision: Provision,
+    /// What is kept of the past.
+    pub housekeeping: Housekeeping,
 }
 
 /// One open store. Cheap to clone; clones share it.
@@ -55,6 +58,7 @@ struct Inner {
     host: HostEnv,
     engines: BTreeMap<&'static str, Arc<dyn Engine>>,
     provisioner: Provisioner,
+    housekeeping: Housekeeping,
     runtime: tokio::runtime::Runtime,
     identity: ProcessIdentity,
     /// Held as long as it may be started from here.
@@ -81,14 +85,30 @@ impl Ptest {
     pub fn open(options: OpenOptions) -> Result<Self> {
         let store = Store::open(&options.home)?;
         let engines = crate::engine::all(&store)?;
-        Self::with_engines(store, options.host, options.provision, engines)
+        let OpenOptions {
+            host,
+            provision,
+            housekeeping,
+            ..
+        } = options;
+        Self::assemble(store, host, provision, housekeeping, engines)
     }
 
     /// Opens a store with engines of the caller's own, for tests and plug-ins.
     pub fn with_engines(
         store: Store,
         host: HostEnv,
+        provision: Provision,
+        engines: Vec<Arc<dyn Engine>>,
+    ) -> Result<Self> {
+        Self::assemble(store, host, provision, Housekeeping::default(), engines)
+    }
+
+    fn assemble(
+        store: Store,
+        host: HostEnv,
         mut provision: Provision,
+        housekeeping: Housekeeping,
         engines: Vec<Arc<dyn Engine>>,
     ) -> Result<Self> {
         store
@@ -104,6 +124,7 @@ impl Ptest {
         let ptest = Self {
             inner: Arc::new(Inner {
                 provisioner: Provisioner::new(provision, host.clone()),
+                housekeeping,
                 locks: store.dir("locks")?,
                 store,
                 host,
@@ -333,6 +354,10 @@ impl Ptest {
         &self.inner.host
     }
 
+    pub(crate) fn housekeeping(&self) -> &Housekeeping {
+        &self.inner.housekeeping
+    }
+
     pub(crate) fn provisioner(&self) -> &Provisioner {
         &self.inner.provisioner
     }
@@ -480,12 +505,7 @@ impl Ptest {
 
     /// Removes an environment whose lock is held, whatever its state, and gives the state that it
     /// is in then, which no row records.
-    pub(crate) fn take_away(
-        &self,
-        record: &Record,
-        cause: Cause,
-        lock: FileLock,
-    ) -> Result<State> {
+    pub(crate) fn take_away(&self, record: &Record, cause: Cause, lock: FileLock) -> Result<State> {
         let record = self.settle(record.clone())?;
         let removing = self.step(&record, &Event::Removing { cause }, Change::default())?;
         let engine = self.engine(&record.engine)?;

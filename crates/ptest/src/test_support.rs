@@ -9,6 +9,7 @@ use crate::ptest::{OpenOptions, Ptest};
 use crate::python::HostEnv;
 use crate::settings::Settings;
 use crate::spec::{EnvironmentSpec, Lifetime, Requirements};
+use crate::tidy::Housekeeping;
 
 /// The store at `home`, as any process opens it.
 pub(crate) fn open(home: &Path) -> Ptest {
@@ -19,6 +20,7 @@ pub(crate) fn open(home: &Path) -> Ptest {
         home: home.to_owned(),
         host: HostEnv::new(variables, "/"),
         provision: Provision::new(InstallerChoice::Pip),
+        housekeeping: Housekeeping::default(),
     })
     .unwrap()
 }

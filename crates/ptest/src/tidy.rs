@@ -12,8 +12,28 @@ use std::time::Duration;
 
 use crate::environment::{EnvironmentId, table};
 use crate::error::{Error, Result};
+use crate::events::Retention;
 use crate::lock::FileLock;
 use crate::ptest::Ptest;
+
+/// What a store keeps of the past.
+#[derive(Clone, Copy, Debug)]
+pub struct Housekeeping {
+    /// Of events.
+    pub events: Retention,
+}
+
+/// A hundred thousand events, and a month.
+impl Default for Housekeeping {
+    fn default() -> Self {
+        Self {
+            events: Retention {
+                count: 100_000,
+                age: Duration::from_hours(30 * 24),
+            },
+        }
+    }
+}
 
 impl Ptest {
     /// Deletes what was thrown away and what dead processes left on disk.
@@ -45,6 +65,7 @@ impl Ptest {
         if !is_empty(&self.store().home().join("trash"))? {
             self.store().empty_trash()?;
         }
+        self.prune_events(self.housekeeping().events)?;
         self.shorten_log()
     }
 

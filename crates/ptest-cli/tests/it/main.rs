@@ -9,6 +9,7 @@ mod distributions;
 mod doctor;
 mod edges;
 mod environments;
+mod events;
 mod gc;
 mod hard_links;
 mod improve;

@@ -26,8 +26,8 @@ use ptest::project::Project;
 use ptest::python::HostEnv;
 use ptest::settings::{Profile, Settings};
 use ptest::{
-    Compression, Environment, EnvironmentSpec, Fork, Import, Lifetime, OpenOptions, Provision,
-    Ptest, Requirements,
+    Compression, Environment, EnvironmentSpec, Fork, Housekeeping, Import, Lifetime, OpenOptions,
+    Provision, Ptest, Requirements,
 };
 
 use ptest_store::{CommitOptions, Layer};
@@ -189,6 +189,7 @@ impl Bench {
             home,
             host: HostEnv::new(variables, std::env::current_dir()?),
             provision: Provision::new(InstallerChoice::Auto),
+            housekeeping: Housekeeping::default(),
         };
         let ptest = Ptest::open(options.clone())?;
         let bench = Self {

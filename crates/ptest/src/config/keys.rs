@@ -72,6 +72,8 @@ macro_rules! keys {
     };
 }
 
+const DEFAULT_EVENTS: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
+
 keys! {
     /// Where the store is. Default: `$XDG_DATA_HOME/ptest` or `~/.local/share/ptest`; as root `/var/lib/ptest`.
     home: Option<PathBuf> = None;
@@ -137,6 +139,10 @@ keys! {
     /// Whether what environments are made of is compiled, and deep stacks are made one layer, in the background after a
     /// command that used it. `ptest improve` does so at any time.
     improve: bool = true;
+    /// How many events are kept.
+    keep_events: NonZeroU32 = DEFAULT_EVENTS;
+    /// How long an event is kept.
+    keep_events_for: Duration = Duration::from_hours(30 * 24);
     /// When progress is shown.
     progress: ProgressChoice = ProgressChoice::Auto;
     /// When messages are coloured.

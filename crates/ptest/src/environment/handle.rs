@@ -170,9 +170,9 @@ impl Environment {
         if record.state == State::Active {
             return Ok(false);
         }
-        let activating =
-            self.ptest
-                .step(&record, &Event::Activating {}, Change::default())?;
+        let activating = self
+            .ptest
+            .step(&record, &Event::Activating {}, Change::default())?;
         let engine = self.ptest.engine(&record.engine)?;
         let instance = self.ptest.instance(&record)?;
         match self.ptest.block_on(engine.activate(&instance)) {
@@ -205,9 +205,9 @@ impl Environment {
     }
 
     pub(crate) fn deactivate_locked(&self, record: Record, grace: Duration) -> Result<Record> {
-        let deactivating =
-            self.ptest
-                .step(&record, &Event::Deactivating {}, Change::default())?;
+        let deactivating = self
+            .ptest
+            .step(&record, &Event::Deactivating {}, Change::default())?;
         let engine = self.ptest.engine(&record.engine)?;
         self.ptest.block_on(engine.deactivate(&self.id, grace))?;
         let change = Change {

@@ -1,7 +1,7 @@
 //! The rows of events: one for each, never changed, deleted only when there are too many or they are too old.
 
 use ptest_store::Database;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Event, EventFilter, Recorded, Retention};
 use crate::environment::EnvironmentId;
@@ -129,6 +129,22 @@ fn select(
 /// Deletes what is not to be kept.
 pub(super) fn prune(database: &Database, retention: Retention) -> Result<usize> {
     let oldest = Timestamp::now().before(retention.age).as_millisecond();
+    let is_old = |sequence: i64, time: i64, last: i64| {
+        sequence <= last - i64::from(retention.count) || time < oldest
+    };
+    // Mostly there is nothing to do, and the first row says so.
+    let first = database.read(|connection| {
+        let last = last(connection)?;
+        let sql = "SELECT sequence, time FROM events ORDER BY sequence LIMIT 1";
+        let first = connection
+            .prepare_cached(sql)?
+            .query_row([], |row| Ok(is_old(row.get(0)?, row.get(1)?, last)))
+            .optional()?;
+        Ok::<_, crate::Error>(first)
+    })?;
+    if first != Some(true) {
+        return Ok(0);
+    }
     let mut deleted = 0;
     loop {
         let batch = database.write(|transaction| {

@@ -6,7 +6,7 @@ use ptest::config::InstallerChoice;
 use ptest::project::Project;
 use ptest::python::HostEnv;
 use ptest::settings::{Profile, Settings};
-use ptest::{EnvironmentSpec, Lifetime, OpenOptions, Provision, Ptest, Requirements};
+use ptest::{EnvironmentSpec, Housekeeping, Lifetime, OpenOptions, Provision, Ptest, Requirements};
 
 /// The store at `home`, as any process opens it.
 pub(crate) fn open(home: &Path) -> Ptest {
@@ -17,6 +17,7 @@ pub(crate) fn open(home: &Path) -> Ptest {
         home: home.to_owned(),
         host: HostEnv::new(variables, "/"),
         provision: Provision::new(InstallerChoice::Pip),
+        housekeeping: Housekeeping::default(),
     })
     .unwrap()
 }

@@ -20,6 +20,7 @@ use self::mark::{Selection, Wanted};
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::lease;
+use crate::operation;
 use crate::ptest::Ptest;
 use crate::recipe;
 use crate::timestamp::Timestamp;
@@ -83,6 +84,10 @@ impl Ptest {
     /// store, at the same time. One that is killed leaves only what the next one takes. On a
     /// full disk it uses room that was kept for it.
     pub fn collect(&self, collection: &Collection) -> Result<Collected> {
+        operation::run("gc", "", || self.collect_with_room(collection))
+    }
+
+    fn collect_with_room(&self, collection: &Collection) -> Result<Collected> {
         if collection.dry_run {
             return self.collect_now(collection);
         }

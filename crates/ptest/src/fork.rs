@@ -8,6 +8,7 @@ use crate::environment::{Environment, Name, Python, table};
 use crate::error::Result;
 use crate::lease::Lease;
 use crate::names::{self, Thing};
+use crate::operation;
 use crate::provision::Provisioned;
 use crate::ptest::Ptest;
 use crate::recipe::{self, Contents};
@@ -62,6 +63,10 @@ impl Ptest {
     ///
     /// Either all are there, or nothing of them is left.
     pub fn fork(&self, source: &str, forks: &[Fork]) -> Result<Forked> {
+        operation::run("fork", source, || self.fork_now(source, forks))
+    }
+
+    fn fork_now(&self, source: &str, forks: &[Fork]) -> Result<Forked> {
         for name in forks.iter().filter_map(|fork| fork.name.as_ref()) {
             names::refuse_taken_now(self.store().database(), name)?;
         }

@@ -17,6 +17,7 @@ use self::table::{Candidate, Companion, Level};
 use crate::error::Result;
 use crate::lease::Lease;
 use crate::lock::FileLock;
+use crate::operation;
 use crate::progress::{Progress, Step};
 use crate::ptest::Ptest;
 use crate::python::interpreter::Interpreter;
@@ -52,6 +53,10 @@ impl Ptest {
     /// nothing while another process does it; compiles nothing where environments cannot be
     /// mounted. A stack that cannot be improved is not tried again, and does not keep the others.
     pub fn improve(&self, progress: &dyn Progress) -> Result<Improved> {
+        operation::run("improve", "", || self.improve_now(progress))
+    }
+
+    fn improve_now(&self, progress: &dyn Progress) -> Result<Improved> {
         let mut improved = Improved::default();
         let mut failed = None;
         let Some(lock) = FileLock::try_acquire(&self.improving())? else {

@@ -27,6 +27,7 @@ mod lease;
 mod lock;
 mod materialize;
 mod names;
+pub mod operation;
 mod pack;
 mod packages;
 mod parallel;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::Lease;
+use crate::operation;
 use crate::progress::Progress;
 use crate::ptest::Ptest;
 use crate::python::relocate;
@@ -37,6 +38,18 @@ impl Ptest {
     /// - Files are copied, or their contents shared where the file system can do that: whoever
     ///   writes to one changes no other environment.
     pub fn materialize(
+        &self,
+        python: Option<&str>,
+        requirements: &Requirements,
+        destination: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Materialized> {
+        operation::run("materialize", &destination.to_string_lossy(), || {
+            self.materialize_now(python, requirements, destination, progress)
+        })
+    }
+
+    fn materialize_now(
         &self,
         python: Option<&str>,
         requirements: &Requirements,

@@ -17,6 +17,7 @@ use crate::environment::{EnvironmentId, Name, Python};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::Lease;
 use crate::names;
+use crate::operation;
 use crate::progress::Progress;
 use crate::provision::{self, Provisioned};
 use crate::ptest::Ptest;
@@ -87,6 +88,18 @@ impl Ptest {
         out: &mut dyn Write,
         progress: &dyn Progress,
     ) -> Result<Packed> {
+        operation::run("export", source, || {
+            self.export_now(source, compression, out, progress)
+        })
+    }
+
+    fn export_now(
+        &self,
+        source: &str,
+        compression: Compression,
+        out: &mut dyn Write,
+        progress: &dyn Progress,
+    ) -> Result<Packed> {
         let lease = Lease::take(self.store())?;
         let found = self.source(source)?;
         let executable = found.python.executable.to_str();
@@ -136,6 +149,19 @@ impl Ptest {
     /// [`Unsupported`](ErrorKind::Unsupported) when no interpreter here can run what is in it: the
     /// message says what differs.
     pub fn import(
+        &self,
+        file: &Path,
+        import: &Import,
+        progress: &dyn Progress,
+    ) -> Result<Unpacked> {
+        operation::run(
+            "import",
+            import.name.as_ref().map_or("", Name::as_str),
+            || self.import_now(file, import, progress),
+        )
+    }
+
+    fn import_now(
         &self,
         file: &Path,
         import: &Import,

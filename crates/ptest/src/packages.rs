@@ -15,6 +15,7 @@ use crate::environment::Environment;
 use crate::environment::table::Record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
+use crate::operation;
 use crate::progress::Progress;
 use crate::provision::Preference;
 use crate::ptest::Ptest;
@@ -162,7 +163,7 @@ impl Environment {
         more: &Requirements,
         progress: &dyn Progress,
     ) -> Result<Vec<PackageChange>> {
-        self.restack(progress, |record, pins| {
+        self.restack("install", progress, |record, pins| {
             let wanted = joined(&record.requirements, more, self.ptest.host())?;
             Ok((wanted, Preference::Keep(versions(pins))))
         })
@@ -174,7 +175,7 @@ impl Environment {
         names: &Requirements,
         progress: &dyn Progress,
     ) -> Result<Vec<PackageChange>> {
-        self.restack(progress, |record, pins| {
+        self.restack("upgrade", progress, |record, pins| {
             let upgraded = names_of(&names.specifiers, self.ptest.host())?;
             refuse_missing(&upgraded, record, pins)?;
             let wanted = joined(&record.requirements, names, self.ptest.host())?;
@@ -191,7 +192,7 @@ impl Environment {
         progress: &dyn Progress,
     ) -> Result<Vec<PackageChange>> {
         let names = names_of(names, self.ptest.host())?;
-        self.restack(progress, |record, pins| {
+        self.restack("uninstall", progress, |record, pins| {
             refuse_missing(&names, record, pins)?;
             Ok((
                 record.requirements.clone(),
@@ -217,6 +218,17 @@ impl Environment {
 
     /// Computes a new stack by what `wanted` says and swaps it.
     fn restack(
+        &self,
+        kind: &'static str,
+        progress: &dyn Progress,
+        wanted: impl FnOnce(&Record, &[Pin]) -> Result<(Requirements, Preference)>,
+    ) -> Result<Vec<PackageChange>> {
+        operation::run(kind, self.id().as_str(), || {
+            self.restack_now(progress, wanted)
+        })
+    }
+
+    fn restack_now(
         &self,
         progress: &dyn Progress,
         wanted: impl FnOnce(&Record, &[Pin]) -> Result<(Requirements, Preference)>,

@@ -7,6 +7,8 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use crate::operation::Here;
+
 /// The most threads that compute. More would only add memory and lock contention.
 const MOST_PROCESSORS: usize = 16;
 
@@ -44,8 +46,11 @@ where
         }
         done
     };
+    let here = Here::of_this_thread();
     let mut results = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+        let others: Vec<_> = (1..threads)
+            .map(|_| scope.spawn(|| here.continued(run)))
+            .collect();
         let mut results = run();
         for other in others {
             match other.join() {

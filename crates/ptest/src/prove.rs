@@ -19,6 +19,7 @@ pub use self::subject::Subject;
 use crate::engine::ExitStatus;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::operation;
 use crate::progress::{Progress, Step};
 use crate::ptest::Ptest;
 use crate::python::command::{Supervision, Tool};
@@ -117,6 +118,10 @@ impl Ptest {
     ///
     /// When an environment cannot be made, or what is attacked cannot be; never for an attack, whatever comes of it.
     pub fn prove(&self, profiles: &[Profile], progress: &dyn Progress) -> Result<Proof> {
+        operation::run("prove", "", || self.prove_now(profiles, progress))
+    }
+
+    fn prove_now(&self, profiles: &[Profile], progress: &dyn Progress) -> Result<Proof> {
         let field = Field::set_up(self)?;
         let outside: Vec<Outcome> = ATTACKS
             .iter()

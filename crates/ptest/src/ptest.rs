@@ -12,7 +12,7 @@ use ptest_store::{Stack, Store};
 use crate::engine::{Engine, Instance, Usage};
 use crate::environment::table::{self, Change, Record};
 use crate::environment::{
-    Environment, EnvironmentId, Owner, ProcessIdentity, State, Status, Transition,
+    Environment, EnvironmentId, Name, Owner, ProcessIdentity, State, Status, Transition,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Cause, Event};
@@ -20,6 +20,7 @@ use crate::init_program::InitProgram;
 use crate::lease::Lease;
 use crate::lock::FileLock;
 use crate::names::{self, Thing};
+use crate::operation;
 use crate::progress::{Progress, Step};
 use crate::provision::{Provision, Provisioned, Provisioner};
 use crate::python::HostEnv;
@@ -145,6 +146,14 @@ impl Ptest {
     ///
     /// Either it is there, wholly, or nothing of it is left.
     pub fn create(&self, spec: &EnvironmentSpec, progress: &dyn Progress) -> Result<Environment> {
+        operation::run(
+            "create",
+            spec.name.as_ref().map_or("", Name::as_str),
+            || self.create_now(spec, progress),
+        )
+    }
+
+    fn create_now(&self, spec: &EnvironmentSpec, progress: &dyn Progress) -> Result<Environment> {
         spec.settings.check()?;
         if let Some(name) = &spec.name {
             names::refuse_taken_now(self.store().database(), name)?;
@@ -184,7 +193,10 @@ impl Ptest {
             )?;
             let (stack, is_kept) = (provisioned.stack.id(), provisioned.lease.is_some());
             match self.enter(spec, provisioned, None)? {
-                Some(entered) => return Ok(entered),
+                Some(entered) => {
+                    operation::concerns(&entered.0);
+                    return Ok(entered);
+                }
                 // Collected in the moment between. What is chosen under a lease is not.
                 None if !is_kept => lease = Some(Lease::take(self.store())?),
                 None => return Err(ptest_store::Error::StackMissing { id: stack }.into()),
@@ -302,12 +314,15 @@ impl Ptest {
         match table::by_id(self.store().database(), id)? {
             // It is put right when it is at rest.
             Some(record) if record.state == State::Active => Ok(false),
-            Some(_) => self.finish_swap(id).map(|()| true),
-            None => {
+            Some(record) => operation::run("recover", record.label(), || {
+                operation::concerns(&record);
+                self.finish_swap(id).map(|()| true)
+            }),
+            None => operation::run("recover", id.as_str(), || {
                 self.finish_swap(id)?;
                 lock.discard()?;
                 Ok(true)
-            }
+            }),
         }
     }
 
@@ -327,7 +342,19 @@ impl Ptest {
         let Some(lock) = FileLock::try_acquire(&self.lock_path(&record.id))? else {
             return Ok(None);
         };
-        let Some(record) = table::by_id(self.store().database(), &record.id)? else {
+        operation::run("recover", record.label(), || {
+            operation::concerns(&record);
+            self.recover_locked(&record.id, orphaned, lock)
+        })
+    }
+
+    fn recover_locked(
+        &self,
+        id: &EnvironmentId,
+        orphaned: bool,
+        lock: FileLock,
+    ) -> Result<Option<State>> {
+        let Some(record) = table::by_id(self.store().database(), id)? else {
             lock.discard()?;
             return Ok(None);
         };

@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result};
 
-/// Sixteen random bytes.
-pub(crate) fn bytes() -> Result<[u8; 16]> {
-    let mut bytes = [0; 16];
+/// So many random bytes, up to 256.
+pub(crate) fn bytes<const COUNT: usize>() -> Result<[u8; COUNT]> {
+    let mut bytes = [0; COUNT];
     // Up to 256 bytes come whole or not at all: getrandom(2).
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(|errno| Error::io("get random bytes", errno.into()))?;
@@ -13,5 +13,8 @@ pub(crate) fn bytes() -> Result<[u8; 16]> {
 
 /// Sixteen random bytes in hexadecimal.
 pub(crate) fn hex() -> Result<String> {
-    Ok(bytes()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes::<16>()?
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }

@@ -11,6 +11,7 @@ use crate::environment::Python;
 use crate::error::{Error, ErrorKind, Result};
 use crate::improve;
 use crate::names::Thing;
+use crate::operation;
 use crate::parallel;
 use crate::progress::Progress;
 use crate::provision::Preference;
@@ -59,6 +60,10 @@ impl Ptest {
     ///
     /// An environment that is active goes on with the damaged files until it is activated anew.
     pub fn verify_store(&self, depth: Depth, progress: &dyn Progress) -> Result<StoreVerification> {
+        operation::run("verify", "", || self.verify_store_now(depth, progress))
+    }
+
+    fn verify_store_now(&self, depth: Depth, progress: &dyn Progress) -> Result<StoreVerification> {
         let store = self.store();
         let layers: Vec<LayerId> = store.layers()?.iter().map(|layer| layer.id).collect();
         let suspicious = parallel::try_map(&layers, parallel::processors(), |layer| {

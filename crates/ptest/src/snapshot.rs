@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::{self, About, Event};
 use crate::lease::Lease;
 use crate::names::{self, Thing};
+use crate::operation;
 use crate::ptest::Ptest;
 use crate::recipe::{self, Contents};
 use crate::settings::Settings;
@@ -89,6 +90,10 @@ impl Environment {
     ///
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) when an environment or a snapshot has the name.
     pub fn snapshot(&self, name: Option<Name>) -> Result<Taken> {
+        operation::run("snapshot", self.id().as_str(), || self.snapshot_now(name))
+    }
+
+    fn snapshot_now(&self, name: Option<Name>) -> Result<Taken> {
         let store = self.ptest.store();
         if let Some(name) = &name {
             names::refuse_taken_now(store.database(), name)?;
@@ -158,6 +163,10 @@ impl Environment {
     /// It is wholly what it was or wholly the snapshot, also for those who come after a crash. One
     /// that is active is stopped for it, unless a command runs in it, and started again.
     pub fn restore(&self, snapshot: &str) -> Result<Snapshot> {
+        operation::run("restore", self.id().as_str(), || self.restore_now(snapshot))
+    }
+
+    fn restore_now(&self, snapshot: &str) -> Result<Snapshot> {
         let snapshot = self.ptest.snapshot(snapshot)?;
         let (lock, record) = self.operate()?;
         let name = || snapshot.name.to_string();
@@ -221,6 +230,10 @@ impl Ptest {
     /// Takes a snapshot away. Environments that were made of it stay as they are; layers that
     /// nothing else uses go with the next collection.
     pub fn remove_snapshot(&self, name: &str) -> Result<()> {
+        operation::run("snapshot remove", name, || self.remove_snapshot_now(name))
+    }
+
+    fn remove_snapshot_now(&self, name: &str) -> Result<()> {
         if table::delete(self.store().database(), name)? {
             Ok(())
         } else {

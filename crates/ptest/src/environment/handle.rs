@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Cause, Event};
 use crate::improve;
 use crate::lock::FileLock;
+use crate::operation;
 use crate::ptest::Ptest;
 use crate::refusals::Refusals;
 use crate::settings::Profile;
@@ -102,6 +103,10 @@ impl Environment {
 
     /// Starts its init; `false` when it was active already.
     pub fn activate(&self) -> Result<bool> {
+        operation::run("activate", self.id.as_str(), || self.activate_now())
+    }
+
+    fn activate_now(&self) -> Result<bool> {
         let (lock, record) = self.operate()?;
         let changed = self.activate_locked(record)?;
         drop(lock);
@@ -110,6 +115,12 @@ impl Environment {
 
     /// Ends all that runs in it, then its init; `false` when it was at rest already.
     pub fn deactivate(&self, grace: Duration) -> Result<bool> {
+        operation::run("deactivate", self.id.as_str(), || {
+            self.deactivate_now(grace)
+        })
+    }
+
+    fn deactivate_now(&self, grace: Duration) -> Result<bool> {
         let (lock, record) = self.operate()?;
         let changed = record.state == State::Active;
         if changed {
@@ -157,6 +168,7 @@ impl Environment {
             lock.discard()?;
             return Err(self.removed());
         };
+        operation::concerns(&record);
         let record = self.ptest.settle(record)?;
         if record.state != State::Active
             && table::swapping(self.ptest.store().database())?.contains(&self.id)
@@ -221,9 +233,11 @@ impl Environment {
     }
 
     fn remove_now(&self) -> Result<()> {
-        let (lock, record) = self.operate()?;
-        self.ptest.take_away(&record, Cause::Asked, lock)?;
-        Ok(())
+        operation::run("remove", self.id.as_str(), || {
+            let (lock, record) = self.operate()?;
+            self.ptest.take_away(&record, Cause::Asked, lock)?;
+            Ok(())
+        })
     }
 
     fn removed(&self) -> Error {

@@ -9,8 +9,8 @@ use ptest::config::ColorChoice;
 use crate::{
     commands::{
         activate, completions, config, create, deactivate, diff, doctor, events, exec, export,
-        fork, gc, import, improve, install, list, man, packages, path, reference, remove, run,
-        shell, snapshot, status, uninstall, upgrade, verify,
+        fork, gc, import, improve, install, list, man, packages, path, port, reference, remove,
+        run, shell, snapshot, status, uninstall, upgrade, verify,
     },
     options::Format,
 };
@@ -86,6 +86,7 @@ pub(crate) enum Command {
     Export(export::Arguments),
     Import(import::Arguments),
     Events(events::Arguments),
+    Port(port::Arguments),
     Remove(remove::Arguments),
     Gc(gc::Arguments),
     Improve(improve::Arguments),
@@ -118,6 +119,7 @@ impl Command {
             Self::Export(arguments) => arguments.format(),
             Self::Import(arguments) => arguments.format(),
             Self::Events(arguments) => arguments.format(),
+            Self::Port(arguments) => arguments.format(),
             Self::Remove(arguments) => arguments.format(),
             Self::Gc(arguments) => arguments.format(),
             Self::Improve(arguments) => arguments.format(),

@@ -20,6 +20,8 @@ pub struct Host {
     pub working_directory: Option<PathBuf>,
     /// The program's own file, beside which `ptest-init` lies.
     pub program: Option<PathBuf>,
+    /// The process that called, as long as it is in sight.
+    pub parent: Option<u32>,
     /// The effective user id.
     pub user: u32,
     /// Which of the standard streams are terminals.
@@ -44,6 +46,7 @@ impl Host {
             variables: std::env::vars_os().collect(),
             working_directory: std::env::current_dir().ok(),
             program: std::env::current_exe().ok(),
+            parent: rustix::process::getppid().map(|parent| parent.as_raw_pid() as u32),
             user: rustix::process::geteuid().as_raw(),
             terminals: Terminals {
                 stdin: std::io::stdin().is_terminal(),

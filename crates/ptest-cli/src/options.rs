@@ -15,6 +15,7 @@ use clap::{
     builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser},
 };
 use ptest::{
+    PortName,
     config::{Size, Timeout, UserHome, parse_duration},
     settings::{Cpus, HostRule, Network, Profile},
 };
@@ -99,6 +100,10 @@ pub(crate) struct EnvironmentOptions {
     /// Pass this variable of yours on.
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub(crate) pass: Vec<String>,
+
+    /// Lease it a port; commands find the number in the variable PTEST_PORT_NAME, in capitals and with `_` for each `-`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) port: Vec<PortName>,
 
     #[command(flatten)]
     pub(crate) limits: LimitOptions,

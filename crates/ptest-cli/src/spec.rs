@@ -159,6 +159,8 @@ fn settings(
         read,
         pass,
         variables: BTreeMap::clone(&config.env),
+        ports: options.port.clone(),
+        port_range: *config.port_range,
         limits: limits(config, &options.limits),
         project,
         hard_links: *config.hard_links,
@@ -258,6 +260,7 @@ mod tests {
             variables: BTreeMap::new(),
             working_directory: Some(root.clone()),
             program: None,
+            parent: None,
             user: 0,
             terminals: Terminals::default(),
         };
@@ -300,6 +303,7 @@ mod tests {
             variables: BTreeMap::new(),
             working_directory: Some("/".into()),
             program: None,
+            parent: None,
             user: 0,
             terminals: Terminals::default(),
         };

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::str::FromStr;
 
 /// When a running process started, in clock ticks since boot: proc_pid_stat(5), field 22.
 ///
@@ -9,18 +10,31 @@ use std::io;
 ///
 /// When there is no such process, or it is a zombie.
 pub fn start_time(pid: u32) -> io::Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    parse(&stat).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    field(pid, 22)
 }
 
-/// The command name may hold spaces and parentheses: fields count from the last `)`.
-fn parse(stat: &str) -> Option<u64> {
+/// The parent of a running process; 0 for one whose parent is out of sight.
+///
+/// # Errors
+///
+/// As those of [`start_time`].
+pub fn parent(pid: u32) -> io::Result<u32> {
+    field(pid, 4)
+}
+
+fn field<T: FromStr>(pid: u32, number: usize) -> io::Result<T> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    parse(&stat, number).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// The command name may hold spaces and parentheses: fields count from the last `)`, after which the third follows.
+fn parse<T: FromStr>(stat: &str, number: usize) -> Option<T> {
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
     let state = fields.next()?;
     if matches!(state, "Z" | "X") {
         return None;
     }
-    fields.nth(18)?.parse().ok()
+    fields.nth(number.checked_sub(4)?)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -44,6 +58,7 @@ mod tests {
             .map(|field| field.to_string())
             .collect::<Vec<_>>()
             .join(" ");
-        assert_eq!(parse(&format!("7 (a) b) S {tail}")), Some(22));
+        let stat = format!("7 (a) b) S {tail}");
+        assert_eq!((parse(&stat, 22), parse(&stat, 4)), (Some(22), Some(4)));
     }
 }

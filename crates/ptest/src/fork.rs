@@ -138,6 +138,7 @@ impl Ptest {
             let (lock, record) = environment.operate()?;
             let copy = self.copy(&record)?;
             drop(lock);
+            let settings = self.settings_now(&record)?;
             return Ok(Source {
                 name: record.name,
                 taken: None,
@@ -146,7 +147,7 @@ impl Ptest {
                 recipe: record.recipe,
                 python: record.python,
                 requirements: record.requirements,
-                settings: record.settings,
+                settings,
                 engine: record.engine,
                 left_out: copy.left_out,
             });

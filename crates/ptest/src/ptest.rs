@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ptest_store::{Stack, Store};
@@ -21,6 +21,7 @@ use crate::lease::Lease;
 use crate::lock::FileLock;
 use crate::names::{self, Thing};
 use crate::operation;
+use crate::ports::{self, PortLease, Spans};
 use crate::progress::{Progress, Step};
 use crate::provision::{Provision, Provisioned, Provisioner};
 use crate::python::HostEnv;
@@ -62,6 +63,8 @@ struct Inner {
     housekeeping: Housekeeping,
     runtime: tokio::runtime::Runtime,
     identity: ProcessIdentity,
+    /// The ports that are leased to who names none, once it was asked for.
+    usual_ports: OnceLock<Spans>,
     /// Held as long as it may be started from here.
     _program: InitProgram,
     /// The directory of the environments' locks.
@@ -75,6 +78,8 @@ pub struct Recovery {
     pub removed: Vec<EnvironmentId>,
     /// Environments brought to rest: their init or an operation had died.
     pub settled: Vec<EnvironmentId>,
+    /// Ports that were leased to dead processes, or longer than was agreed.
+    pub released_ports: Vec<u16>,
     /// Environments that could not be put right, and why. They do not keep the others.
     pub failed: Vec<(EnvironmentId, Error)>,
 }
@@ -135,6 +140,7 @@ impl Ptest {
                     .collect(),
                 runtime,
                 identity: ProcessIdentity::current()?,
+                usual_ports: OnceLock::new(),
                 _program: program,
             }),
         };
@@ -240,7 +246,20 @@ impl Ptest {
             engine: record.engine.clone(),
             source: source.map(str::to_owned),
         };
-        let inserted = table::insert(self.store().database(), &record, &event);
+        let settings = &record.settings;
+        let inserted = table::insert(self.store().database(), &record, &event, |transaction| {
+            if settings.ports.is_empty() {
+                return Ok(());
+            }
+            let spans = self.port_spans(settings.port_range);
+            ports::lease_named(
+                transaction,
+                &record.id,
+                &settings.ports,
+                &spans,
+                self.boot_id(),
+            )
+        });
         if let Ok(true) = inserted {
             return Ok(Some((record, provisioned.stack, lock)));
         }
@@ -265,10 +284,15 @@ impl Ptest {
 
     /// What every environment is doing now, oldest first.
     pub fn statuses(&self) -> Result<Vec<Status>> {
-        let records = table::all(self.store().database())?;
+        let database = self.store().database();
+        let records = table::all(database)?;
+        let mut ports = database.read(ports::table::of_environments)?;
         records
             .into_iter()
-            .map(|record| self.status_of(record))
+            .map(|record| {
+                let ports = ports.remove(&record.id).unwrap_or_default();
+                self.status_of(record, ports)
+            })
             .collect()
     }
 
@@ -302,6 +326,7 @@ impl Ptest {
                 Err(error) => recovery.failed.push((id, error)),
             }
         }
+        recovery.released_ports = self.release_dead_ports()?;
         Ok(recovery)
     }
 
@@ -441,13 +466,31 @@ impl Ptest {
         &self.inner.locks
     }
 
-    /// What the engine is told of a record.
+    /// The kernel's id of this boot.
+    pub(crate) fn boot_id(&self) -> &str {
+        &self.inner.identity.boot_id
+    }
+
+    /// The ports that are leased to who names none.
+    pub(crate) fn usual_ports(&self) -> &Spans {
+        self.inner.usual_ports.get_or_init(Spans::usual)
+    }
+
+    /// What the engine is told of a record: commands see its ports as variables, unless those are set otherwise.
     pub(crate) fn instance(&self, record: &Record) -> Result<Instance> {
-        Ok(instance_on(record, self.store().stack(&record.stack)?))
+        let mut instance = instance_on(record, self.store().stack(&record.stack)?);
+        for lease in self.ports_of(&record.id)? {
+            if let Some(name) = lease.name {
+                let variables = &mut instance.settings.variables;
+                let value = || lease.port.to_string();
+                variables.entry(name.variable()).or_insert_with(value);
+            }
+        }
+        Ok(instance)
     }
 
     /// The record brought to the truth, and what the environment uses.
-    pub(crate) fn status_of(&self, mut record: Record) -> Result<Status> {
+    pub(crate) fn status_of(&self, mut record: Record, ports: Vec<PortLease>) -> Result<Status> {
         // The record may lag behind an init that was killed; who next works on
         // the environment will settle it.
         if record.state == State::Active && !self.is_active(&record)? {
@@ -465,6 +508,7 @@ impl Ptest {
             record,
             usage,
             path,
+            ports,
         })
     }
 

@@ -1,7 +1,7 @@
 //! The library's own tables in the store's database, in the order they came.
 
 /// Each step runs once; steps are only ever added at the end.
-pub(crate) const MIGRATIONS: [&str; 9] = [
+pub(crate) const MIGRATIONS: [&str; 10] = [
     crate::environment::table::SCHEMA,
     crate::recipe::SCHEMA,
     crate::recipe::USES,
@@ -11,4 +11,5 @@ pub(crate) const MIGRATIONS: [&str; 9] = [
     crate::improve::table::SCHEMA,
     crate::environment::table::HANDED_OVER,
     crate::events::table::SCHEMA,
+    crate::ports::table::SCHEMA,
 ];

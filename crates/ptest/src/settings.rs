@@ -5,7 +5,7 @@
 
 mod limits;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -16,6 +16,7 @@ pub use ptest_sandbox::proxy::Rule as HostRule;
 
 pub use self::limits::{Cpus, InvalidCpus, Kept, Limit, Limits, Strength, Struck};
 use crate::error::{Error, ErrorKind};
+use crate::ports::{PortName, PortRange};
 use crate::project::Project;
 
 /// How strongly an environment is kept apart from the host.
@@ -103,6 +104,12 @@ pub struct Settings {
     /// Variables set for every command.
     #[serde(default, skip_serializing_if = "is_default")]
     pub variables: BTreeMap<String, String>,
+    /// The names of ports that are leased to it as long as it is there.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ports: Vec<PortName>,
+    /// Which ports may be taken for them; without it those that the kernel leaves alone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub port_range: Option<PortRange>,
     /// Limits on what runs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: Limits,
@@ -131,6 +138,8 @@ impl Settings {
             read: Vec::new(),
             pass: Vec::new(),
             variables: BTreeMap::new(),
+            ports: Vec::new(),
+            port_range: None,
             limits: Limits::default(),
             project,
             hard_links: false,
@@ -180,7 +189,16 @@ impl Settings {
     /// Whether what is asked for contradicts itself. What the machine can give shows when it is asked.
     pub fn check(&self) -> Result<(), Error> {
         let profile = self.profile.unwrap_or(Profile::Standard);
-        self.network_under(profile).map(drop)
+        self.network_under(profile)?;
+        let mut names = BTreeSet::new();
+        match self.ports.iter().find(|name| !names.insert(*name)) {
+            None => Ok(()),
+            Some(twice) => Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("two ports cannot both be named `{twice}`"),
+            )
+            .with_hint("give each port a name of its own")),
+        }
     }
 }
 

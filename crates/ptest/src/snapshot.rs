@@ -102,6 +102,7 @@ impl Environment {
         let (lock, record) = self.operate()?;
         self.ptest.record(&record, &Event::SnapshotCreating {})?;
         let created_at = Timestamp::now();
+        let settings = self.ptest.settings_now(&record)?;
         let take = |transaction: &Connection, stack| {
             recipe::touch(transaction, &record.recipe)?;
             let (number, name) = table::next(transaction, name.clone(), record.label())?;
@@ -116,7 +117,7 @@ impl Environment {
                 recipe: record.recipe.clone(),
                 python: record.python.clone(),
                 requirements: record.requirements.clone(),
-                settings: record.settings.clone(),
+                settings: settings.clone(),
                 author: author::of_this_process(self.ptest.host()),
                 created_at,
             };

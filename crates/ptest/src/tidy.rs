@@ -57,6 +57,7 @@ impl Ptest {
         // Read before what is on disk is listed: who comes meanwhile is looked up under its lock.
         let known = table::ids(self.store().database())?;
         self.remove_unknown_instances(&known)?;
+        self.release_dead_ports()?;
         self.tidy_views()?;
         self.remove_unused_locks(&known)?;
         if !is_empty(&self.store().home().join("staging"))? {

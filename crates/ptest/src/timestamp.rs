@@ -30,6 +30,13 @@ impl Timestamp {
         Self(self.0.saturating_sub(milliseconds))
     }
 
+    /// The moment that is this long after.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(milliseconds))
+    }
+
     /// Milliseconds since 1970.
     pub fn as_millisecond(self) -> i64 {
         self.0

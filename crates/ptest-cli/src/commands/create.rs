@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What a plain virtual environment, which commands use as they do any directory, cannot be told.
-const OF_AN_ENVIRONMENT: [&str; 20] = [
+const OF_AN_ENVIRONMENT: [&str; 21] = [
     "name",
     "engine",
     "profile",
@@ -35,6 +35,7 @@ const OF_AN_ENVIRONMENT: [&str; 20] = [
     "scratch",
     "degrade",
     "pass",
+    "port",
     "memory",
     "cpus",
     "pids",

@@ -4,6 +4,7 @@ use clap::Args;
 use ptest::environment::Status;
 
 use crate::{
+    commands::port,
     context::Context,
     error::CliError,
     exit_code::Exit,
@@ -40,19 +41,22 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     }
     let rows: Vec<Vec<String>> = statuses
         .iter()
-        .map(|Status { record, .. }| {
+        .map(|Status { record, ports, .. }| {
             vec![
                 record.label().to_owned(),
                 record.state.to_string(),
                 record.python.version.clone(),
                 record.engine.clone(),
                 record.owner.as_str().to_owned(),
+                port::brief(ports),
                 record.created_at.to_string(),
             ]
         })
         .collect();
     ui.data(table::render(
-        &["NAME", "STATE", "PYTHON", "ENGINE", "OWNER", "CREATED"],
+        &[
+            "NAME", "STATE", "PYTHON", "ENGINE", "OWNER", "PORTS", "CREATED",
+        ],
         &rows,
     ))?;
     Ok(Exit::Success)

@@ -20,6 +20,7 @@ pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod packages;
 pub(crate) mod path;
+pub(crate) mod port;
 pub(crate) mod reference;
 pub(crate) mod remove;
 pub(crate) mod run;
@@ -54,6 +55,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::Export(arguments) => export::run(ui, context, arguments),
         Command::Import(arguments) => import::run(ui, context, arguments),
         Command::Events(arguments) => events::run(ui, context, arguments),
+        Command::Port(arguments) => port::run(ui, context, arguments),
         Command::Remove(arguments) => remove::run(ui, context, arguments),
         Command::Gc(arguments) => gc::run(ui, context, arguments),
         Command::Improve(arguments) => improve::run(ui, context, arguments),

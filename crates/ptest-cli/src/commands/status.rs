@@ -10,6 +10,7 @@ use ptest::{
 };
 
 use crate::{
+    commands::port,
     context::Context,
     error::CliError,
     exit_code::Exit,
@@ -54,7 +55,12 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
 const LATEST: usize = 5;
 
 fn text(status: &Status, disk: &Disk, refusals: &Refusals) -> String {
-    let Status { record, usage, .. } = status;
+    let Status {
+        record,
+        usage,
+        ports,
+        ..
+    } = status;
     let Record {
         id,
         engine,
@@ -123,6 +129,7 @@ fn text(status: &Status, disk: &Disk, refusals: &Refusals) -> String {
             .iter()
             .map(|achieved| ("network", achieved.network.to_string())),
     );
+    lines.extend(ports.iter().map(|lease| ("port", port::full(lease))));
     lines.extend(usage.traffic.map(|traffic| {
         let (received, sent) = (format_bytes(traffic.received), format_bytes(traffic.sent));
         ("traffic", format!("{received} received, {sent} sent"))

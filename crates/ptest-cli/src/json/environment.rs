@@ -4,6 +4,7 @@ use ptest::Refusals;
 use ptest::environment::{Disk, Record, Status};
 use serde::Serialize;
 
+use super::port::PortDto;
 use super::{ErrorDto, Report};
 use crate::error::CliError;
 
@@ -46,8 +47,8 @@ pub(super) struct EnvironmentDto {
     allow: Vec<String>,
     /// What it was refused beyond them; null where that is not looked at: only `status` does.
     refusals: Option<RefusalsDto>,
-    /// Ports that it holds.
-    ports: Vec<u16>,
+    /// The ports that are leased to it.
+    ports: Vec<PortDto>,
     usage: UsageDto,
     /// What of the network is to be had: `host`, `none` or `private`; null before it is known.
     network: Option<&'static str>,
@@ -173,6 +174,7 @@ impl From<Status> for EnvironmentDto {
             record,
             usage,
             path,
+            ports,
         } = status;
         let profile = record
             .achieved
@@ -207,7 +209,7 @@ impl From<Status> for EnvironmentDto {
             deactivated_at: record.deactivated_at.map(|time| time.to_string()),
             allow: settings.allow.iter().map(ToString::to_string).collect(),
             refusals: None,
-            ports: Vec::new(),
+            ports: ports.iter().map(Into::into).collect(),
             usage: UsageDto {
                 cpu_seconds: usage.cpu.as_secs_f64(),
                 memory_bytes: usage.memory,
@@ -257,7 +259,7 @@ impl EnvironmentDto {
             deactivated_at: None,
             allow: vec!["pypi.org".to_owned()],
             refusals: None,
-            ports: vec![20_000],
+            ports: PortDto::samples(),
             usage: UsageDto {
                 cpu_seconds: 0.5,
                 memory_bytes: 1,

@@ -13,6 +13,7 @@ mod materialized;
 mod package;
 mod packages;
 mod path;
+mod port;
 mod schema;
 mod scratch;
 mod snapshot;
@@ -31,6 +32,7 @@ pub(crate) use materialized::MaterializedReport;
 pub(crate) use package::{PackedReport, UnpackedReport};
 pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
 pub(crate) use path::PathReport;
+pub(crate) use port::{PortsReport, ReleasedPortsReport};
 pub(crate) use scratch::{ScratchChange, ScratchReport};
 pub(crate) use snapshot::{
     DifferenceReport, RemovedSnapshotsReport, RestoredReport, SnapshotReport, SnapshotsReport,
@@ -67,6 +69,8 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<MaterializedReport>(),
         schema_of::<PathReport>(),
         schema_of::<RemovedReport>(),
+        schema_of::<PortsReport>(),
+        schema_of::<ReleasedPortsReport>(),
         schema_of::<PackagesReport>(),
         schema_of::<ChangesReport>(),
         schema_of::<VerificationReport>(),

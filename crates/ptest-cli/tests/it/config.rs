@@ -33,6 +33,7 @@ fn list_shows_each_value_and_its_origin() {
     disk - built-in
     env { A = "b" } [ROOT]/project/ptest.toml:2
     pass ["CI", "DISPLAY"] PTEST_PASS
+    port_range - built-in
     write [] built-in
     bind_socket [] built-in
     scratch false built-in

@@ -93,7 +93,7 @@ fn list_shows_a_line_for_each() {
     context.run(["create", "db"]).success();
     let columns = context.run(["list"]).success().columns();
     let lines: Vec<&str> = columns.lines().collect();
-    assert_eq!(lines[0], "NAME STATE PYTHON ENGINE OWNER CREATED");
+    assert_eq!(lines[0], "NAME STATE PYTHON ENGINE OWNER PORTS CREATED");
     assert!(lines[1].starts_with("web created 3."), "{columns}");
     assert!(lines[2].starts_with("db created 3."), "{columns}");
 }

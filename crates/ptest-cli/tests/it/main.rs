@@ -18,6 +18,7 @@ mod materialize;
 mod package;
 mod packages;
 mod path;
+mod ports;
 mod projects;
 mod prove;
 mod reference;

@@ -12,6 +12,7 @@ use super::{
     units::{Size, Timeout},
     value::{ConfigValue, Context, Invalid},
 };
+use crate::ports::PortRange;
 use crate::settings::{Cpus, HostRule, Network, Profile};
 
 macro_rules! keys {
@@ -116,6 +117,9 @@ keys! {
     env: BTreeMap<String, String> = BTreeMap::new();
     /// Variables of the caller that reach every environment, besides the harmless ones that always do.
     pass: Vec<String> = Vec::new();
+    /// Which ports are leased, such as `20000-29999`. Default: those that the kernel gives to nobody by itself, from 20000
+    /// up.
+    port_range: Option<PortRange> = None;
     /// Paths outside the project that every environment may write.
     write: Vec<PathBuf> = Vec::new();
     /// Sockets that every environment may connect to though they lie where it has files of its own (such as `/run`).

@@ -14,6 +14,7 @@ use super::{
     toml_file::TomlFile,
     value::Context,
 };
+use crate::ports::PortName;
 use crate::settings::Profile;
 
 /// Everything outside the program that the configuration depends on.
@@ -214,6 +215,8 @@ impl Config {
                         ));
                     }
                 }
+                // An environment's port, seen by a ptest inside.
+                None if variable.starts_with(PortName::VARIABLE_PREFIX) => {}
                 // Three letters resemble too much.
                 None if key.len() > 3 => {
                     if let Some(nearest) = Key::nearest(&key).and_then(Key::find) {

@@ -15,6 +15,7 @@ use super::{
     choice::{ColorChoice, InstallerChoice, ProgressChoice, UserHome},
     units::{InvalidUnit, Size, Timeout, format_duration, parse_duration},
 };
+use crate::ports::PortRange;
 use crate::settings::{Cpus, HostRule, Network, Profile};
 
 /// A type that a setting can have.
@@ -280,6 +281,19 @@ impl ConfigValue for Cpus {
 
     fn to_toml(&self) -> Option<Value> {
         Some((f64::from(self.0) / 1000.0).into())
+    }
+}
+
+impl ConfigValue for PortRange {
+    const EXPECTED: &'static str = "a range of ports such as \"20000-29999\", from 1 to 65535";
+
+    fn from_text(text: &OsStr, _: &Context<'_>) -> Result<Self, Invalid> {
+        let text = utf8(text)?;
+        text.parse().map_err(|_| Invalid(format!("`{text}`")))
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        Some(self.to_string().into())
     }
 }
 

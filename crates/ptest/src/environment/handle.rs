@@ -15,6 +15,7 @@ use crate::events::{Cause, Event};
 use crate::improve;
 use crate::lock::FileLock;
 use crate::operation;
+use crate::ports::PortLease;
 use crate::ptest::Ptest;
 use crate::refusals::Refusals;
 use crate::settings::Profile;
@@ -42,6 +43,8 @@ pub struct Status {
     pub usage: Usage,
     /// Where its [view](Environment::view) is, once that was made.
     pub path: PathBuf,
+    /// The ports that are leased to it.
+    pub ports: Vec<PortLease>,
 }
 
 /// What an environment takes on disk, in bytes.
@@ -75,7 +78,15 @@ impl Environment {
 
     /// What it is doing now.
     pub fn status(&self) -> Result<Status> {
-        self.ptest.status_of(self.record()?)
+        let record = self.record()?;
+        let ports = self.ports()?;
+        self.ptest.status_of(record, ports)
+    }
+
+    /// The ports that are leased to it, by port. Commands see those with a name as variables
+    /// ([`PortName::variable`](crate::PortName::variable)); in a network of the environment's own they have all ports.
+    pub fn ports(&self) -> Result<Vec<PortLease>> {
+        self.ptest.ports_of(&self.id)
     }
 
     /// What it takes on disk. Looks at everything that was written in it.

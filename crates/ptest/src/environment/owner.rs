@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use ptest_sandbox::identity::start_time;
+use ptest_sandbox::identity::{parent, start_time};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -43,9 +43,13 @@ pub struct ProcessIdentity {
 impl ProcessIdentity {
     /// The identity of the calling process.
     pub fn current() -> Result<Self> {
-        let pid = std::process::id();
+        Self::of(std::process::id())
+    }
+
+    /// The identity of a running process.
+    pub fn of(pid: u32) -> Result<Self> {
         let start_time = start_time(pid)
-            .map_err(|source| Error::io("read the start time of this process", source))?;
+            .map_err(|source| Error::io(format!("read the start time of process {pid}"), source))?;
         Ok(Self {
             boot_id: boot_id()?,
             pid,
@@ -53,10 +57,34 @@ impl ProcessIdentity {
         })
     }
 
+    /// The identity of the program that a running process is of.
+    ///
+    /// A process that runs the same file with the same arguments as its parent is taken for a copy of it that has executed
+    /// nothing: a shell makes such ones for parts of a script, as in `$(ptest port acquire | head -1)`, and they end at once.
+    /// Then it is the parent's, and so on.
+    pub fn of_program(pid: u32) -> Result<Self> {
+        let mut pid = pid;
+        while let Some(parent) = copied_from(pid) {
+            pid = parent;
+        }
+        Self::of(pid)
+    }
+
     /// Whether that very process still runs. A zombie does not.
     pub fn is_alive(&self, boot_id: &str) -> bool {
         self.boot_id == boot_id && start_time(self.pid).is_ok_and(|start| start == self.start_time)
     }
+}
+
+/// The parent of a process that is a mere copy of it.
+fn copied_from(pid: u32) -> Option<u32> {
+    let program = |pid: u32| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let file = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+        Some((arguments, file))
+    };
+    let parent = parent(pid).ok()?;
+    (program(pid)? == program(parent)?).then_some(parent)
 }
 
 /// The kernel's id of this boot.
@@ -86,6 +114,30 @@ mod tests {
     fn a_process_of_another_boot_is_dead() {
         let me = ProcessIdentity::current().unwrap();
         assert!(!me.is_alive("another boot"));
+    }
+
+    #[test]
+    fn a_part_of_a_script_is_the_scripts_and_what_it_runs_is_not() {
+        let script = "(read line; true) & read line";
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", script])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let children = || {
+            let path = format!("/proc/{0}/task/{0}/children", shell.id());
+            fs::read_to_string(path).unwrap()
+        };
+        while children().is_empty() {
+            std::thread::yield_now();
+        }
+        let part = children().trim().parse().unwrap();
+        assert_eq!(ProcessIdentity::of_program(part).unwrap().pid, shell.id());
+        let itself = ProcessIdentity::of_program(shell.id()).unwrap();
+        assert_eq!(itself.pid, shell.id());
+        shell.kill().unwrap();
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::events::{self, About, Event};
 use crate::json;
 use crate::names;
+use crate::ports;
 use crate::recipe;
 use crate::settings::Settings;
 use crate::spec::Requirements;
@@ -129,8 +130,14 @@ impl Record {
 /// Adds a row, records the event, and says that its recipe was used; `false` when its stack was collected meanwhile.
 /// A name that an environment or a snapshot has is `AlreadyExists`.
 ///
-/// From now on no collection takes the stack: a row and the collection are one after the other.
-pub(crate) fn insert(database: &Database, record: &Record, event: &Event) -> Result<bool> {
+/// From now on no collection takes the stack: a row and the collection are one after the other. What `also` writes is there
+/// with the row, or neither is.
+pub(crate) fn insert(
+    database: &Database,
+    record: &Record,
+    event: &Event,
+    also: impl FnOnce(&Connection) -> Result<()>,
+) -> Result<bool> {
     let owner = json::text(&record.owner)?;
     let python = json::text(&record.python)?;
     let requirements = json::text(&record.requirements)?;
@@ -163,6 +170,7 @@ pub(crate) fn insert(database: &Database, record: &Record, event: &Event) -> Res
                 record.created_at.as_millisecond(),
             ])?;
         events::append(transaction, Some(record.into()), event)?;
+        also(transaction)?;
         Ok(true)
     })
 }
@@ -404,7 +412,7 @@ pub(crate) fn swapping(database: &Database) -> Result<Vec<EnvironmentId>> {
     })
 }
 
-/// Deletes the row of a record; its recipe was in use until now.
+/// Deletes the row of a record, and with it the leases of its ports; its recipe was in use until now.
 pub(crate) fn delete(database: &Database, record: &Record) -> Result<()> {
     let id = &record.id;
     database.write(|transaction| {
@@ -421,6 +429,7 @@ pub(crate) fn delete(database: &Database, record: &Record) -> Result<()> {
         ] {
             transaction.prepare_cached(sql)?.execute([id.as_str()])?;
         }
+        ports::table::release_of(transaction, id)?;
         events::append(transaction, Some(About::from(record)), &Event::Removed {})?;
         Ok(())
     })
@@ -492,6 +501,9 @@ pub(crate) fn from_json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rus
     serde_json::from_str(row.get_ref(index)?.as_str()?).map_err(|error| broken(index, error))
 }
 
-fn broken(index: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+pub(crate) fn broken(
+    index: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
 }

@@ -108,6 +108,10 @@ impl Context {
                     count: config.keep_events.get(),
                     age: *config.keep_events_for,
                 },
+                runs: Retention {
+                    count: config.keep_runs.get(),
+                    age: *config.keep_runs_for,
+                },
             },
         })?;
         let (store, _) = self.opened.get_or_init(|| (store, *config.improve));

@@ -54,7 +54,7 @@ pub(crate) fn execute(
         return Err(CliError::Interrupted { signal });
     }
     let watch = Watch::begin(environment)?;
-    let process: Arc<dyn Process> = environment.spawn(command)?.into();
+    let process: Arc<dyn Process> = Arc::new(environment.spawn(command)?);
     warn_of_what_was_given_up(ui, environment)?;
     let signalled = Arc::clone(&process);
     // A command that has ended meanwhile needs no signal; any other trouble shows when it is waited for.

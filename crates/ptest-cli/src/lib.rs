@@ -16,6 +16,7 @@ mod options;
 mod progress;
 mod reference;
 mod refusals;
+mod runs;
 mod signals;
 mod spec;
 mod table;

@@ -43,6 +43,7 @@ mod recipe;
 mod refusals;
 mod repair;
 mod run;
+pub mod runs;
 mod schema;
 pub mod settings;
 mod snapshot;

@@ -25,6 +25,7 @@ use crate::ports::{self, PortLease, Spans};
 use crate::progress::{Progress, Step};
 use crate::provision::{Provision, Provisioned, Provisioner};
 use crate::python::HostEnv;
+use crate::runs::RunId;
 use crate::spec::{EnvironmentSpec, Lifetime};
 use crate::tidy::Housekeeping;
 use crate::timestamp::Timestamp;
@@ -80,6 +81,8 @@ pub struct Recovery {
     pub settled: Vec<EnvironmentId>,
     /// Ports that were leased to dead processes, or longer than was agreed.
     pub released_ports: Vec<u16>,
+    /// Runs that are over though nobody has said how they ended: who waited for them had died.
+    pub lost: Vec<RunId>,
     /// Environments that could not be put right, and why. They do not keep the others.
     pub failed: Vec<(EnvironmentId, Error)>,
 }
@@ -327,6 +330,8 @@ impl Ptest {
             }
         }
         recovery.released_ports = self.release_dead_ports()?;
+        // On a full disk, say: what is not recorded now the next opening records.
+        recovery.lost = self.lose_runs().unwrap_or_default();
         Ok(recovery)
     }
 
@@ -408,6 +413,11 @@ impl Ptest {
 
     pub(crate) fn housekeeping(&self) -> &Housekeeping {
         &self.inner.housekeeping
+    }
+
+    /// The calling process among all others.
+    pub(crate) fn identity(&self) -> &ProcessIdentity {
+        &self.inner.identity
     }
 
     pub(crate) fn provisioner(&self) -> &Provisioner {

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use ptest_sandbox::{Captured, Collector, Keep};
 use crate::engine::{Command, Exit, Process, Stdio};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
+use crate::runs::{ActiveRun, Destination, RunId, Stream, Streams};
 use crate::variables::Variables;
 
 /// How long a command has between SIGTERM and SIGKILL unless said otherwise.
@@ -97,6 +98,8 @@ impl Default for Output {
 /// What came of a command.
 #[derive(Debug)]
 pub struct CompletedRun {
+    /// What the run is called in the record.
+    pub id: RunId,
     /// How it ended. An error when that cannot be known, because the environment ended under it; what it had written is
     /// there nevertheless.
     pub ended: Result<Exit>,
@@ -109,7 +112,8 @@ pub struct CompletedRun {
 /// A command that was started, whose streams [`Running::finish`] takes. Dropping it ends the command.
 pub struct Running<'a> {
     environment: &'a Environment,
-    process: Arc<dyn Process>,
+    run: Arc<ActiveRun>,
+    streams: Streams,
     collector: Collector,
 }
 
@@ -132,6 +136,10 @@ impl Environment {
     /// Nothing is taken before [`Running::finish`]: what writes more than a pipe holds waits for that.
     pub fn start(&self, run: Run) -> Result<Running<'_>> {
         let failed = |source| Error::io("make the streams of a command", source);
+        let streams = Streams {
+            stdout: Stream::to(destination(&run.stdout)),
+            stderr: Stream::to(destination(&run.stderr)),
+        };
         let (stdout, kept_output) = writing_side(run.stdout).map_err(failed)?;
         let (stderr, kept_error) = writing_side(run.stderr).map_err(failed)?;
         let mut collector = Collector::new([kept_output, kept_error]).map_err(failed)?;
@@ -140,7 +148,7 @@ impl Environment {
             Input::Bytes(bytes) => collector.feed(bytes),
             Input::Descriptor(descriptor) => Ok(descriptor),
         };
-        let process = self.spawn(Command {
+        let command = Command {
             arguments: run.arguments,
             working_directory: run.working_directory,
             caller: run.caller,
@@ -152,64 +160,103 @@ impl Environment {
             },
             timeout: run.timeout,
             grace: run.grace,
-        })?;
+        };
+        let run = self.spawn_with(command, streams.clone())?;
         Ok(Running {
             environment: self,
-            process: process.into(),
+            run: Arc::new(run),
+            streams,
             collector,
         })
     }
 }
 
 impl Running<'_> {
+    /// What the run is called in the record.
+    pub fn id(&self) -> RunId {
+        self.run.id()
+    }
+
     /// The command, to signal it from elsewhere while it is waited for.
     pub fn process(&self) -> Arc<dyn Process> {
-        Arc::clone(&self.process)
+        Arc::clone(&self.run) as Arc<dyn Process>
     }
 
     /// Waits for the end, taking what the command writes.
     pub fn finish(self) -> Result<CompletedRun> {
         let Self {
             environment,
-            process,
-            mut collector,
+            run,
+            mut streams,
+            collector,
         } = self;
-        let failed = |source| Error::io("take the output of a command", source);
-        let wait = || environment.wait(process.as_ref());
+        let wait = || environment.ptest.block_on(run.wait_unrecorded());
         if collector.is_idle() {
+            let ended = wait();
+            run.record(&ended, None);
             return Ok(CompletedRun {
-                ended: wait(),
+                id: run.id(),
+                ended,
                 stdout: Captured::default(),
                 stderr: Captured::default(),
             });
         }
+        let failed = |source| Error::io("take the output of a command", source);
         let (end, ending) = io::pipe().map_err(failed)?;
-        // Engines have nothing that could be polled for the end of a command: a thread takes while this one waits.
-        let (ended, collector) = thread::scope(|scope| {
-            // Whatever becomes of the waiting, the thread hears of its end.
-            let ending = ending;
-            let taking = thread::Builder::new().spawn_scoped(scope, move || {
-                while !collector.turn(end.as_fd(), None)? {}
-                Ok(collector)
-            })?;
-            let ended = wait();
-            drop(ending);
-            let taken = taking.join();
-            let lost = |_| Err(io::Error::other("the thread that takes it panicked"));
-            io::Result::Ok((ended, taken.unwrap_or_else(lost)?))
-        })
-        .map_err(failed)?;
-        let patience = match &ended {
-            // Somebody may hold what it left open for ever.
-            Ok(exit) if exit.leaked > 0 => Duration::ZERO,
-            _ => PATIENCE,
-        };
-        let [stdout, stderr] = collector.finish(patience).map_err(failed)?;
+        let (ended, taken) = take_while(wait, collector, end, ending).map_err(failed)?;
+        let taken = taken.and_then(|collector| collector.finish(patience(&ended)));
+        if let Ok([stdout, stderr]) = &taken {
+            streams.stdout.took(stdout);
+            streams.stderr.took(stderr);
+        }
+        run.record(&ended, taken.is_ok().then_some(&streams));
+        let [stdout, stderr] = taken.map_err(failed)?;
         Ok(CompletedRun {
+            id: run.id(),
             ended,
             stdout,
             stderr,
         })
+    }
+}
+
+/// Takes what comes until `wait` has returned.
+///
+/// Engines have nothing that could be polled for the end of a command: a thread takes while this one waits.
+fn take_while(
+    wait: impl FnOnce() -> Result<Exit>,
+    mut collector: Collector,
+    end: PipeReader,
+    ending: PipeWriter,
+) -> io::Result<(Result<Exit>, io::Result<Collector>)> {
+    thread::scope(|scope| {
+        // Whatever becomes of the waiting, the thread hears of its end.
+        let ending = ending;
+        let taking = thread::Builder::new().spawn_scoped(scope, move || {
+            while !collector.turn(end.as_fd(), None)? {}
+            Ok(collector)
+        })?;
+        let ended = wait();
+        drop(ending);
+        let lost = |_| Err(io::Error::other("the thread that takes it panicked"));
+        Ok((ended, taking.join().unwrap_or_else(lost)))
+    })
+}
+
+/// How long is waited for a stream that somebody still holds when the command has ended.
+fn patience(ended: &Result<Exit>) -> Duration {
+    match ended {
+        // Somebody may hold what it left open for ever.
+        Ok(exit) if exit.leaked > 0 => Duration::ZERO,
+        _ => PATIENCE,
+    }
+}
+
+fn destination(output: &Output) -> Destination {
+    match output {
+        Output::Null => Destination::Null,
+        Output::Descriptor(descriptor) => Destination::of(descriptor),
+        Output::Keep(keep) => Destination::taken(keep.spill.as_ref().map(|spill| &spill.file)),
     }
 }
 

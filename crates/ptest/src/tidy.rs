@@ -21,15 +21,21 @@ use crate::ptest::Ptest;
 pub struct Housekeeping {
     /// Of events.
     pub events: Retention,
+    /// Of runs of commands. The last of an environment that is there stays, and one that has not ended.
+    pub runs: Retention,
 }
 
-/// A hundred thousand events, and a month.
+/// A hundred thousand events, and a month; a thousand runs, and a week.
 impl Default for Housekeeping {
     fn default() -> Self {
         Self {
             events: Retention {
                 count: 100_000,
                 age: Duration::from_hours(30 * 24),
+            },
+            runs: Retention {
+                count: 1000,
+                age: Duration::from_hours(7 * 24),
             },
         }
     }
@@ -67,6 +73,7 @@ impl Ptest {
             self.store().empty_trash()?;
         }
         self.prune_events(self.housekeeping().events)?;
+        self.prune_runs(self.housekeeping().runs)?;
         self.shorten_log()
     }
 

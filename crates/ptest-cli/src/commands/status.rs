@@ -7,6 +7,7 @@ use ptest::{
     Refusals,
     config::{format_bytes, format_duration},
     environment::{Disk, Record, Status},
+    runs::RunRecord,
 };
 
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     json::EnvironmentReport,
     options::{Format, ReportOptions},
     refusals::words,
+    runs,
     ui::Ui,
 };
 
@@ -42,19 +44,25 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     let environment = context.find(&store, &arguments.name)?;
     let (status, disk) = (environment.status()?, environment.disk()?);
     let refusals = environment.refusals()?;
+    let runs = environment.runs(LATEST)?;
     if arguments.report.format == Format::Json {
         let report = EnvironmentReport::from(status);
-        ui.json(&report.with_disk(disk).with_refusals(&refusals))?;
+        ui.json(
+            &report
+                .with_disk(disk)
+                .with_refusals(&refusals)
+                .with_runs(runs),
+        )?;
     } else {
-        ui.data(text(&status, &disk, &refusals))?;
+        ui.data(text(&status, &disk, &refusals, &runs))?;
     }
     Ok(Exit::Success)
 }
 
-/// How many refusals are told one by one.
-const LATEST: usize = 5;
+/// How many refusals and runs are told one by one.
+const LATEST: u32 = 5;
 
-fn text(status: &Status, disk: &Disk, refusals: &Refusals) -> String {
+fn text(status: &Status, disk: &Disk, refusals: &Refusals, runs: &[RunRecord]) -> String {
     let Status {
         record,
         usage,
@@ -150,9 +158,10 @@ fn text(status: &Status, disk: &Disk, refusals: &Refusals) -> String {
         let rules: Vec<String> = settings.allow.iter().map(ToString::to_string).collect();
         lines.push(("allowed", rules.join(", ")));
         lines.push(("refused", refusals.total.to_string()));
-        let latest = refusals.latest.iter().rev().take(LATEST).rev();
+        let latest = refusals.latest.iter().rev().take(LATEST as usize).rev();
         lines.extend(latest.map(|one| ("", format!("{} {}", one.time, words(one)))));
     }
+    lines.extend(runs.iter().map(|run| ("run", run_line(run))));
     lines.extend(error.iter().map(|error| ("error", error.clone())));
     lines.extend(
         achieved
@@ -168,4 +177,16 @@ fn text(status: &Status, disk: &Disk, refusals: &Refusals) -> String {
             _ => format!("{:<10} {value}\n", format!("{name}:")),
         })
         .collect()
+}
+
+fn run_line(run: &RunRecord) -> String {
+    let [elapsed, _, memory] = runs::usage(run);
+    let parts = [runs::outcome(run), elapsed, memory];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    format!(
+        "{} {} ({})",
+        run.number,
+        runs::command(&run.arguments),
+        parts.join(", ")
+    )
 }

@@ -2,9 +2,11 @@
 
 use ptest::Refusals;
 use ptest::environment::{Disk, Record, Status};
+use ptest::runs::RunRecord;
 use serde::Serialize;
 
 use super::port::PortDto;
+use super::run::RunDto;
 use super::{ErrorDto, Report};
 use crate::error::CliError;
 
@@ -58,6 +60,8 @@ pub(super) struct EnvironmentDto {
     degraded: Vec<String>,
     /// Why it failed.
     error: Option<String>,
+    /// Its latest runs, oldest first; null where they are not looked at: only `status` does.
+    runs: Option<Vec<RunDto>>,
 }
 
 /// What an environment was refused.
@@ -158,6 +162,12 @@ impl EnvironmentReport {
         self.environment.refusals = Some(refusals.into());
         self
     }
+
+    /// The same with its latest runs.
+    pub(crate) fn with_runs(mut self, runs: Vec<RunRecord>) -> Self {
+        self.environment.runs = Some(runs.into_iter().map(Into::into).collect());
+        self
+    }
 }
 
 impl From<Status> for EnvironmentReport {
@@ -237,6 +247,7 @@ impl From<Status> for EnvironmentDto {
                 .map(|achieved| achieved.degraded)
                 .unwrap_or_default(),
             error,
+            runs: None,
         }
     }
 }
@@ -281,6 +292,7 @@ impl EnvironmentDto {
             }],
             degraded: vec!["there is no overlay".to_owned()],
             error: None,
+            runs: None,
         };
         let time = || Some("2026-01-01T00:00:00.000Z".to_owned());
         let full = Self {
@@ -290,6 +302,7 @@ impl EnvironmentDto {
             deactivated_at: time(),
             error: Some("its directory is gone".to_owned()),
             network: Some("private"),
+            runs: Some(RunDto::samples()),
             refusals: Some(RefusalsDto {
                 total: 2,
                 latest: vec![

@@ -14,6 +14,7 @@ mod package;
 mod packages;
 mod path;
 mod port;
+mod run;
 mod schema;
 mod scratch;
 mod snapshot;

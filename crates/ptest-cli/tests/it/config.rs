@@ -44,6 +44,10 @@ fn list_shows_each_value_and_its_origin() {
     pip true built-in
     resolve_ttl "24h" built-in
     improve false PTEST_IMPROVE
+    keep_events 100000 built-in
+    keep_events_for "720h" built-in
+    keep_runs 1000 built-in
+    keep_runs_for "168h" built-in
     progress "auto" built-in
     color "auto" built-in
     "#);

@@ -412,7 +412,7 @@ fn execute(environment: &Environment, words: &[&str]) -> Result<()> {
         timeout: None,
         grace: Duration::from_secs(1),
     })?;
-    match environment.wait(&*process)?.status {
+    match environment.wait(&process)?.status {
         ExitStatus::Code(0) => Ok(()),
         status => Err(format!("{words:?} ended with {status:?}").into()),
     }

@@ -74,6 +74,7 @@ macro_rules! keys {
 }
 
 const DEFAULT_EVENTS: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
+const DEFAULT_RUNS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 
 keys! {
     /// Where the store is. Default: `$XDG_DATA_HOME/ptest` or `~/.local/share/ptest`; as root `/var/lib/ptest`.
@@ -147,6 +148,10 @@ keys! {
     keep_events: NonZeroU32 = DEFAULT_EVENTS;
     /// How long an event is kept.
     keep_events_for: Duration = Duration::from_hours(30 * 24);
+    /// How many of the latest runs of commands are remembered. The last of each environment always is.
+    keep_runs: NonZeroU32 = DEFAULT_RUNS;
+    /// How long after its end the run of a command is remembered.
+    keep_runs_for: Duration = Duration::from_hours(7 * 24);
     /// When progress is shown.
     progress: ProgressChoice = ProgressChoice::Auto;
     /// When messages are coloured.

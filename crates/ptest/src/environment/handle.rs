@@ -18,6 +18,7 @@ use crate::operation;
 use crate::ports::PortLease;
 use crate::ptest::Ptest;
 use crate::refusals::Refusals;
+use crate::runs::{ActiveRun, Streams};
 use crate::settings::Profile;
 use crate::spec::Lifetime;
 use crate::timestamp::Timestamp;
@@ -141,16 +142,20 @@ impl Environment {
         Ok(changed)
     }
 
-    /// Starts a command in it; one at rest is activated first.
-    pub fn spawn(&self, command: Command) -> Result<Box<dyn Process>> {
+    /// Starts a command in it; one at rest is activated first. From here on the command is on [record](crate::runs).
+    pub fn spawn(&self, command: Command) -> Result<ActiveRun> {
+        let streams = Streams::of(&command.stdio);
+        self.spawn_with(command, streams)
+    }
+
+    /// The same, for whoever knows better where the streams lead.
+    pub(crate) fn spawn_with(&self, command: Command, streams: Streams) -> Result<ActiveRun> {
         let mut record = self.record()?;
         if record.state != State::Active || !self.ptest.is_active(&record)? {
             self.activate()?;
             record = self.record()?;
         }
-        let engine = self.ptest.engine(&record.engine)?;
-        let instance = self.ptest.instance(&record)?;
-        self.ptest.block_on(engine.spawn(&instance, command))
+        ActiveRun::begin(&self.ptest, &record, command, streams)
     }
 
     /// Waits for a command: [`Process::wait`] for callers that are not async.

@@ -99,6 +99,54 @@ pub enum Event {
         /// The state that the environment was in.
         state: String,
     },
+    /// A command is about to be started.
+    RunStarted {
+        /// The id of the run.
+        run: String,
+        /// Which of the environment's runs it is.
+        number: u32,
+        /// The command; secrets are hidden, what is not UTF-8 is replaced, and a long one is cut.
+        command: Vec<String>,
+    },
+    /// A command is over.
+    RunEnded {
+        /// The id of the run.
+        run: String,
+        /// Which of the environment's runs it is.
+        number: u32,
+        /// The code that it ended with, as a shell has it; none of one that did not start or is lost.
+        exit_code: Option<i32>,
+        /// Whether its time was up.
+        timed_out: bool,
+        /// Why it did not start, or why nobody knows how it ended.
+        message: Option<String>,
+        /// How long it ran.
+        elapsed_seconds: f64,
+        /// The processor time that it used.
+        cpu_seconds: f64,
+        /// The most memory that one of its processes held.
+        memory_peak_bytes: u64,
+    },
+    /// A command reached a limit.
+    LimitStruck {
+        /// The id of the run.
+        run: String,
+        /// Which limit.
+        limit: String,
+        /// What it is set to, in its own unit.
+        configured: u64,
+        /// What was reached.
+        reached: u64,
+        /// Whether the command was ended for it.
+        ended: bool,
+    },
+    /// A command left processes behind, which live on.
+    ProcessesLeaked {
+        /// The id of the run.
+        run: String,
+        /// How many.
+        count: u32,
+    },
     /// A hook could not do what it was to do.
     HookFailed {
         /// The event that it was called for.
@@ -180,6 +228,10 @@ impl Event {
             Self::SnapshotRestored { .. } => "snapshot_restored",
             Self::SnapshotRemoved { .. } => "snapshot_removed",
             Self::Recovered { .. } => "recovered",
+            Self::RunStarted { .. } => "run_started",
+            Self::RunEnded { .. } => "run_ended",
+            Self::LimitStruck { .. } => "limit_struck",
+            Self::ProcessesLeaked { .. } => "processes_leaked",
             Self::HookFailed { .. } => "hook_failed",
             Self::Emitted { .. } => "emitted",
         }
@@ -258,6 +310,32 @@ impl Event {
             },
             Self::Recovered {
                 state: "active".to_owned(),
+            },
+            Self::RunStarted {
+                run: "r17".to_owned(),
+                number: 3,
+                command: vec!["pytest".to_owned()],
+            },
+            Self::RunEnded {
+                run: "r17".to_owned(),
+                number: 3,
+                exit_code: Some(0),
+                timed_out: false,
+                message: None,
+                elapsed_seconds: 1.5,
+                cpu_seconds: 1.25,
+                memory_peak_bytes: 1 << 20,
+            },
+            Self::LimitStruck {
+                run: "r17".to_owned(),
+                limit: "memory".to_owned(),
+                configured: 1 << 20,
+                reached: 1 << 20,
+                ended: true,
+            },
+            Self::ProcessesLeaked {
+                run: "r17".to_owned(),
+                count: 2,
             },
             Self::HookFailed {
                 sequence: 7,

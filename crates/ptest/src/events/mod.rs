@@ -50,7 +50,7 @@ pub struct EventFilter {
     pub after: Option<i64>,
 }
 
-/// What is kept of events.
+/// What is kept of events, or of something else that goes on for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// How many at most.

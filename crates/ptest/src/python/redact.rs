@@ -4,30 +4,38 @@
 ///
 /// Also hides a user without a password: many indexes take a token as the user.
 pub fn redact(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
+    // What is replaced lies between ASCII characters.
+    String::from_utf8_lossy(&redact_bytes(text.as_bytes())).into_owned()
+}
+
+/// [`redact`] for what may not be UTF-8.
+pub(crate) fn redact_bytes(text: &[u8]) -> Vec<u8> {
+    const BEGIN: &[u8] = b"://";
+    let mut shown = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some(found) = rest.find("://") {
-        let (before, after) = rest.split_at(found + 3);
-        shown.push_str(before);
+    while let Some(found) = rest.windows(BEGIN.len()).position(|part| part == BEGIN) {
+        let (before, after) = rest.split_at(found + BEGIN.len());
+        shown.extend_from_slice(before);
         rest = after;
         if let Some(end) = user_end(rest) {
             // `git+ssh://git@host` names no secret and is the usual form.
-            if &rest[..end] == "git" {
-                shown.push_str("git@");
+            let user: &[u8] = if &rest[..end] == b"git" {
+                b"git"
             } else {
-                shown.push_str("****@");
-            }
-            rest = &rest[end + 1..];
+                b"****"
+            };
+            shown.extend_from_slice(user);
+            rest = &rest[end..];
         }
     }
-    shown.push_str(rest);
+    shown.extend_from_slice(rest);
     shown
 }
 
 /// The user part of a URL, with its `@`, if it has one.
 pub(crate) fn user_part(url: &str) -> Option<&str> {
     let after = &url[url.find("://")? + 3..];
-    user_end(after).map(|end| &after[..=end])
+    user_end(after.as_bytes()).map(|end| &after[..=end])
 }
 
 /// `url` without its user part.
@@ -41,7 +49,7 @@ pub(crate) fn without_user(url: &str) -> String {
 /// The host and port of a URL.
 pub(crate) fn host_part(url: &str) -> Option<&str> {
     let after = &url[url.find("://")? + 3..];
-    let start = user_end(after).map_or(0, |end| end + 1);
+    let start = user_end(after.as_bytes()).map_or(0, |end| end + 1);
     let after = &after[start..];
     let end = after.find(['/', '?', '#']).unwrap_or(after.len());
     Some(&after[..end])
@@ -49,13 +57,10 @@ pub(crate) fn host_part(url: &str) -> Option<&str> {
 
 /// The position of the `@` that ends the user part of what follows `://`. A password may
 /// contain an `@`, so the last one before the path counts.
-fn user_end(after: &str) -> Option<usize> {
-    let authority = after
-        .find(|c: char| {
-            matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>' | ')' | '`') || c.is_whitespace()
-        })
-        .unwrap_or(after.len());
-    after[..authority].rfind('@')
+fn user_end(after: &[u8]) -> Option<usize> {
+    let ends = |byte: &u8| br#"/?#"'<>)`"#.contains(byte) || byte.is_ascii_whitespace();
+    let authority = after.iter().position(ends).unwrap_or(after.len());
+    after[..authority].iter().rposition(|byte| *byte == b'@')
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ fn run(environment: &Environment, script: &str) -> Exit {
         grace: Duration::ZERO,
     };
     let process = environment.spawn(command).unwrap();
-    environment.wait(process.as_ref()).unwrap()
+    environment.wait(&process).unwrap()
 }
 
 /// What this process and its store hold of the machine.

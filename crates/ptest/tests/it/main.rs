@@ -14,5 +14,6 @@ mod ports;
 mod python;
 mod recovery;
 mod run;
+mod runs;
 mod snapshots;
 mod tidy;

@@ -29,13 +29,13 @@ use crate::context::spec;
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// A store with an engine that has processes and one that has none.
-struct Place {
-    directory: tempfile::TempDir,
-    ptest: Ptest,
+pub(crate) struct Place {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) ptest: Ptest,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // How long an init may take to answer.
         Self::with_patience(LIMIT)
     }
@@ -60,7 +60,7 @@ impl Place {
         }
     }
 
-    fn create(&self, engine: &str, profile: Option<Profile>) -> Environment {
+    pub(crate) fn create(&self, engine: &str, profile: Option<Profile>) -> Environment {
         let mut spec = EnvironmentSpec {
             engine: engine.to_owned(),
             // A test that fails leaves none behind.
@@ -72,7 +72,7 @@ impl Place {
     }
 
     /// The process of an active environment's init.
-    fn init(&self, environment: &Environment) -> Pid {
+    pub(crate) fn init(&self, environment: &Environment) -> Pid {
         let home = self.directory.path().join("store/envs");
         let holder = fs::read_to_string(home.join(environment.id().as_str()).join("init")).unwrap();
         let pid = holder.split(' ').next().unwrap().parse().unwrap();
@@ -81,7 +81,7 @@ impl Place {
 }
 
 /// Runs a test in an environment of each kind that is to be had here. `true` for those that have processes.
-fn in_each(test: fn(&Environment, bool)) {
+pub(crate) fn in_each(test: fn(&Environment, bool)) {
     let place = Place::new();
     let done = |environment: Environment, has_processes| {
         test(&environment, has_processes);
@@ -94,7 +94,7 @@ fn in_each(test: fn(&Environment, bool)) {
 }
 
 /// Runs a test in an environment of each kind that has processes.
-fn with_processes(test: fn(&Place, &Environment)) {
+pub(crate) fn with_processes(test: fn(&Place, &Environment)) {
     let place = Place::new();
     let environment = place.create("virtualenv", Some(Profile::None));
     test(&place, &environment);
@@ -105,18 +105,18 @@ fn with_processes(test: fn(&Place, &Environment)) {
     environment.remove().unwrap();
 }
 
-fn command<const N: usize>(words: [&str; N]) -> Run {
+pub(crate) fn command<const N: usize>(words: [&str; N]) -> Run {
     Run {
         caller: Variables::from([("PATH".into(), "/usr/bin:/bin".into())]),
         ..Run::new(words.map(OsString::from))
     }
 }
 
-fn shell(script: &str) -> Run {
+pub(crate) fn shell(script: &str) -> Run {
     command(["sh", "-c", script])
 }
 
-fn stubborn(has_processes: bool) -> Run {
+pub(crate) fn stubborn(has_processes: bool) -> Run {
     if has_processes {
         shell("trap '' TERM; echo; while :; do sleep 3600; done")
     } else {

@@ -87,11 +87,11 @@ pub(crate) fn fork(new: &str) -> Fork {
 /// Runs a shell script in an environment; its first argument is the environment's directory.
 pub(crate) fn shell(environment: &Environment, script: &str) {
     let process = start(environment, script);
-    let exit = environment.wait(process.as_ref()).unwrap();
+    let exit = environment.wait(&process).unwrap();
     assert_eq!(exit.status, ExitStatus::Code(0), "{script}");
 }
 
-fn start(environment: &Environment, script: &str) -> Box<dyn ptest::engine::Process> {
+fn start(environment: &Environment, script: &str) -> ptest::runs::ActiveRun {
     let null = || {
         OwnedFd::from(
             File::options()

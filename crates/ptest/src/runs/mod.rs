@@ -1,0 +1,20 @@
+//! The record of runs: each execution of a command in an environment, from its begin to its end and for some time after.
+//!
+//! A run is recorded where every command starts, [`Environment::spawn`](crate::Environment::spawn), so that nobody has to
+//! remember to. Its row says that it runs before it does; whoever dies with a run open leaves a row that the next opening of
+//! the store finds. What a run is made of is [`record`]'s; what is kept of its output is taken by
+//! [`Environment::run`](crate::Environment::run).
+
+mod active;
+mod arguments;
+mod id;
+mod record;
+mod retention;
+mod streams;
+pub(crate) mod table;
+mod told;
+
+pub use self::active::ActiveRun;
+pub use self::id::{RunChoice, RunId};
+pub use self::record::{Conditions, Outcome, RunRecord};
+pub use self::streams::{Destination, Stream, Streams};

@@ -104,7 +104,7 @@ fn warn_of_what_was_given_up(ui: &Ui, environment: &Environment) -> Result<(), C
     for sentence in environment
         .record()?
         .achieved
-        .map(|achieved| achieved.degraded)
+        .map(|achieved| achieved.degraded.clone())
         .unwrap_or_default()
     {
         ui.warning(sentence);

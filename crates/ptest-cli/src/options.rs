@@ -17,6 +17,7 @@ use clap::{
 use ptest::{
     PortName,
     config::{Size, Timeout, UserHome, parse_duration},
+    labels::{Label, Labels, Selector},
     settings::{Cpus, HostRule, Network, Profile},
 };
 
@@ -106,11 +107,59 @@ pub(crate) struct EnvironmentOptions {
     pub(crate) port: Vec<PortName>,
 
     #[command(flatten)]
+    pub(crate) labels: LabelOptions,
+
+    #[command(flatten)]
     pub(crate) limits: LimitOptions,
 
     /// Choose versions anew, whatever is known.
     #[arg(long)]
     pub(crate) refresh: bool,
+}
+
+/// What is written on an environment: the options of `run`, `create` and `fork`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct LabelOptions {
+    /// Write this on it, so that `-l` of other commands finds it; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) label: Vec<Label>,
+}
+
+impl LabelOptions {
+    /// Of several with one key the last.
+    pub(crate) fn labels(&self) -> Labels {
+        let pairs = self.label.iter().cloned();
+        pairs.map(|label| (label.key, label.value)).collect()
+    }
+}
+
+/// Which environments are meant, by their labels.
+#[derive(Args, Debug, Default)]
+pub(crate) struct SelectorOptions {
+    /// Those with these labels: `KEY=VALUE`, `KEY!=VALUE`, `KEY` or `!KEY`, several with commas between them.
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    selector: Vec<Selector>,
+}
+
+impl SelectorOptions {
+    /// Whether any is given.
+    pub(crate) fn is_given(&self) -> bool {
+        !self.selector.is_empty()
+    }
+
+    /// What is said when there is none.
+    pub(crate) fn nothing(&self) -> &'static str {
+        if self.is_given() {
+            "there is no such environment"
+        } else {
+            "there is no environment"
+        }
+    }
+
+    /// What meets all that are given.
+    pub(crate) fn selector(&self) -> Selector {
+        Selector::all(self.selector.iter().cloned())
+    }
 }
 
 /// The most that an environment may use.

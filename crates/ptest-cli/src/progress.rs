@@ -33,6 +33,7 @@ pub(crate) struct Shown {
 struct Counted {
     missing: usize,
     layered: usize,
+    done: usize,
 }
 
 impl Shown {
@@ -68,6 +69,10 @@ impl Shown {
             Step::Attacking { what } => format!("attacking: {what}"),
             Step::Flattening(count) => format!("making one layer of {count}"),
             Step::Created => "created".to_owned(),
+            Step::OneOf { label, count } => {
+                counted.done += 1;
+                format!("{}/{count} {label}", counted.done)
+            }
         }
     }
 }

@@ -61,6 +61,7 @@ pub(crate) fn fork(
         lifetime: Lifetime::Detached,
         engine: options.engine.clone(),
         settings: Some(settings(host, config, options, project)?),
+        labels: options.labels.labels(),
     })
 }
 
@@ -165,6 +166,7 @@ fn settings(
         project,
         hard_links: *config.hard_links,
         git_identity: git::identity(&host.library()),
+        labels: options.labels.labels(),
     };
     settings.check()?;
     Ok(settings)

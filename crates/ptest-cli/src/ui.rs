@@ -187,6 +187,19 @@ impl Ui {
         self.people(&text);
     }
 
+    /// Whom what was just explained happened to.
+    pub(crate) fn failed_for(&self, labels: &[&str]) {
+        let label = self.paint(
+            ERROR,
+            if labels.len() == 1 {
+                "for:"
+            } else {
+                "for each of:"
+            },
+        );
+        self.people(&format!("  {label} {}\n", labels.join(", ")));
+    }
+
     /// An error in one sentence.
     pub(crate) fn error(&self, text: impl Display) {
         self.people(&format!("{} {text}\n", self.paint(ERROR, "error:")));

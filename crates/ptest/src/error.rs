@@ -9,11 +9,12 @@ mod convert;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// What the library returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-type Source = Box<dyn StdError + Send + Sync + 'static>;
+type Source = Arc<dyn StdError + Send + Sync + 'static>;
 
 /// What kind of thing went wrong: the part that programs branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,14 +106,15 @@ impl fmt::Display for ErrorKind {
 
 /// A failure: its kind, what failed on what, what to do, and why.
 ///
-/// `Display` is the message alone; the causes follow by [`StdError::source`].
-#[derive(Debug)]
+/// `Display` is the message alone; the causes follow by [`StdError::source`]. It can be cloned: what
+/// keeps one environment from being made can keep many.
+#[derive(Clone, Debug)]
 pub struct Error {
     // Boxed so that a `Result` stays one word: errors are rare, results are not.
     inner: Box<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     kind: ErrorKind,
     message: String,
@@ -154,8 +156,11 @@ impl Error {
 
     /// Adds the cause.
     #[must_use]
-    pub fn with_source(mut self, source: impl Into<Source>) -> Self {
-        self.inner.source = Some(source.into());
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn StdError + Send + Sync + 'static>>,
+    ) -> Self {
+        self.inner.source = Some(source.into().into());
         self
     }
 
@@ -244,7 +249,7 @@ fn below(
     let kind = storage.map_or(kind, |_| ErrorKind::Storage);
     let mut error = Error::new(kind, source.to_string());
     error.inner.hint = hint.or_else(|| storage.map(str::to_owned));
-    error.inner.origin = Some(Box::new(source));
+    error.inner.origin = Some(Arc::new(source));
     error
 }
 

@@ -2,10 +2,13 @@
 //!
 //! Nothing is resolved, installed or copied but what commands wrote in the source, and that once.
 
+use std::sync::Arc;
+
 use ptest_store::Stack;
 
 use crate::environment::{Environment, Name, Python, table};
 use crate::error::Result;
+use crate::labels::Labels;
 use crate::lease::Lease;
 use crate::names::{self, Thing};
 use crate::operation;
@@ -29,6 +32,8 @@ pub struct Fork {
     pub engine: Option<String>,
     /// What it is to be like; as the source is if it is not said.
     pub settings: Option<Settings>,
+    /// Labels that it has besides the source's, or in their place.
+    pub labels: Labels,
 }
 
 /// Environments that were made.
@@ -100,13 +105,16 @@ impl Ptest {
     }
 
     fn fork_one(&self, label: &str, source: &Source, fork: &Fork) -> Result<Environment> {
+        let mut settings = fork.settings.as_ref().unwrap_or(&source.settings).clone();
+        settings.labels = source.settings.labels.clone();
+        settings.labels.extend(fork.labels.clone());
         let spec = EnvironmentSpec {
             name: fork.name.clone(),
             lifetime: fork.lifetime,
             engine: fork.engine.as_ref().unwrap_or(&source.engine).clone(),
             python: None,
             requirements: source.requirements.clone(),
-            settings: fork.settings.as_ref().unwrap_or(&source.settings).clone(),
+            settings,
         };
         let provisioned = Provisioned {
             stack: source.stack.clone(),
@@ -145,8 +153,8 @@ impl Ptest {
                 stack: copy.stack,
                 new: copy.new,
                 recipe: record.recipe,
-                python: record.python,
-                requirements: record.requirements,
+                python: Arc::unwrap_or_clone(record.python),
+                requirements: Arc::unwrap_or_clone(record.requirements),
                 settings,
                 engine: record.engine,
                 left_out: copy.left_out,

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod author;
+mod bulk;
 mod collect;
 pub mod config;
 mod difference;
@@ -23,6 +24,7 @@ pub mod git;
 mod improve;
 mod init_program;
 mod json;
+pub mod labels;
 mod lease;
 mod lock;
 mod materialize;

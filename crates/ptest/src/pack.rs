@@ -53,8 +53,8 @@ pub struct Packed {
 pub struct Import {
     /// Another name than it had.
     pub name: Option<Name>,
-    /// What the environment is to be like here. Variables and limits that the package has are
-    /// added where none is given.
+    /// What the environment is to be like here. Variables, limits and labels that the package has
+    /// are added where none is given.
     pub settings: Settings,
 }
 
@@ -347,6 +347,10 @@ fn settings(document: &Document, here: &Settings) -> Settings {
         variables
             .entry(name.clone())
             .or_insert_with(|| value.clone());
+    }
+    for (key, value) in &document.labels {
+        let labels = &mut settings.labels;
+        labels.entry(key.clone()).or_insert_with(|| value.clone());
     }
     settings.limits = settings.limits.or(document.limits);
     settings

@@ -195,7 +195,7 @@ impl Environment {
         self.restack("uninstall", progress, |record, pins| {
             refuse_missing(&names, record, pins)?;
             Ok((
-                record.requirements.clone(),
+                Requirements::clone(&record.requirements),
                 Preference::Without(names.clone()),
             ))
         })
@@ -251,7 +251,7 @@ impl Environment {
         let changes = versions_differ(&versions(&before.pins), &versions(&pins));
         let stack = self.under(&provisioned.stack, pins, &before.written)?;
         let id = stack.id();
-        if id != record.stack || requirements != record.requirements {
+        if id != record.stack || requirements != *record.requirements {
             let target = Target {
                 stack: &stack,
                 id,

@@ -27,20 +27,40 @@ where
     R: Send,
     E: Send,
 {
+    run(items, at_once, work, Result::is_err)
+        .into_iter()
+        .collect()
+}
+
+/// Calls `work` on every item, whatever became of the others, at most `at_once` of them at the same
+/// time, and returns the results in the items' order.
+pub(crate) fn map<T: Sync, R: Send>(
+    items: &[T],
+    at_once: usize,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    run(items, at_once, work, |_| false)
+}
+
+/// The results of the items that were begun, in their order: none is begun after one whose result
+/// `is_last`.
+fn run<T: Sync, R: Send>(
+    items: &[T],
+    at_once: usize,
+    work: impl Fn(&T) -> R + Sync,
+    is_last: impl Fn(&R) -> bool + Sync,
+) -> Vec<R> {
     let threads = at_once.min(items.len());
-    if threads <= 1 {
-        return items.iter().map(work).collect();
-    }
     let next = AtomicUsize::new(0);
-    let failed = AtomicBool::new(false);
-    let run = || {
+    let ended = AtomicBool::new(false);
+    let some = || {
         let mut done = Vec::new();
-        while !failed.load(Ordering::Relaxed) {
+        while !ended.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(index) else { break };
             let result = work(item);
-            if result.is_err() {
-                failed.store(true, Ordering::Relaxed);
+            if is_last(&result) {
+                ended.store(true, Ordering::Relaxed);
             }
             done.push((index, result));
         }
@@ -49,9 +69,9 @@ where
     let here = Here::of_this_thread();
     let mut results = thread::scope(|scope| {
         let others: Vec<_> = (1..threads)
-            .map(|_| scope.spawn(|| here.continued(run)))
+            .map(|_| scope.spawn(|| here.continued(some)))
             .collect();
-        let mut results = run();
+        let mut results = some();
         for other in others {
             match other.join() {
                 Ok(more) => results.extend(more),
@@ -96,6 +116,16 @@ mod tests {
             Ok::<_, ()>(())
         })
         .unwrap();
+    }
+
+    #[test]
+    fn a_failure_does_not_keep_the_others_of_many() {
+        let doubled = map(
+            &[1, 2, 3],
+            2,
+            |item| if *item == 1 { Err(1) } else { Ok(*item) },
+        );
+        assert_eq!(doubled, [Err(1), Ok(2), Ok(3)]);
     }
 
     #[test]

@@ -42,6 +42,13 @@ pub enum Step {
     Flattening(usize),
     /// The environment is complete.
     Created,
+    /// One of so many environments is done with.
+    OneOf {
+        /// Its name or id.
+        label: String,
+        /// How many there are.
+        count: usize,
+    },
 }
 
 /// Who is told. Called from several threads.

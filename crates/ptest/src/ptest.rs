@@ -17,15 +17,17 @@ use crate::environment::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Cause, Event};
 use crate::init_program::InitProgram;
+use crate::labels::Selector;
 use crate::lease::Lease;
 use crate::lock::FileLock;
-use crate::names::{self, Thing};
+use crate::names::Thing;
 use crate::operation;
 use crate::ports::{self, PortLease, Spans};
 use crate::progress::{Progress, Step};
 use crate::provision::{Provision, Provisioned, Provisioner};
 use crate::python::HostEnv;
 use crate::runs::RunId;
+use crate::settings::Settings;
 use crate::spec::{EnvironmentSpec, Lifetime};
 use crate::tidy::Housekeeping;
 use crate::timestamp::Timestamp;
@@ -163,12 +165,7 @@ impl Ptest {
     }
 
     fn create_now(&self, spec: &EnvironmentSpec, progress: &dyn Progress) -> Result<Environment> {
-        spec.settings.check()?;
-        if let Some(name) = &spec.name {
-            names::refuse_taken_now(self.store().database(), name)?;
-        }
-        // Before anything is chosen for it.
-        self.engine(&spec.engine)?;
+        self.check(spec)?;
         let entered = self.begin(spec, progress)?;
         let environment = self.realize(entered, spec.lifetime)?;
         progress.step(Step::Created);
@@ -234,9 +231,9 @@ impl Ptest {
             stack: provisioned.stack.id(),
             generation: 0,
             recipe: provisioned.recipe,
-            python: provisioned.python,
-            requirements: spec.requirements.clone(),
-            settings: spec.settings.clone(),
+            python: Arc::new(provisioned.python),
+            requirements: Arc::new(spec.requirements.clone()),
+            settings: Arc::new(spec.settings.clone()),
             achieved: None,
             error: None,
             created_at: Timestamp::now(),
@@ -285,11 +282,13 @@ impl Ptest {
         table::all(self.store().database())
     }
 
-    /// What every environment is doing now, oldest first.
-    pub fn statuses(&self) -> Result<Vec<Status>> {
-        let database = self.store().database();
-        let records = table::all(database)?;
-        let mut ports = database.read(ports::table::of_environments)?;
+    /// What the environments that meet a selector are doing now, oldest first.
+    pub fn statuses(&self, selector: &Selector) -> Result<Vec<Status>> {
+        let records = self.select(selector)?;
+        let mut ports = self
+            .store()
+            .database()
+            .read(ports::table::of_environments)?;
         records
             .into_iter()
             .map(|record| {
@@ -615,7 +614,7 @@ pub(crate) fn instance_on(record: &Record, stack: Stack) -> Instance {
         id: record.id.clone(),
         stack,
         cache: Some(record.recipe.clone()),
-        settings: record.settings.clone(),
+        settings: Settings::clone(&record.settings),
         interpreter: record.python.roots.clone(),
         process_owned: matches!(record.owner, Owner::Process(_)),
         generation: record.generation,

@@ -4,6 +4,7 @@
 //! Not for what commands changed in one environment: that is `verify`'s.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ptest_store::{Depth, LayerId, StackId, Verdict};
 
@@ -155,9 +156,9 @@ impl Ptest {
         let environments = self.records()?.into_iter().map(|record| User {
             thing: Thing::Environment,
             label: record.label().to_owned(),
-            python: record.python,
+            python: Arc::unwrap_or_clone(record.python),
             stack: record.stack,
-            requirements: record.requirements,
+            requirements: Arc::unwrap_or_clone(record.requirements),
         });
         let snapshots = self.snapshots()?.into_iter().map(|snapshot| User {
             thing: Thing::Snapshot,

@@ -1,7 +1,7 @@
 //! The library's own tables in the store's database, in the order they came.
 
 /// Each step runs once; steps are only ever added at the end.
-pub(crate) const MIGRATIONS: [&str; 11] = [
+pub(crate) const MIGRATIONS: [&str; 12] = [
     crate::environment::table::SCHEMA,
     crate::recipe::SCHEMA,
     crate::recipe::USES,
@@ -13,4 +13,5 @@ pub(crate) const MIGRATIONS: [&str; 11] = [
     crate::events::table::SCHEMA,
     crate::ports::table::SCHEMA,
     crate::runs::table::SCHEMA,
+    crate::labels::SCHEMA,
 ];

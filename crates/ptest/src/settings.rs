@@ -16,6 +16,7 @@ pub use ptest_sandbox::proxy::Rule as HostRule;
 
 pub use self::limits::{Cpus, InvalidCpus, Kept, Limit, Limits, Strength, Struck};
 use crate::error::{Error, ErrorKind};
+use crate::labels::Labels;
 use crate::ports::{PortName, PortRange};
 use crate::project::Project;
 
@@ -121,6 +122,9 @@ pub struct Settings {
     /// Who commits made inside are by.
     #[serde(default, skip_serializing_if = "is_default")]
     pub git_identity: Option<GitIdentity>,
+    /// What is written on it, to find it again. An engine may write it on what it keeps.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub labels: Labels,
 }
 
 impl Settings {
@@ -144,6 +148,7 @@ impl Settings {
             project,
             hard_links: false,
             git_identity: None,
+            labels: Labels::new(),
         }
     }
 

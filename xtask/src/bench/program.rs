@@ -112,6 +112,18 @@ impl Program {
         Ok(time)
     }
 
+    /// The time to create so many environments with nothing in them; they are removed outside the clock.
+    pub(crate) fn time_create_many(&self, count: usize) -> Result<Duration> {
+        let name = self.fresh();
+        let label = format!("bench={name}");
+        let count = count.to_string();
+        let mut create = self.command(&["create", &name, "--count", &count, "--label", &label]);
+        create.arg("--python").arg(&self.python);
+        let time = clock::time(&mut [create])?;
+        process::output(&mut self.command(&["remove", "--selector", &label]))?;
+        Ok(time)
+    }
+
     /// The time until Python has imported what a set is for in a fresh environment, which is made and removed outside the
     /// clock.
     pub(crate) fn time_imports(&self, set: &Set) -> Result<Duration> {

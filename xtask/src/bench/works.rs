@@ -47,6 +47,7 @@ pub(crate) fn all(bench: &Bench) -> Vec<Work<'_>> {
     works.extend(isolation(bench));
     works.extend(depth(bench));
     works.push(list(bench));
+    works.push(create_many(bench));
     works.extend(storms(bench));
     works
 }
@@ -556,6 +557,27 @@ fn list(bench: &Bench) -> Work<'_> {
         key: "list",
         title: format!("List {count} environments"),
         rounds: bench.rounds(20),
+        contenders,
+    }
+}
+
+/// From the command line, and the call alone.
+fn create_many(bench: &Bench) -> Work<'_> {
+    let mut contenders = Vec::new();
+    if let Some(Ptest { program, .. }) = &bench.ptest {
+        contenders.push(Contender::new("ptest create --count 1000", move |_| {
+            program.time_create_many(1000)
+        }));
+    }
+    contenders.extend(by_library(
+        bench,
+        "ptest library",
+        "create-many empty".to_owned(),
+    ));
+    Work {
+        key: "create-many",
+        title: String::from("Create 1000 environments with one call: empty"),
+        rounds: bench.rounds(5),
         contenders,
     }
 }

@@ -3,13 +3,15 @@
 use std::ffi::OsString;
 
 use clap::Args;
+use ptest::Ptest;
 
 use crate::{
+    commands::many,
     context::Context,
     error::CliError,
     exit_code::Exit,
     json::EnvironmentReport,
-    options::{Format, ReportOptions},
+    options::{Format, ReportOptions, SelectorOptions},
     ui::Ui,
 };
 
@@ -19,7 +21,11 @@ use crate::{
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     /// The environment's name or id.
-    name: OsString,
+    #[arg(required_unless_present = "selector", conflicts_with = "selector")]
+    name: Option<OsString>,
+
+    #[command(flatten)]
+    selector: SelectorOptions,
 
     #[command(flatten)]
     report: ReportOptions,
@@ -31,10 +37,24 @@ impl Arguments {
     }
 }
 
+fn each(ui: &Ui, store: &Ptest, arguments: &Arguments) -> Result<Exit, CliError> {
+    let records = many::detached(store, &arguments.selector)?;
+    let outcomes = many::each(ui, store, &records, |environment| {
+        environment.activate()?;
+        environment.status()
+    });
+    many::report(ui, arguments.report.format, outcomes, |done| {
+        many::say(ui, "Activated", &arguments.selector, done);
+    })
+}
+
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;
-    let environment = context.find(&store, &arguments.name)?;
+    let Some(name) = &arguments.name else {
+        return each(&ui, &store, &arguments);
+    };
+    let environment = context.find(&store, name)?;
     let changed = environment.activate()?;
     let status = environment.status()?;
     for sentence in status

@@ -2,15 +2,18 @@
 
 use std::{
     ffi::OsString,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Instant,
 };
 
 use clap::Args;
-use ptest::{Lifetime, Name};
+use ptest::{
+    Environment, EnvironmentSpec, Fork, Lifetime, Name, config::Config, environment::Status,
+};
 
 use crate::{
-    commands::fork,
+    commands::{fork, many},
     context::Context,
     error::CliError,
     exit_code::Exit,
@@ -22,8 +25,10 @@ use crate::{
 };
 
 /// What a plain virtual environment, which commands use as they do any directory, cannot be told.
-const OF_AN_ENVIRONMENT: [&str; 21] = [
+const OF_AN_ENVIRONMENT: [&str; 23] = [
     "name",
+    "count",
+    "label",
     "engine",
     "profile",
     "network",
@@ -74,6 +79,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SNAPSHOT", conflicts_with_all = OF_A_SNAPSHOT)]
     from: Option<OsString>,
 
+    /// Make so many, named NAME-1, NAME-2 and so on. One that fails does not keep the others; with `--from` all are made
+    /// or none.
+    #[arg(long, value_name = "N")]
+    count: Option<NonZeroU32>,
+
     #[command(flatten)]
     environment: EnvironmentOptions,
 
@@ -106,37 +116,106 @@ fn create(ui: &Ui, context: &Context, name: Name, arguments: &Arguments) -> Resu
     let (config, ui) = context.config_for(ui, arguments.environment.profile)?;
     let signals = context.stop_making_on_signals()?;
     let store = context.open(&config, arguments.environment.refresh)?;
-    let options = &arguments.environment;
-    let variables = kept(&arguments.command_options)?;
-    let made = if let Some(source) = &arguments.from {
-        let mut fork = spec::fork(&ui, context.host(), &config, name, options)?;
-        if let Some(settings) = &mut fork.settings {
-            settings.variables.extend(variables);
-        }
-        fork::make(&ui, &store, source, &[fork])?
+    let names = fork::names(&name, arguments.count)?;
+    let mut made: Vec<Result<Environment, CliError>> = if let Some(source) = &arguments.from {
+        let fork = like_a_source(&ui, context, &config, name, arguments)?;
+        let made = fork::make(&ui, &store, source, &fork::each(&fork, &names))?;
+        made.into_iter().map(Ok).collect()
     } else {
-        let detached = Lifetime::Detached;
-        let mut spec =
-            spec::environment(&ui, context.host(), &config, Some(name), detached, options)?;
-        spec.settings.variables.extend(variables);
+        let spec = as_asked(&ui, context, &config, name, arguments)?;
         let progress = Shown::new(&ui);
-        vec![signals.outcome(store.create(&spec, &progress))?]
+        let made = match arguments.count {
+            Some(_) => store.create_all(&each(&spec, &names), &progress),
+            None => vec![store.create(&spec, &progress)],
+        };
+        let made = made.into_iter().map(|made| signals.outcome(made));
+        made.collect()
     };
-    for environment in made {
-        let status = environment.status()?;
-        if arguments.report.format == Format::Json {
-            ui.json(&EnvironmentReport::from(status))?;
-        } else {
-            let record = &status.record;
-            let (name, python) = (record.label(), &record.python.version);
-            let time = milliseconds(began);
-            ui.done(
-                "Created",
-                format_args!("{name} with Python {python} in {time}"),
-            );
-        }
+    let format = arguments.report.format;
+    if arguments.count.is_none()
+        && let Some(made) = made.pop()
+    {
+        return created(&ui, format, began, &made?);
     }
+    let statuses = made
+        .into_iter()
+        .map(|made| made.and_then(|environment| Ok(environment.status()?)));
+    let labels = names.iter().map(Name::to_string);
+    many::report(&ui, format, labels.zip(statuses).collect(), |made| {
+        say(&ui, began, made);
+    })
+}
+
+fn like_a_source(
+    ui: &Ui,
+    context: &Context,
+    config: &Config,
+    name: Name,
+    arguments: &Arguments,
+) -> Result<Fork, CliError> {
+    let mut fork = spec::fork(ui, context.host(), config, name, &arguments.environment)?;
+    if let Some(settings) = &mut fork.settings {
+        settings.variables.extend(kept(&arguments.command_options)?);
+    }
+    Ok(fork)
+}
+
+fn as_asked(
+    ui: &Ui,
+    context: &Context,
+    config: &Config,
+    name: Name,
+    arguments: &Arguments,
+) -> Result<EnvironmentSpec, CliError> {
+    let options = &arguments.environment;
+    let detached = Lifetime::Detached;
+    let mut spec = spec::environment(ui, context.host(), config, Some(name), detached, options)?;
+    spec.settings
+        .variables
+        .extend(kept(&arguments.command_options)?);
+    Ok(spec)
+}
+
+fn each(spec: &EnvironmentSpec, names: &[Name]) -> Vec<EnvironmentSpec> {
+    let names = names.iter().cloned().map(Some);
+    names
+        .map(|name| EnvironmentSpec {
+            name,
+            ..spec.clone()
+        })
+        .collect()
+}
+
+fn created(
+    ui: &Ui,
+    format: Format,
+    began: Instant,
+    environment: &Environment,
+) -> Result<Exit, CliError> {
+    let status = environment.status()?;
+    if format == Format::Json {
+        ui.json(&EnvironmentReport::from(status))?;
+        return Ok(Exit::Success);
+    }
+    say(ui, began, &[(status.record.label().to_owned(), status)]);
     Ok(Exit::Success)
+}
+
+/// Says what was made.
+fn say(ui: &Ui, began: Instant, made: &[(String, Status)]) {
+    let (Some((first, status)), Some((last, _))) = (made.first(), made.last()) else {
+        return;
+    };
+    let what = match made.len() {
+        1 => first.clone(),
+        count => format!("{count} environments, {first} to {last},"),
+    };
+    let python = &status.record.python.version;
+    let time = milliseconds(began);
+    ui.done(
+        "Created",
+        format_args!("{what} with Python {python} in {time}"),
+    );
 }
 
 fn materialize(

@@ -3,14 +3,15 @@
 use std::{ffi::OsString, time::Duration};
 
 use clap::Args;
-use ptest::config::parse_duration;
+use ptest::{Ptest, config::parse_duration};
 
 use crate::{
+    commands::many,
     context::Context,
     error::CliError,
     exit_code::Exit,
     json::EnvironmentReport,
-    options::{Format, ReportOptions},
+    options::{Format, ReportOptions, SelectorOptions},
     ui::Ui,
 };
 
@@ -20,7 +21,11 @@ use crate::{
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     /// The environment's name or id.
-    name: OsString,
+    #[arg(required_unless_present = "selector", conflicts_with = "selector")]
+    name: Option<OsString>,
+
+    #[command(flatten)]
+    selector: SelectorOptions,
 
     /// How long what runs has between SIGTERM and SIGKILL [default: 10s].
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
@@ -36,11 +41,26 @@ impl Arguments {
     }
 }
 
+fn each(ui: &Ui, store: &Ptest, arguments: &Arguments, grace: Duration) -> Result<Exit, CliError> {
+    let records = many::detached(store, &arguments.selector)?;
+    let outcomes = many::each(ui, store, &records, |environment| {
+        environment.deactivate(grace)?;
+        environment.status()
+    });
+    many::report(ui, arguments.report.format, outcomes, |done| {
+        many::say(ui, "Deactivated", &arguments.selector, done);
+    })
+}
+
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;
-    let environment = context.find(&store, &arguments.name)?;
-    let changed = environment.deactivate(arguments.grace.unwrap_or(*config.grace))?;
+    let grace = arguments.grace.unwrap_or(*config.grace);
+    let Some(name) = &arguments.name else {
+        return each(&ui, &store, &arguments, grace);
+    };
+    let environment = context.find(&store, name)?;
+    let changed = environment.deactivate(grace)?;
     let status = environment.status()?;
     if arguments.report.format == Format::Json {
         ui.json(&EnvironmentReport::from(status))?;

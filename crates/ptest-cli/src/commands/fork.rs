@@ -14,13 +14,13 @@ use crate::{
     error::CliError,
     exit_code::Exit,
     json::EnvironmentsReport,
-    options::{Format, ReportOptions},
+    options::{Format, LabelOptions, ReportOptions},
     ui::Ui,
 };
 
 /// Make environments that are what another one, or a snapshot, is now.
 ///
-/// Packages, files and settings are the same; from then on each is on its own. Nothing is installed anew. What runs in
+/// Packages, files, settings and labels are the same; from then on each is on its own. Nothing is installed anew. What runs in
 /// the source is stopped for a moment and goes on.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -33,6 +33,9 @@ pub(crate) struct Arguments {
     /// Make so many, named NEW-1, NEW-2 and so on: all of them or none.
     #[arg(long, value_name = "N")]
     count: Option<NonZeroU32>,
+
+    #[command(flatten)]
+    labels: LabelOptions,
 
     #[command(flatten)]
     report: ReportOptions,
@@ -49,8 +52,14 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     let names = names(&Name::from_os(&arguments.new)?, arguments.count)?;
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;
-    let forks: Vec<Fork> = names.into_iter().map(like_the_source).collect();
-    let environments = make(&ui, &store, &arguments.source, &forks)?;
+    let fork = Fork {
+        name: None,
+        lifetime: Lifetime::Detached,
+        engine: None,
+        settings: None,
+        labels: arguments.labels.labels(),
+    };
+    let environments = make(&ui, &store, &arguments.source, &each(&fork, &names))?;
     if arguments.report.format == Format::Json {
         let statuses = environments.iter().map(Environment::status);
         let statuses = statuses.collect::<Result<_, _>>()?;
@@ -85,16 +94,19 @@ pub(super) fn make(
     Ok(made.environments)
 }
 
-fn like_the_source(name: Name) -> Fork {
-    Fork {
-        name: Some(name),
-        lifetime: Lifetime::Detached,
-        engine: None,
-        settings: None,
-    }
+/// The same under each of these names.
+pub(super) fn each(fork: &Fork, names: &[Name]) -> Vec<Fork> {
+    let names = names.iter().cloned().map(Some);
+    names
+        .map(|name| Fork {
+            name,
+            ..fork.clone()
+        })
+        .collect()
 }
 
-fn names(name: &Name, count: Option<NonZeroU32>) -> Result<Vec<Name>, CliError> {
+/// The name, or so many that begin with it.
+pub(super) fn names(name: &Name, count: Option<NonZeroU32>) -> Result<Vec<Name>, CliError> {
     let Some(count) = count else {
         return Ok(vec![name.clone()]);
     };

@@ -9,7 +9,7 @@ use crate::{
     error::CliError,
     exit_code::Exit,
     json::EnvironmentsReport,
-    options::{Format, ReportOptions},
+    options::{Format, ReportOptions, SelectorOptions},
     table,
     ui::Ui,
 };
@@ -17,6 +17,9 @@ use crate::{
 /// Show which environments there are.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    selector: SelectorOptions,
+
     #[command(flatten)]
     report: ReportOptions,
 }
@@ -30,13 +33,13 @@ impl Arguments {
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;
-    let statuses = store.statuses()?;
+    let statuses = store.statuses(&arguments.selector.selector())?;
     if arguments.report.format == Format::Json {
         ui.json(&EnvironmentsReport::new(statuses))?;
         return Ok(Exit::Success);
     }
     if statuses.is_empty() {
-        ui.note("there is no environment");
+        ui.note(arguments.selector.nothing());
         return Ok(Exit::Success);
     }
     let rows: Vec<Vec<String>> = statuses

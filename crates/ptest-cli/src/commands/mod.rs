@@ -18,6 +18,7 @@ pub(crate) mod improve;
 pub(crate) mod install;
 pub(crate) mod list;
 pub(crate) mod man;
+mod many;
 pub(crate) mod packages;
 pub(crate) mod path;
 pub(crate) mod port;

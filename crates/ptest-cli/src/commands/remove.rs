@@ -3,14 +3,14 @@
 use std::ffi::OsString;
 
 use clap::Args;
-use ptest::{Ptest, environment::Owner};
 
 use crate::{
+    commands::many,
     context::Context,
     error::CliError,
     exit_code::Exit,
     json::RemovedReport,
-    options::{Format, ReportOptions},
+    options::{Format, ReportOptions, SelectorOptions},
     ui::Ui,
 };
 
@@ -21,15 +21,18 @@ use crate::{
 pub(crate) struct Arguments {
     /// Names or ids of environments.
     #[arg(
-        required_unless_present = "all",
-        conflicts_with = "all",
+        required_unless_present_any = ["all", "selector"],
+        conflicts_with_all = ["all", "selector"],
         value_name = "NAME"
     )]
     names: Vec<OsString>,
 
     /// All of them, except those that a running process keeps for itself.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "selector")]
     all: bool,
+
+    #[command(flatten)]
+    selector: SelectorOptions,
 
     #[command(flatten)]
     report: ReportOptions,
@@ -44,47 +47,31 @@ impl Arguments {
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;
-    let names = if arguments.all {
-        detached(&store)?
+    let (records, mut failed) = if arguments.names.is_empty() {
+        (many::detached(&store, &arguments.selector)?, Vec::new())
     } else {
-        arguments.names
+        let (found, failed) = many::failures(many::named(context, &store, &arguments.names));
+        (
+            found.into_iter().map(|(_, record)| record).collect(),
+            failed,
+        )
     };
-    let mut removed = Vec::new();
-    let mut failed = Vec::new();
-    for name in &names {
-        let result = context
-            .find(&store, name)
-            .and_then(|environment| Ok(environment.remove()?));
-        match result {
-            Ok(()) => {
-                if arguments.report.format == Format::Text {
-                    ui.done("Removed", name.display());
-                }
-                removed.push(name.to_string_lossy().into_owned());
-            }
-            Err(error) => {
-                ui.explain(&error);
-                failed.push((name.to_string_lossy().into_owned(), error));
-            }
+    let is_nothing = records.is_empty() && failed.is_empty();
+    let outcomes = many::each(&ui, &store, &records, ptest::Environment::remove);
+    let (removed, more) = many::failures(outcomes);
+    failed.extend(more);
+    if arguments.report.format == Format::Text {
+        for (label, ()) in &removed {
+            ui.done("Removed", label);
+        }
+        if is_nothing {
+            ui.note(arguments.selector.nothing());
         }
     }
-    let exit = if failed.is_empty() {
-        Exit::Success
-    } else {
-        Exit::Failed
-    };
+    let exit = many::explain(&ui, &failed);
     if arguments.report.format == Format::Json {
+        let removed = removed.into_iter().map(|(label, ())| label).collect();
         ui.json(&RemovedReport::new(removed, &failed))?;
-    } else if names.is_empty() {
-        ui.note("there is no environment");
     }
     Ok(exit)
-}
-
-fn detached(store: &Ptest) -> Result<Vec<OsString>, CliError> {
-    let records = store.records()?;
-    let detached = records
-        .iter()
-        .filter(|record| matches!(record.owner, Owner::Detached));
-    Ok(detached.map(|record| record.label().into()).collect())
 }

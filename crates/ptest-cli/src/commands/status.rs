@@ -4,19 +4,20 @@ use std::ffi::OsString;
 
 use clap::Args;
 use ptest::{
-    Refusals,
+    Ptest,
     config::{format_bytes, format_duration},
-    environment::{Disk, Record, Status},
+    environment::{Record, Status},
+    labels::Labels,
     runs::RunRecord,
 };
 
 use crate::{
-    commands::port,
+    commands::{many, port},
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::EnvironmentReport,
-    options::{Format, ReportOptions},
+    json::{BulkReport, EnvironmentReport, Known},
+    options::{Format, ReportOptions, SelectorOptions},
     refusals::words,
     runs,
     ui::Ui,
@@ -26,7 +27,11 @@ use crate::{
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     /// The environment's name or id.
-    name: OsString,
+    #[arg(required_unless_present = "selector", conflicts_with = "selector")]
+    name: Option<OsString>,
+
+    #[command(flatten)]
+    selector: SelectorOptions,
 
     #[command(flatten)]
     report: ReportOptions,
@@ -41,28 +46,51 @@ impl Arguments {
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;
-    let environment = context.find(&store, &arguments.name)?;
-    let (status, disk) = (environment.status()?, environment.disk()?);
-    let refusals = environment.refusals()?;
-    let runs = environment.runs(LATEST)?;
+    let Some(name) = &arguments.name else {
+        return each(&ui, &store, &arguments);
+    };
+    let known = Known::of(&context.find(&store, name)?)?;
     if arguments.report.format == Format::Json {
-        let report = EnvironmentReport::from(status);
-        ui.json(
-            &report
-                .with_disk(disk)
-                .with_refusals(&refusals)
-                .with_runs(runs),
-        )?;
+        ui.json(&EnvironmentReport::from(known))?;
     } else {
-        ui.data(text(&status, &disk, &refusals, &runs))?;
+        ui.data(text(&known))?;
     }
     Ok(Exit::Success)
 }
 
-/// How many refusals and runs are told one by one.
-const LATEST: u32 = 5;
+fn each(ui: &Ui, store: &Ptest, arguments: &Arguments) -> Result<Exit, CliError> {
+    let records = store.select(&arguments.selector.selector())?;
+    let outcomes = many::each(ui, store, &records, |environment| Known::of(&environment));
+    let (known, failed) = many::failures(outcomes);
+    let exit = many::explain(ui, &failed);
+    if arguments.report.format == Format::Json {
+        let known = known.into_iter().map(|(_, known)| known);
+        ui.json(&BulkReport::new(known, &failed))?;
+        return Ok(exit);
+    }
+    if records.is_empty() {
+        ui.note(arguments.selector.nothing());
+    }
+    let texts: Vec<String> = known.iter().map(|(_, known)| text(known)).collect();
+    ui.data(texts.join("\n"))?;
+    Ok(exit)
+}
 
-fn text(status: &Status, disk: &Disk, refusals: &Refusals, runs: &[RunRecord]) -> String {
+fn labels(labels: &Labels) -> String {
+    let pairs = labels.iter().map(|(key, value)| format!("{key}={value}"));
+    pairs.collect::<Vec<_>>().join(", ")
+}
+
+/// How many refusals are told one by one.
+const LATEST: usize = 5;
+
+fn text(known: &Known) -> String {
+    let Known {
+        status,
+        disk,
+        refusals,
+        runs,
+    } = known;
     let Status {
         record,
         usage,
@@ -104,6 +132,7 @@ fn text(status: &Status, disk: &Disk, refusals: &Refusals, runs: &[RunRecord]) -
         ("profile", profile),
         ("project", settings.project.root.display().to_string()),
         ("owner", record.owner.as_str().to_owned()),
+        ("labels", labels(&settings.labels)),
         ("created", created_at.to_string()),
         ("processes", usage.processes.to_string()),
         ("cpu", format_duration(usage.cpu)),
@@ -158,7 +187,7 @@ fn text(status: &Status, disk: &Disk, refusals: &Refusals, runs: &[RunRecord]) -
         let rules: Vec<String> = settings.allow.iter().map(ToString::to_string).collect();
         lines.push(("allowed", rules.join(", ")));
         lines.push(("refused", refusals.total.to_string()));
-        let latest = refusals.latest.iter().rev().take(LATEST as usize).rev();
+        let latest = refusals.latest.iter().rev().take(LATEST).rev();
         lines.extend(latest.map(|one| ("", format!("{} {}", one.time, words(one)))));
     }
     lines.extend(runs.iter().map(|run| ("run", run_line(run))));

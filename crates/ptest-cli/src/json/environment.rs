@@ -1,14 +1,15 @@
 //! Reports of environments.
 
-use ptest::Refusals;
+use std::collections::BTreeMap;
+
 use ptest::environment::{Disk, Record, Status};
 use ptest::runs::RunRecord;
+use ptest::{Environment, Refusals};
 use serde::Serialize;
 
+use super::Report;
 use super::port::PortDto;
 use super::run::RunDto;
-use super::{ErrorDto, Report};
-use crate::error::CliError;
 
 /// What `list` and `fork` write.
 #[derive(Debug, Serialize)]
@@ -24,7 +25,7 @@ pub(crate) struct EnvironmentReport {
 
 /// An environment.
 #[derive(Debug, Serialize)]
-pub(super) struct EnvironmentDto {
+pub(crate) struct EnvironmentDto {
     id: String,
     /// Null for one that has only its id.
     name: Option<String>,
@@ -42,6 +43,8 @@ pub(super) struct EnvironmentDto {
     /// `process` or `detached`.
     owner: &'static str,
     project: String,
+    /// What is written on it, by key.
+    labels: BTreeMap<String, String>,
     created_at: String,
     activated_at: Option<String>,
     deactivated_at: Option<String>,
@@ -149,24 +152,44 @@ impl EnvironmentsReport {
     }
 }
 
-impl EnvironmentReport {
-    /// The same with what the environment takes on disk.
-    pub(crate) fn with_disk(mut self, disk: Disk) -> Self {
-        self.environment.usage.disk_bytes = Some(disk.private);
-        self.environment.usage.shared_bytes = Some(disk.shared);
-        self
-    }
+/// All that `status` tells of an environment.
+pub(crate) struct Known {
+    pub(crate) status: Status,
+    pub(crate) disk: Disk,
+    pub(crate) refusals: Refusals,
+    pub(crate) runs: Vec<RunRecord>,
+}
 
-    /// The same with what the environment was refused.
-    pub(crate) fn with_refusals(mut self, refusals: &Refusals) -> Self {
-        self.environment.refusals = Some(refusals.into());
-        self
-    }
+/// How many runs are told.
+const LATEST_RUNS: u32 = 5;
 
-    /// The same with its latest runs.
-    pub(crate) fn with_runs(mut self, runs: Vec<RunRecord>) -> Self {
-        self.environment.runs = Some(runs.into_iter().map(Into::into).collect());
-        self
+impl Known {
+    pub(crate) fn of(environment: &Environment) -> ptest::Result<Self> {
+        Ok(Self {
+            status: environment.status()?,
+            disk: environment.disk()?,
+            refusals: environment.refusals()?,
+            runs: environment.runs(LATEST_RUNS)?,
+        })
+    }
+}
+
+impl From<Known> for EnvironmentDto {
+    fn from(known: Known) -> Self {
+        let mut environment = Self::from(known.status);
+        environment.usage.disk_bytes = Some(known.disk.private);
+        environment.usage.shared_bytes = Some(known.disk.shared);
+        environment.refusals = Some((&known.refusals).into());
+        environment.runs = Some(known.runs.into_iter().map(Into::into).collect());
+        environment
+    }
+}
+
+impl From<Known> for EnvironmentReport {
+    fn from(known: Known) -> Self {
+        Self {
+            environment: known.into(),
+        }
     }
 }
 
@@ -209,11 +232,16 @@ impl From<Status> for EnvironmentDto {
             engine,
             state: state.as_str(),
             path: path.display().to_string(),
-            python: python.version,
+            python: python.version.clone(),
             interpreter: python.executable.display().to_string(),
             profile: profile.map(ptest::settings::Profile::as_str),
             owner: owner.as_str(),
             project: settings.project.root.display().to_string(),
+            labels: settings
+                .labels
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect(),
             created_at: record.created_at.to_string(),
             activated_at: record.activated_at.map(|time| time.to_string()),
             deactivated_at: record.deactivated_at.map(|time| time.to_string()),
@@ -244,7 +272,7 @@ impl From<Status> for EnvironmentDto {
                 })
                 .collect(),
             degraded: achieved
-                .map(|achieved| achieved.degraded)
+                .map(|achieved| achieved.degraded.clone())
                 .unwrap_or_default(),
             error,
             runs: None,
@@ -265,6 +293,7 @@ impl EnvironmentDto {
             profile: None,
             owner: "detached",
             project: "/project".to_owned(),
+            labels: BTreeMap::new(),
             created_at: "2026-01-01T00:00:00.000Z".to_owned(),
             activated_at: None,
             deactivated_at: None,
@@ -298,6 +327,7 @@ impl EnvironmentDto {
         let full = Self {
             name: Some("web".to_owned()),
             profile: Some("standard"),
+            labels: BTreeMap::from([("team".to_owned(), "a".to_owned())]),
             activated_at: time(),
             deactivated_at: time(),
             error: Some("its directory is gone".to_owned()),
@@ -354,49 +384,5 @@ impl Report for EnvironmentReport {
             .into_iter()
             .map(|environment| Self { environment })
             .collect()
-    }
-}
-
-/// What `remove` writes.
-#[derive(Debug, Serialize)]
-pub(crate) struct RemovedReport {
-    removed: Vec<String>,
-    failed: Vec<FailedDto>,
-}
-
-#[derive(Debug, Serialize)]
-struct FailedDto {
-    environment: String,
-    error: ErrorDto,
-}
-
-impl RemovedReport {
-    pub(crate) fn new(removed: Vec<String>, failed: &[(String, CliError)]) -> Self {
-        let failed = failed
-            .iter()
-            .map(|(name, error)| FailedDto {
-                environment: name.clone(),
-                error: error.into(),
-            })
-            .collect();
-        Self { removed, failed }
-    }
-}
-
-impl Report for RemovedReport {
-    const NAME: &'static str = "ptest.removed";
-
-    fn samples() -> Vec<Self> {
-        let failed = ErrorDto::samples()
-            .into_iter()
-            .map(|error| FailedDto {
-                environment: "db".to_owned(),
-                error,
-            })
-            .collect();
-        vec![Self {
-            removed: vec!["web".to_owned()],
-            failed,
-        }]
     }
 }

@@ -4,6 +4,7 @@
 //! Each report is one object that begins with its schema's name and version. Fields may be added within a version;
 //! one that goes, or changes its meaning or type, makes a new one. Times are RFC 3339, sizes bytes, durations seconds.
 
+mod bulk;
 mod config;
 mod doctor;
 mod environment;
@@ -23,9 +24,10 @@ mod store;
 use serde::Serialize;
 use serde_json::Value;
 
+pub(crate) use bulk::{BulkReport, RemovedReport};
 pub(crate) use config::{ConfigPathsReport, ConfigReport};
 pub(crate) use doctor::{DoctorReport, ProofReport};
-pub(crate) use environment::{EnvironmentReport, EnvironmentsReport, RemovedReport};
+pub(crate) use environment::{EnvironmentReport, EnvironmentsReport, Known};
 use error::ErrorDto;
 pub(crate) use error::ErrorReport;
 pub(crate) use event::{EventReport, EventsReport, event_payload};
@@ -67,6 +69,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
     vec![
         schema_of::<EnvironmentsReport>(),
         schema_of::<EnvironmentReport>(),
+        schema_of::<BulkReport>(),
         schema_of::<MaterializedReport>(),
         schema_of::<PathReport>(),
         schema_of::<RemovedReport>(),

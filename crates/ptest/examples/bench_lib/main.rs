@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use ptest::config::InstallerChoice;
 use ptest::engine::{Command, ExitStatus, Stdio};
+use ptest::labels::Labels;
 use ptest::progress::Silent;
 use ptest::project::Project;
 use ptest::python::HostEnv;
@@ -153,6 +154,7 @@ fn work(bench: &mut Bench, line: &str) -> Result<Duration> {
         "take" => bench.take(set),
         "take-bare" => endings::take_bare(),
         "list" => bench.list(set.parse()?),
+        "create-many" => bench.create_many(set),
         "storm" => bench.storm(set, false),
         "storm-active" => bench.storm(set, true),
         _ => Err(format!("there is no work `{work}`").into()),
@@ -325,6 +327,20 @@ impl Bench {
         }
     }
 
+    /// As many as a storm has, in one call.
+    fn create_many(&self, set: &str) -> Result<Duration> {
+        let lock = self.locks.get(set).ok_or("there is no such set")?;
+        let spec = self.spec(&self.options.home, lock.as_deref());
+        let specs = vec![spec; STORM];
+        let begin = Instant::now();
+        let made = self.ptest.create_all(&specs, &Silent);
+        let time = begin.elapsed();
+        for environment in made {
+            environment?.remove()?;
+        }
+        Ok(time)
+    }
+
     fn storm(&self, set: &str, activate: bool) -> Result<Duration> {
         let left = AtomicUsize::new(STORM);
         let one = || -> Result<(), String> {
@@ -391,6 +407,7 @@ fn fork() -> Fork {
         lifetime: Lifetime::Detached,
         engine: None,
         settings: None,
+        labels: Labels::new(),
     }
 }
 

@@ -3,12 +3,13 @@
 //! Not for deciding anything: a change of state is decided by
 //! [`State::next`] and only recorded here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ptest_store::{Database, LayerId, Stack, StackId};
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::types::{Type, ValueRef};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ use crate::engine::Achieved;
 use crate::error::Result;
 use crate::events::{self, About, Event};
 use crate::json;
+use crate::labels::{self, Selector};
 use crate::names;
 use crate::ports;
 use crate::recipe;
@@ -101,13 +103,13 @@ pub struct Record {
     /// The key of the recipe that led to the stack.
     pub recipe: String,
     /// Its interpreter.
-    pub python: Python,
+    pub python: Arc<Python>,
     /// What was asked to be installed.
-    pub requirements: Requirements,
+    pub requirements: Arc<Requirements>,
     /// What it is to be like.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// What became of the settings at the last activation.
-    pub achieved: Option<Achieved>,
+    pub achieved: Option<Arc<Achieved>>,
     /// Why it failed, if it did.
     pub error: Option<String>,
     /// When it was made.
@@ -139,9 +141,9 @@ pub(crate) fn insert(
     also: impl FnOnce(&Connection) -> Result<()>,
 ) -> Result<bool> {
     let owner = json::text(&record.owner)?;
-    let python = json::text(&record.python)?;
-    let requirements = json::text(&record.requirements)?;
-    let settings = json::text(&record.settings)?;
+    let python = json::text(&*record.python)?;
+    let requirements = json::text(&*record.requirements)?;
+    let settings = json::text(&*record.settings)?;
     database.write(|transaction| {
         if !Stack::is_recorded(transaction, &record.stack)? {
             return Ok(false);
@@ -169,6 +171,9 @@ pub(crate) fn insert(
                 settings,
                 record.created_at.as_millisecond(),
             ])?;
+        if !record.settings.labels.is_empty() {
+            labels::index(transaction, &record.id, &record.settings.labels)?;
+        }
         events::append(transaction, Some(record.into()), event)?;
         also(transaction)?;
         Ok(true)
@@ -190,7 +195,13 @@ pub(crate) fn by_label(database: &Database, label: &str) -> Result<Option<Record
 
 /// Every row, oldest first.
 pub(crate) fn all(database: &Database) -> Result<Vec<Record>> {
-    let mut records = many(database, "")?;
+    selected(database, &Selector::default())
+}
+
+/// The rows whose labels meet a selector, oldest first.
+pub(crate) fn selected(database: &Database, selector: &Selector) -> Result<Vec<Record>> {
+    let (condition, values) = selector.sql();
+    let mut records = many(database, &condition, &values)?;
     // Not by SQLite, whose sorter writes whole rows to a file.
     records.sort_by_cached_key(|record| (record.created_at, record.id.clone()));
     Ok(records)
@@ -200,7 +211,8 @@ pub(crate) fn all(database: &Database) -> Result<Vec<Record>> {
 pub(crate) fn unsettled(database: &Database) -> Result<Vec<Record>> {
     many(
         database,
-        "WHERE process_owned = 1 OR state NOT IN ('created', 'inactive', 'failed')",
+        "process_owned = 1 OR state NOT IN ('created', 'inactive', 'failed')",
+        &[],
     )
 }
 
@@ -440,22 +452,48 @@ fn one(database: &Database, column: &str, value: &str) -> Result<Option<Record>>
     database.read(|connection| {
         Ok(connection
             .prepare_cached(&sql)?
-            .query_row([value], record)
+            .query_row([value], |row| record(row, &mut Read::default()))
             .optional()?)
     })
 }
 
-fn many(database: &Database, tail: &str) -> Result<Vec<Record>> {
-    let sql = format!("SELECT {COLUMNS} FROM environments {tail}");
+fn many(database: &Database, condition: &str, values: &[&str]) -> Result<Vec<Record>> {
+    let sql = format!("SELECT {COLUMNS} FROM environments WHERE {condition}");
+    let mut read = Read::default();
     database.read(|connection| {
         Ok(connection
             .prepare_cached(&sql)?
-            .query_map([], record)?
+            .query_map(params_from_iter(values), |row| record(row, &mut read))?
             .collect::<rusqlite::Result<_>>()?)
     })
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+/// What was read of rows before: many environments are alike, and each text is parsed once.
+#[derive(Default)]
+struct Read {
+    pythons: Texts<Python>,
+    requirements: Texts<Requirements>,
+    settings: Texts<Settings>,
+    achieved: Texts<Achieved>,
+}
+
+type Texts<T> = HashMap<String, Arc<T>>;
+
+fn shared<T: DeserializeOwned>(
+    texts: &mut Texts<T>,
+    row: &Row<'_>,
+    index: usize,
+) -> rusqlite::Result<Arc<T>> {
+    let text = row.get_ref(index)?.as_str()?;
+    if let Some(known) = texts.get(text) {
+        return Ok(Arc::clone(known));
+    }
+    let value = Arc::new(from_json(row, index)?);
+    texts.insert(text.to_owned(), Arc::clone(&value));
+    Ok(value)
+}
+
+fn record(row: &Row<'_>, read: &mut Read) -> rusqlite::Result<Record> {
     Ok(Record {
         id: parsed(row, 0)?,
         name: row
@@ -467,12 +505,12 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         owner: from_json(row, 4)?,
         stack: parsed(row, 5)?,
         recipe: row.get(6)?,
-        python: from_json(row, 7)?,
-        requirements: from_json(row, 8)?,
-        settings: from_json(row, 9)?,
+        python: shared(&mut read.pythons, row, 7)?,
+        requirements: shared(&mut read.requirements, row, 8)?,
+        settings: shared(&mut read.settings, row, 9)?,
         achieved: match row.get_ref(10)? {
-            rusqlite::types::ValueRef::Null => None,
-            _ => Some(from_json(row, 10)?),
+            ValueRef::Null => None,
+            _ => Some(shared(&mut read.achieved, row, 10)?),
         },
         error: row.get(11)?,
         created_at: Timestamp::from_millisecond(row.get(12)?),

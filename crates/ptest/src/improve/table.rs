@@ -84,7 +84,7 @@ pub(crate) fn used(database: &Database, record: &Record) -> Result<()> {
     if counted >= Some(HOT) {
         return Ok(());
     }
-    let python = json::text(&record.python)?;
+    let python = json::text(&*record.python)?;
     database.write(|transaction| {
         let layers = Stack::find(transaction, &record.stack)?.unwrap_or_default();
         transaction

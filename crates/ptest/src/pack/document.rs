@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::environment::Name;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::Source;
+use crate::labels::Labels;
 use crate::python::HostEnv;
 use crate::python::interpreter::Interpreter;
 use crate::python::requirement::Requirement;
@@ -37,6 +38,8 @@ pub(super) struct Document {
     requirements: Requirements,
     pub(super) variables: BTreeMap<String, String>,
     pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) labels: Labels,
     pins: Vec<Pin>,
     /// The layers that hold what commands wrote.
     written: Vec<String>,
@@ -157,6 +160,7 @@ impl Document {
             requirements: portable(&source.requirements, &contents.pins, host),
             variables: source.settings.variables.clone(),
             limits: source.settings.limits,
+            labels: source.settings.labels.clone(),
             pins: contents.pins.clone(),
             written: contents.written.iter().map(LayerId::to_string).collect(),
         }
@@ -378,6 +382,7 @@ mod tests {
             requirements: Requirements::default(),
             variables: BTreeMap::new(),
             limits: Limits::default(),
+            labels: Labels::new(),
             pins: vec![Pin::default()],
             written: Vec::new(),
         };

@@ -105,7 +105,7 @@ impl Ptest {
         let ports = self.ports_of(&record.id)?;
         Ok(Settings {
             ports: ports.into_iter().filter_map(|lease| lease.name).collect(),
-            ..record.settings.clone()
+            ..Settings::clone(&record.settings)
         })
     }
 

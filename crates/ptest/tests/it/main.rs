@@ -10,6 +10,7 @@ mod engine;
 mod events;
 mod hand_over;
 mod improve;
+mod many;
 mod ports;
 mod python;
 mod recovery;

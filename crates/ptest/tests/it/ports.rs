@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use ptest::environment::ProcessIdentity;
+use ptest::labels::{Labels, Selector};
 use ptest::progress::Silent;
 use ptest::timestamp::Timestamp;
 use ptest::{
@@ -281,7 +282,10 @@ fn an_environment_has_its_ports_by_name_until_it_is_removed() {
     };
     assert_eq!(leases.len(), 2);
     assert_eq!(environment.status().unwrap().ports, leases);
-    assert_eq!(ptest.statuses().unwrap()[0].ports, leases);
+    assert_eq!(
+        ptest.statuses(&Selector::default()).unwrap()[0].ports,
+        leases
+    );
     assert_eq!(said(&environment, "PTEST_PORT_HTTP"), of("http"));
     assert_eq!(said(&environment, "PTEST_PORT_MY_DB"), of("my-db"));
 
@@ -333,6 +337,7 @@ fn what_is_made_of_an_environment_has_ports_of_its_own() {
         lifetime: Lifetime::Process,
         engine: None,
         settings: None,
+        labels: Labels::new(),
     };
     source.snapshot(Some("kept".parse().unwrap())).unwrap();
     for of in ["source", "kept"] {

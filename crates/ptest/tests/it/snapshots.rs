@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ptest::engine::{Command, ExitStatus, Stdio};
+use ptest::labels::Labels;
 use ptest::progress::Silent;
 use ptest::settings::Profile;
 use ptest::variables::Variables;
@@ -81,6 +82,7 @@ pub(crate) fn fork(new: &str) -> Fork {
         lifetime: Lifetime::Detached,
         engine: None,
         settings: None,
+        labels: Labels::new(),
     }
 }
 
@@ -619,9 +621,9 @@ fn a_snapshot_says_what_it_was_made_of() {
     let record = web.record().unwrap();
     assert_eq!(
         (&taken.recipe, &taken.python),
-        (&record.recipe, &record.python)
+        (&record.recipe, &*record.python)
     );
-    assert_eq!(taken.requirements, record.requirements);
+    assert_eq!(taken.requirements, *record.requirements);
     assert_ne!(taken.author, "");
     let [pip] = &setting.ptest.distributions(&taken.stack).unwrap()[..] else {
         panic!("pip alone");

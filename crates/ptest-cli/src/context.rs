@@ -3,7 +3,8 @@
 
 use std::{
     cell::OnceCell,
-    ffi::OsStr,
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,16 +14,21 @@ use ptest::{
     config::{Config, Origin, Sources},
     events::Retention,
     python::{Cancel, Supervision},
+    secrets::Secrets,
     settings::Profile,
 };
 
 use crate::{
-    background, cli::GlobalOptions, error::CliError, host::Host, signals::Signals, ui::Ui,
+    background, cli::GlobalOptions, error::CliError, host::Host, log, options::CommandOptions,
+    signals::Signals, ui::Ui,
 };
 
 pub(crate) struct Context {
     host: Host,
     home: Option<PathBuf>,
+    is_verbose: bool,
+    /// What no log may show.
+    secrets: Secrets,
     /// Stops the tools that making something runs.
     cancel: Cancel,
     /// The store, once it was opened, and whether it is improved in the background.
@@ -38,6 +44,8 @@ impl Context {
         Self {
             host,
             home,
+            is_verbose: options.verbose,
+            secrets: Secrets::default(),
             cancel: Cancel::default(),
             opened: OnceCell::new(),
         }
@@ -85,6 +93,7 @@ impl Context {
     /// Opens the store. With `refresh` versions are chosen anew, whatever is known.
     pub(crate) fn open(&self, config: &Config, refresh: bool) -> Result<Ptest, CliError> {
         let home = config.home.as_ref().cloned().ok_or(CliError::NoStore)?;
+        self.start_log(config, &home);
         let store = Ptest::open(OpenOptions {
             home,
             host: self.host.library(),
@@ -116,6 +125,25 @@ impl Context {
         })?;
         let (store, _) = self.opened.get_or_init(|| (store, *config.improve));
         Ok(store.clone())
+    }
+
+    /// What the command is to see besides what every command sees. Later options for the same variable win.
+    pub(crate) fn variables(&self, options: &CommandOptions) -> BTreeMap<OsString, OsString> {
+        let variables: BTreeMap<_, _> = options.env.iter().cloned().collect();
+        self.secrets.learn(&variables);
+        variables
+    }
+
+    fn start_log(&self, config: &Config, home: &Path) {
+        self.secrets.learn(&self.host.variables);
+        self.secrets.learn(config.env.iter());
+        let file = config.log_file.as_ref().cloned();
+        log::start(log::Options {
+            file: file.unwrap_or_else(|| home.join("logs/ptest.log")),
+            level: *config.log,
+            verbose: self.is_verbose,
+            secrets: self.secrets.clone(),
+        });
     }
 
     /// Deletes what was thrown away, when the command has said all it has to say; what takes longer than a person notices

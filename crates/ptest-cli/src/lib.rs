@@ -12,6 +12,7 @@ mod execute;
 pub mod exit_code;
 mod host;
 mod json;
+mod log;
 mod options;
 mod progress;
 mod reference;
@@ -45,7 +46,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: Host) -> ExitCode {
     let context = Context::new(host, &cli.global);
     let exit = match commands::run(&ui, &context, cli.command) {
         Ok(exit) => exit,
-        Err(error) => ui.failure(&error, format),
+        Err(error) => {
+            log::failure(&error);
+            ui.failure(&error, format)
+        }
     };
     context.tidy(&ui);
     exit.code()

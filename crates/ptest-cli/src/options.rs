@@ -1,7 +1,6 @@
 //! Options that several commands share, and how single values are read.
 
 use std::{
-    collections::BTreeMap,
     error::Error,
     ffi::{OsStr, OsString},
     num::NonZeroU32,
@@ -237,11 +236,6 @@ where
     T: FromStr<Err: Into<Box<dyn Error + Send + Sync>>> + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(words).try_map(|word| word.parse::<T>())
-}
-
-/// Later options for the same variable win.
-pub(crate) fn variables(pairs: &[(OsString, OsString)]) -> BTreeMap<OsString, OsString> {
-    pairs.iter().cloned().collect()
 }
 
 fn variable(name: &str) -> Result<String, &'static str> {

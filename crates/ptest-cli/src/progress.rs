@@ -1,7 +1,7 @@
 //! What is shown while a long operation goes on.
 //!
-//! On a terminal one line that appears after half a second and goes without a trace; for who asked for every step, a
-//! line for each, with the time.
+//! On a terminal one line that appears after half a second and goes without a trace; who asked for every step reads them in
+//! the log.
 
 use std::{
     path::Path,
@@ -10,11 +10,12 @@ use std::{
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ptest::{Progress, Step};
+use tracing::{Level, debug, enabled};
 
 use crate::ui::Ui;
 
@@ -24,7 +25,6 @@ const QUIET_TIME: Duration = Duration::from_millis(500);
 /// Shows the steps of one operation; gone when dropped.
 pub(crate) struct Shown {
     ui: Ui,
-    began: Instant,
     counted: Mutex<Counted>,
     line: Option<Line>,
 }
@@ -40,7 +40,6 @@ impl Shown {
     pub(crate) fn new(ui: &Ui) -> Self {
         Self {
             ui: ui.clone(),
-            began: Instant::now(),
             counted: Mutex::default(),
             line: ui.draws_progress().then(Line::new),
         }
@@ -88,14 +87,11 @@ impl Progress for Shown {
             }
             return;
         }
-        if self.line.is_none() && !self.ui.is_verbose() {
+        if self.line.is_none() && !enabled!(Level::DEBUG) {
             return;
         }
         let text = self.text(&step);
-        self.ui.detail(format_args!(
-            "{:>8.3} s  {text}",
-            self.began.elapsed().as_secs_f64()
-        ));
+        debug!("{text}");
         if let Some(line) = &self.line {
             line.bar.set_message(text);
         }

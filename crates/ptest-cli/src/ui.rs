@@ -97,11 +97,6 @@ impl Ui {
         self.progress && self.stderr_is_terminal && self.verbosity == Verbosity::Normal
     }
 
-    /// Whether steps are told one by one.
-    pub(crate) fn is_verbose(&self) -> bool {
-        self.verbosity == Verbosity::Verbose
-    }
-
     /// What the command was asked for, as it is.
     pub(crate) fn data(&self, text: impl AsRef<[u8]>) -> Result<(), CliError> {
         let mut stdout = io::stdout().lock();
@@ -126,13 +121,6 @@ impl Ui {
     /// Something to know. Not said to who asked for quiet.
     pub(crate) fn note(&self, text: impl Display) {
         if self.verbosity >= Verbosity::Normal {
-            self.people(&format!("{text}\n"));
-        }
-    }
-
-    /// Something for who wants to know everything.
-    pub(crate) fn detail(&self, text: impl Display) {
-        if self.is_verbose() {
             self.people(&format!("{text}\n"));
         }
     }

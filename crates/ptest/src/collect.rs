@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use ptest_store::Layer;
 use ptest_store::rusqlite::Connection;
+use tracing::info;
 
 use self::mark::{Selection, Wanted};
 use crate::disk;
@@ -158,6 +159,12 @@ impl Ptest {
         })?;
         programs.trash(self.store())?;
         self.tidy_now()?;
+        info!(
+            layers = result.layers,
+            recipes = result.recipes,
+            bytes = result.bytes,
+            "took away what nobody uses"
+        );
         Ok(result)
     }
 

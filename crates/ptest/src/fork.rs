@@ -90,7 +90,7 @@ impl Ptest {
                 Err(error) => {
                     for environment in environments {
                         // Why it failed is what the caller must know.
-                        let _ = environment.remove();
+                        operation::passed_over("take a fork away", environment.remove());
                     }
                     return Err(error);
                 }

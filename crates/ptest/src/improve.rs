@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use ptest_store::{Database, LayerId, Stack, StackId};
 use rusqlite::Connection;
+use tracing::warn;
 
 use self::table::{Candidate, Companion, Level};
 use crate::error::Result;
@@ -68,6 +69,7 @@ impl Ptest {
             drop(lease);
             if let Err(error) = done {
                 // Or it would be tried again after each command.
+                warn!(stack = %candidate.stack, "given up: it stays as slow as it is");
                 table::give_up(self.store().database(), &candidate.stack)?;
                 failed = failed.or(Some(error));
             }

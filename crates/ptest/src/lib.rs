@@ -47,6 +47,7 @@ mod repair;
 mod run;
 pub mod runs;
 mod schema;
+pub mod secrets;
 pub mod settings;
 mod snapshot;
 pub mod spec;

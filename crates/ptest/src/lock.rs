@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use tracing::info;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -47,12 +48,18 @@ impl FileLock {
     ///
     /// `what` names the locked thing in the error.
     pub(crate) fn acquire(path: &Path, patience: Duration, what: &str) -> Result<Self> {
-        let deadline = Instant::now() + patience;
+        let began = Instant::now();
+        let deadline = began + patience;
+        let mut has_waited = false;
         let mut pause = Duration::from_micros(200);
         loop {
             if let Some(lock) = Self::try_acquire(path)? {
+                if has_waited {
+                    info!(seconds = began.elapsed().as_secs_f64(), "waited for {what}");
+                }
                 return Ok(lock);
             }
+            has_waited = true;
             if Instant::now() >= deadline {
                 return Err(Error::new(
                     ErrorKind::Busy,

@@ -13,7 +13,7 @@ use std::time::Instant;
 use serde::{Serialize, Serializer};
 use tracing::field::{Empty, display};
 use tracing::span::EnteredSpan;
-use tracing::{Span, debug, error, info, info_span};
+use tracing::{Span, debug, error, error_span, info, warn};
 
 use crate::environment::Record;
 use crate::error::{Error, Result};
@@ -54,7 +54,8 @@ pub(crate) fn run<T>(
     body: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     let id = OperationId(u64::from_ne_bytes(crate::random::bytes()?));
-    let span = info_span!(
+    // Of the highest level, so that an error carries it also where nothing less is heard.
+    let span = error_span!(
         "operation",
         operation = %id,
         parent = current().map(display),
@@ -73,11 +74,23 @@ pub(crate) fn run<T>(
             seconds,
             error = %WithCauses(failed),
             error_kind = failed.kind().as_str(),
+            output = failed.output(),
             "failed"
         ),
     }
     drop(running);
     result
+}
+
+/// Notes a failure that the caller is not told of, because another one counts more, or because the next process mends it.
+pub(crate) fn passed_over<T>(what: &str, result: Result<T>) {
+    if let Err(failed) = result {
+        warn!(
+            error = %WithCauses(&failed),
+            error_kind = failed.kind().as_str(),
+            "passed over: failed to {what}"
+        );
+    }
 }
 
 /// Says of the operation that the calling thread is in which environment it works on.

@@ -14,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ptest_store::{LayerId, Stack, StackId, Store};
+use tracing::debug;
 
 use self::ask::Asked;
 use self::build::Build;
@@ -23,6 +24,7 @@ use crate::environment::Python;
 use crate::error::Result;
 use crate::lease::Lease;
 use crate::lock::FileLock;
+use crate::operation;
 use crate::progress::{Progress, Step};
 use crate::python::command::Supervision;
 use crate::python::interpreter::{Asking, Interpreter, InterpreterCache};
@@ -230,6 +232,7 @@ impl Provisioner {
         if !self.options.refresh
             && let Some((recipe, stack)) = self.known(store, &key, lease.as_ref())?
         {
+            debug!(recipe = key, "known");
             return Ok(provisioned(
                 interpreter,
                 requirements,
@@ -238,6 +241,7 @@ impl Provisioner {
                 lease,
             ));
         }
+        debug!(recipe = key, "to be made");
         let began = Timestamp::now();
         if lease.is_none() {
             lease = Some(Lease::take(store)?);
@@ -332,7 +336,8 @@ impl InterpreterCache for Cache<'_> {
     fn put(&self, key: &str, value: &str) {
         self.remember(key, value);
         // An answer that cannot be kept is asked for again.
-        let _ = recipe::keep_interpreter(self.store.database(), key, value);
+        let kept = recipe::keep_interpreter(self.store.database(), key, value);
+        operation::passed_over("keep what an interpreter is", kept);
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ptest_store::{Stack, Store};
+use tracing::debug;
 
 use crate::engine::{Engine, Instance, Usage};
 use crate::environment::table::{self, Change, Record};
@@ -179,7 +180,8 @@ impl Ptest {
         // Why it failed is what the caller must know. What cannot be taken back now is recorded, and
         // is taken away by the next opening or, if it failed for good, by a removal.
         if let Err(error) = self.block_on(engine.create(&instance_on(&record, stack))) {
-            let _ = self.take_away(&record, Cause::CreationFailed, lock);
+            let taken = self.take_away(&record, Cause::CreationFailed, lock);
+            operation::passed_over("take away what was made", taken);
             return Err(error);
         }
         self.step(&record, &Event::Created {}, Change::default())?;
@@ -553,6 +555,7 @@ impl Ptest {
                 ),
             ));
         }
+        debug!(environment = %record.id, from = %record.state, to = %state, "changed its state");
         Ok(Record {
             state,
             ..record.clone()

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ptest_store::{Depth, LayerId, StackId, Verdict};
+use tracing::warn;
 
 use crate::environment::Python;
 use crate::error::{Error, ErrorKind, Result};
@@ -77,6 +78,7 @@ impl Ptest {
         let mut details = BTreeMap::new();
         for (layer, is_suspicious) in layers.iter().zip(suspicious) {
             if is_suspicious && let Some(detail) = store.quarantine_unless_sound(layer)? {
+                warn!(%layer, detail, "a damaged layer is out of service");
                 details.insert(*layer, detail);
             }
         }

@@ -1,6 +1,7 @@
 //! `ptest create`: an environment that stays, or a plain virtual environment that needs ptest no more.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     num::NonZeroU32,
     path::{Path, PathBuf},
@@ -155,7 +156,8 @@ fn like_a_source(
 ) -> Result<Fork, CliError> {
     let mut fork = spec::fork(ui, context.host(), config, name, &arguments.environment)?;
     if let Some(settings) = &mut fork.settings {
-        settings.variables.extend(kept(&arguments.command_options)?);
+        let variables = context.variables(&arguments.command_options);
+        settings.variables.extend(kept(variables)?);
     }
     Ok(fork)
 }
@@ -170,9 +172,8 @@ fn as_asked(
     let options = &arguments.environment;
     let detached = Lifetime::Detached;
     let mut spec = spec::environment(ui, context.host(), config, Some(name), detached, options)?;
-    spec.settings
-        .variables
-        .extend(kept(&arguments.command_options)?);
+    let variables = context.variables(&arguments.command_options);
+    spec.settings.variables.extend(kept(variables)?);
     Ok(spec)
 }
 
@@ -264,19 +265,15 @@ fn milliseconds(began: Instant) -> String {
 }
 
 /// What is kept with an environment is text.
-fn kept(options: &CommandOptions) -> Result<Vec<(String, String)>, CliError> {
-    let text = |value: &OsString| {
-        value
-            .to_str()
-            .map(str::to_owned)
-            .ok_or_else(|| CliError::Usage {
-                message: format!("`{}` is not UTF-8", value.display()),
-                hint: Some("`exec --env` takes any bytes"),
-            })
+fn kept(variables: BTreeMap<OsString, OsString>) -> Result<Vec<(String, String)>, CliError> {
+    let text = |value: OsString| {
+        value.into_string().map_err(|value| CliError::Usage {
+            message: format!("`{}` is not UTF-8", value.display()),
+            hint: Some("`exec --env` takes any bytes"),
+        })
     };
-    options
-        .env
-        .iter()
+    variables
+        .into_iter()
         .map(|(name, value)| Ok((text(name)?, text(value)?)))
         .collect()
 }

@@ -9,7 +9,7 @@ use crate::{
     error::CliError,
     execute::{Execution, execute},
     exit_code::Exit,
-    options::{CommandOptions, TimeOptions, variables},
+    options::{CommandOptions, TimeOptions},
     ui::Ui,
 };
 
@@ -44,7 +44,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         &environment,
         Execution {
             arguments: arguments.command,
-            variables: variables(&arguments.command_options.env),
+            variables: context.variables(&arguments.command_options),
             timeout: arguments
                 .time
                 .timeout

@@ -10,7 +10,7 @@ use crate::{
     error::CliError,
     execute::{Execution, execute},
     exit_code::Exit,
-    options::{CommandOptions, EnvironmentOptions, TimeOptions, variables},
+    options::{CommandOptions, EnvironmentOptions, TimeOptions},
     progress::Shown,
     spec,
     ui::Ui,
@@ -67,7 +67,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         &environment,
         Execution {
             arguments: arguments.command,
-            variables: variables(&arguments.command_options.env),
+            variables: context.variables(&arguments.command_options),
             timeout: arguments
                 .time
                 .timeout

@@ -9,7 +9,7 @@ use crate::{
     error::CliError,
     execute::{Execution, execute},
     exit_code::Exit,
-    options::{CommandOptions, variables},
+    options::CommandOptions,
     ui::Ui,
 };
 
@@ -42,7 +42,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         &environment,
         Execution {
             arguments: vec![shell],
-            variables: variables(&arguments.command_options.env),
+            variables: context.variables(&arguments.command_options),
             // A timeout for tests is not meant for the person at the keyboard.
             timeout: None,
             grace: *config.grace,

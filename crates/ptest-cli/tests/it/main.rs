@@ -14,6 +14,7 @@ mod gc;
 mod hard_links;
 mod improve;
 mod isolation;
+mod log;
 mod many;
 mod materialize;
 mod package;

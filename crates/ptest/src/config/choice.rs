@@ -71,6 +71,24 @@ choice! {
     }
 }
 
+choice! {
+    /// What is written to the log.
+    LogLevel {
+        /// Nothing.
+        Off = "off",
+        /// Operations that failed.
+        Error = "error",
+        /// Also what went otherwise than it should, and what was done about it.
+        Warn = "warn",
+        /// Also every operation.
+        Info = "info",
+        /// Also their steps.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
 /// What commands see as their home directory, as it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserHome {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, ffi::OsStr, num::NonZeroU32, path::PathBuf, tim
 use toml_edit::{Item, Value};
 
 use super::{
-    choice::{ColorChoice, InstallerChoice, ProgressChoice, UserHome},
+    choice::{ColorChoice, InstallerChoice, LogLevel, ProgressChoice, UserHome},
     origin::{Origin, Setting},
     units::{Size, Timeout},
     value::{ConfigValue, Context, Invalid},
@@ -152,6 +152,12 @@ keys! {
     keep_runs: NonZeroU32 = DEFAULT_RUNS;
     /// How long after its end the run of a command is remembered.
     keep_runs_for: Duration = Duration::from_hours(7 * 24);
+    /// What is written to the log: nothing, failed operations, also what went otherwise than it should, also every
+    /// operation, also their steps, everything.
+    log: LogLevel = LogLevel::Info;
+    /// The file of the log. When it is a mebibyte long it becomes `FILE.1`, and so on, up to `FILE.7`. Default:
+    /// `logs/ptest.log` in the store.
+    log_file: Option<PathBuf> = None;
     /// When progress is shown.
     progress: ProgressChoice = ProgressChoice::Auto;
     /// When messages are coloured.

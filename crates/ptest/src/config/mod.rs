@@ -20,7 +20,7 @@ mod toml_file;
 mod units;
 mod value;
 
-pub use choice::{ColorChoice, InstallerChoice, ProgressChoice, UserHome};
+pub use choice::{ColorChoice, InstallerChoice, LogLevel, ProgressChoice, UserHome};
 pub use edit::set;
 pub use error::{ConfigError, Place};
 pub use keys::{Config, KEYS, Key, Row};

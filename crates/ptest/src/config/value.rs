@@ -12,7 +12,7 @@ use std::{
 use toml_edit::{Array, InlineTable, Item, Value};
 
 use super::{
-    choice::{ColorChoice, InstallerChoice, ProgressChoice, UserHome},
+    choice::{ColorChoice, InstallerChoice, LogLevel, ProgressChoice, UserHome},
     units::{InvalidUnit, Size, Timeout, format_duration, parse_duration},
 };
 use crate::ports::PortRange;
@@ -457,4 +457,5 @@ words! {
     InstallerChoice: "auto, uv or pip",
     ProgressChoice: "auto or never",
     ColorChoice: "auto, always or never",
+    LogLevel: "off, error, warn, info, debug or trace",
 }

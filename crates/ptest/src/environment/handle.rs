@@ -218,7 +218,8 @@ impl Environment {
                 let record = self.ptest.step(&activating, &event, change)?;
                 // What is copied is not mounted, and what starts slower than it could is no failure.
                 if achieved.profile != Profile::None {
-                    let _ = improve::table::used(self.ptest.store().database(), &record);
+                    let noted = improve::table::used(self.ptest.store().database(), &record);
+                    operation::passed_over("note that a stack is used", noted);
                 }
                 Ok(true)
             }
@@ -269,7 +270,7 @@ impl Drop for Environment {
         if self.removed_by == Some(std::process::id()) {
             // What could not be taken away now is recorded as failed, and is
             // taken away by the next opening once this process is gone.
-            let _ = self.remove_now();
+            operation::passed_over("remove what nobody holds", self.remove_now());
         }
     }
 }

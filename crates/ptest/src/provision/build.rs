@@ -15,6 +15,7 @@ use super::{Answers, Cache, Provision};
 use crate::config::InstallerChoice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::improve;
+use crate::operation;
 use crate::parallel;
 use crate::progress::{Progress, Silent, Step};
 use crate::python::command::Supervision;
@@ -77,7 +78,8 @@ impl Build<'_> {
         let kept = keep(self.store, key, stack, &pins, exact)?;
         let magic = &self.interpreter.magic;
         // What starts slower than it could is no failure.
-        let _ = improve::serve_with_bytecode(self.store.database(), &kept.1, magic);
+        let served = improve::serve_with_bytecode(self.store.database(), &kept.1, magic);
+        operation::passed_over("serve a stack with bytecode", served);
         Ok(kept)
     }
 

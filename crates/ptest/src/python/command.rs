@@ -19,6 +19,7 @@ use ptest_sandbox::init::ATTEND;
 use ptest_sandbox::{Captured, Collector, Keep};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
+use tracing::{info, trace, warn};
 
 /// How often a running tool's cancellation is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -121,6 +122,19 @@ impl Tool {
         if supervision.cancel.is_cancelled() {
             return Err(ToolError::Cancelled);
         }
+        let began = Instant::now();
+        let program = self.program.display();
+        trace!(%program, arguments = ?self.args, "starting");
+        let result = self.run_now(supervision);
+        let seconds = began.elapsed().as_secs_f64();
+        match &result {
+            Ok(output) => info!(%program, seconds, status = %output.status, "ran"),
+            Err(error) => warn!(%program, seconds, %error, "did not end by itself"),
+        }
+        result
+    }
+
+    fn run_now(&self, supervision: &Supervision) -> Result<ToolOutput, ToolError> {
         let mut command = match &supervision.attendant {
             Some(attendant) => {
                 let mut command = Command::new(attendant);

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use ptest_sandbox::{Launcher, probe};
 use ptest_store::{Database, Store};
 use rusqlite::{OptionalExtension as _, params};
+use tracing::warn;
 
 use crate::environment::owner::boot_id;
 use crate::error::{Error, ErrorKind, Result};
@@ -61,14 +62,17 @@ impl Driver {
                     "use `--profile none`, which isolates nothing, or `--degrade`".to_owned()
                 })))
             }
-            (Err(refusal), asked) => Ok(Self::Clone {
-                instead: Some(format!(
-                    "nothing is isolated, for the profile `{}` is not to be had here: {}: {}",
-                    asked.unwrap_or(Profile::Standard),
-                    refusal.what,
-                    refusal.why
-                )),
-            }),
+            (Err(refusal), asked) => {
+                warn!(what = refusal.what, why = %refusal.why, "copied instead of mounted");
+                Ok(Self::Clone {
+                    instead: Some(format!(
+                        "nothing is isolated, for the profile `{}` is not to be had here: {}: {}",
+                        asked.unwrap_or(Profile::Standard),
+                        refusal.what,
+                        refusal.why
+                    )),
+                })
+            }
         }
     }
 }

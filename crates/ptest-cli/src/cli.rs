@@ -1,16 +1,16 @@
 //! The command line's grammar: the global options and the list of commands. Each command's own arguments are in its
 //! file below `commands`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use ptest::config::ColorChoice;
+use ptest::config::{ColorChoice, parse_duration};
 
 use crate::{
     commands::{
         activate, completions, config, create, deactivate, diff, doctor, events, exec, export,
-        fork, gc, import, improve, install, list, man, packages, path, port, reference, remove,
-        run, shell, snapshot, status, uninstall, upgrade, verify,
+        fork, gc, import, improve, install, list, man, packages, path, port, prune, recover,
+        reference, remove, run, shell, snapshot, status, uninstall, upgrade, verify,
     },
     options::Format,
 };
@@ -54,6 +54,14 @@ pub(crate) struct GlobalOptions {
     #[arg(long, short, global = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
 
+    /// Refuse what another operation is at, instead of waiting for that to end.
+    #[arg(long, global = true)]
+    pub(crate) no_wait: bool,
+
+    /// Wait this long for room where as much is there as there may be, such as 5m [default: refuse].
+    #[arg(long, global = true, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) wait: Option<Duration>,
+
     /// Draw no progress.
     #[arg(long, global = true)]
     pub(crate) no_progress: bool,
@@ -88,7 +96,9 @@ pub(crate) enum Command {
     Events(events::Arguments),
     Port(port::Arguments),
     Remove(remove::Arguments),
+    Prune(prune::Arguments),
     Gc(gc::Arguments),
+    Recover(recover::Arguments),
     Improve(improve::Arguments),
     Doctor(doctor::Arguments),
     Config(config::Arguments),
@@ -121,6 +131,8 @@ impl Command {
             Self::Events(arguments) => arguments.format(),
             Self::Port(arguments) => arguments.format(),
             Self::Remove(arguments) => arguments.format(),
+            Self::Prune(arguments) => arguments.format(),
+            Self::Recover(arguments) => arguments.format(),
             Self::Gc(arguments) => arguments.format(),
             Self::Improve(arguments) => arguments.format(),
             Self::Doctor(arguments) => arguments.format(),

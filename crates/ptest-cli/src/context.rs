@@ -5,13 +5,14 @@ use std::{
     cell::OnceCell,
     collections::BTreeMap,
     ffi::{OsStr, OsString},
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use ptest::{
-    Environment, Housekeeping, OpenOptions, Provision, Ptest,
-    config::{Config, Origin, Sources},
+    Environment, Housekeeping, OpenOptions, Provision, Ptest, Room,
+    config::{Config, Origin, Size, Sources},
     events::Retention,
     python::{Cancel, Supervision},
     secrets::Secrets,
@@ -29,6 +30,8 @@ pub(crate) struct Context {
     is_verbose: bool,
     /// What no log may show.
     secrets: Secrets,
+    no_wait: bool,
+    wait: Option<Duration>,
     /// Stops the tools that making something runs.
     cancel: Cancel,
     /// The store, once it was opened, and whether it is improved in the background.
@@ -46,6 +49,8 @@ impl Context {
             home,
             is_verbose: options.verbose,
             secrets: Secrets::default(),
+            no_wait: options.no_wait,
+            wait: options.wait,
             cancel: Cancel::default(),
             opened: OnceCell::new(),
         }
@@ -75,6 +80,12 @@ impl Context {
         config
             .home
             .replace(self.home.clone().map(Some), Origin::OPTION);
+        if self.no_wait {
+            config
+                .busy_timeout
+                .replace(Some(Duration::ZERO), Origin::OPTION);
+        }
+        config.wait.replace(self.wait, Origin::OPTION);
         let ui = ui.configured(*config.color, *config.progress);
         for warning in warnings {
             ui.warning(warning);
@@ -121,6 +132,13 @@ impl Context {
                     count: config.keep_runs.get(),
                     age: *config.keep_runs_for,
                 },
+            },
+            patience: *config.busy_timeout,
+            room: Room {
+                environments: config.max_environments.map(NonZeroU32::get),
+                memory: config.max_memory.map(Size::bytes),
+                disk: config.max_disk.map(Size::bytes),
+                patience: *config.wait,
             },
         })?;
         let (store, _) = self.opened.get_or_init(|| (store, *config.improve));

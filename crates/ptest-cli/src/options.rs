@@ -97,6 +97,14 @@ pub(crate) struct EnvironmentOptions {
     #[arg(long)]
     pub(crate) degrade: bool,
 
+    /// Take it away after this time, used or not, such as 1h [default: never].
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) ttl: Option<Timeout>,
+
+    /// Take it away when no command ran in it for this time, such as 30m [default: never].
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) idle: Option<Timeout>,
+
     /// Pass this variable of yours on.
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub(crate) pass: Vec<String>,

@@ -162,6 +162,8 @@ fn settings(
         variables: BTreeMap::clone(&config.env),
         ports: options.port.clone(),
         port_range: *config.port_range,
+        ttl: options.ttl.or(*config.ttl).map(Timeout::duration),
+        idle: options.idle.or(*config.idle).map(Timeout::duration),
         limits: limits(config, &options.limits),
         project,
         hard_links: *config.hard_links,

@@ -51,6 +51,7 @@ pub fn samples() -> [(&'static str, Vec<u8>); 2] {
         confinement: Default::default(),
         gauges: Vec::new(),
         duties: Default::default(),
+        term: Default::default(),
     };
     let exit = Exit {
         status: Status::Signal {

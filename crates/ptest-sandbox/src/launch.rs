@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::limits::{Kept, Limits};
 use crate::lock;
 use crate::plan::{Isolation, MAX_LAYERS, Mount, Network, Plan};
-use crate::protocol::{Launch, LeftOut, Reply, Request};
+use crate::protocol::{Launch, LeftOut, Reply, Request, Term};
 use crate::proxy;
 use crate::wire::{self, Inbox, WireError};
 
@@ -48,6 +48,8 @@ pub struct LaunchOptions {
     pub proxy: Option<proxy::Options>,
     /// The most that its commands may use.
     pub limits: Limits,
+    /// How long it lives at most.
+    pub term: Term,
     /// A limit that nothing here can hold is not an error; see [`Sandbox::limits`].
     pub allow_weaker_limits: bool,
 }
@@ -119,6 +121,7 @@ impl Launcher {
             confinement: enforcement.confinement(),
             gauges: enforcement.gauges(),
             duties: enforcement.duties().clone(),
+            term: options.term,
         };
         let descriptors: Vec<BorrowedFd<'_>> = [&owner, &options.lock, &listener]
             .into_iter()

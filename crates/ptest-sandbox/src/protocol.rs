@@ -93,6 +93,16 @@ pub(crate) struct Launch {
     /// Descriptors: the file of each.
     pub(crate) gauges: Vec<Gauge>,
     pub(crate) duties: Duties,
+    pub(crate) term: Term,
+}
+
+/// How long a sandbox lives, if it is not ended before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Term {
+    /// Used or not.
+    pub left: Option<Duration>,
+    /// Without a process in it.
+    pub idle: Option<Duration>,
 }
 
 /// How init gets into its control group.

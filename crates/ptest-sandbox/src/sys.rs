@@ -3,6 +3,8 @@
 //! Each function does one call and reports its error. Functions that duplicate the calling
 //! process are for init alone, which has one thread.
 
+mod region;
+
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::{MaybeUninit, size_of};
@@ -13,6 +15,8 @@ use std::time::Duration;
 
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
+
+pub(crate) use self::region::{Region, lock_region, locked_by_others, unlock_region};
 
 /// Which side of a duplication this is.
 pub(crate) enum Clone {

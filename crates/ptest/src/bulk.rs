@@ -36,7 +36,9 @@ impl Ptest {
         specs: &[EnvironmentSpec],
         progress: &dyn Progress,
     ) -> Vec<Result<Environment>> {
-        let checked: Vec<Result<()>> = specs.iter().map(|spec| self.check(spec)).collect();
+        let room = self.check_disk();
+        let check = |spec| room.clone().and_then(|()| self.check(spec));
+        let checked: Vec<Result<()>> = specs.iter().map(check).collect();
         let sound = specs
             .iter()
             .zip(&checked)
@@ -64,7 +66,9 @@ impl Ptest {
                 None => return Err(Error::new(ErrorKind::Unexpected, "it is in no group")),
             };
             let name = spec.name.as_ref().map_or("", Name::as_str);
-            let environment = operation::run("create", name, || self.create_of(spec, made_of))?;
+            let environment = self.operation("create", name, || {
+                self.with_room(|| self.create_of(spec, made_of))
+            })?;
             progress.step(Step::OneOf {
                 label: label(spec, &environment),
                 count: specs.len(),

@@ -30,6 +30,8 @@ pub enum ErrorKind {
     IllegalState,
     /// Another operation holds the environment.
     Busy,
+    /// There is as much as there may be at once.
+    NoRoom,
     /// The engine, the kernel or the machine cannot do this.
     Unsupported,
     /// The operating system refused.
@@ -56,12 +58,13 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, for tests and mappings that must be complete.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::InvalidInput,
         Self::NotFound,
         Self::AlreadyExists,
         Self::IllegalState,
         Self::Busy,
+        Self::NoRoom,
         Self::Unsupported,
         Self::PermissionDenied,
         Self::Storage,
@@ -83,6 +86,7 @@ impl ErrorKind {
             Self::AlreadyExists => "already_exists",
             Self::IllegalState => "illegal_state",
             Self::Busy => "busy",
+            Self::NoRoom => "no_room",
             Self::Unsupported => "unsupported",
             Self::PermissionDenied => "permission_denied",
             Self::Storage => "storage",

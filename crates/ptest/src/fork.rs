@@ -68,7 +68,7 @@ impl Ptest {
     ///
     /// Either all are there, or nothing of them is left.
     pub fn fork(&self, source: &str, forks: &[Fork]) -> Result<Forked> {
-        operation::run("fork", source, || self.fork_now(source, forks))
+        self.operation("fork", source, || self.fork_now(source, forks))
     }
 
     fn fork_now(&self, source: &str, forks: &[Fork]) -> Result<Forked> {
@@ -85,7 +85,7 @@ impl Ptest {
         }
         let mut environments = Vec::with_capacity(forks.len());
         for fork in forks {
-            match self.fork_one(label, &source, fork) {
+            match self.with_room(|| self.fork_one(label, &source, fork)) {
                 Ok(environment) => environments.push(environment),
                 Err(error) => {
                     for environment in environments {

@@ -153,6 +153,11 @@ impl Drop for Running {
 }
 
 /// An error with all its causes on one line.
+pub(crate) fn with_causes(error: &Error) -> String {
+    WithCauses(error).to_string()
+}
+
+/// An error with all its causes on one line.
 struct WithCauses<'a>(&'a Error);
 
 impl fmt::Display for WithCauses<'_> {

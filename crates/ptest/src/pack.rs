@@ -17,7 +17,6 @@ use crate::environment::{EnvironmentId, Name, Python};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::Lease;
 use crate::names;
-use crate::operation;
 use crate::progress::Progress;
 use crate::provision::{self, Provisioned};
 use crate::ptest::Ptest;
@@ -88,7 +87,7 @@ impl Ptest {
         out: &mut dyn Write,
         progress: &dyn Progress,
     ) -> Result<Packed> {
-        operation::run("export", source, || {
+        self.operation("export", source, || {
             self.export_now(source, compression, out, progress)
         })
     }
@@ -154,11 +153,8 @@ impl Ptest {
         import: &Import,
         progress: &dyn Progress,
     ) -> Result<Unpacked> {
-        operation::run(
-            "import",
-            import.name.as_ref().map_or("", Name::as_str),
-            || self.import_now(file, import, progress),
-        )
+        let label = import.name.as_ref().map_or("", Name::as_str);
+        self.operation("import", label, || self.import_now(file, import, progress))
     }
 
     fn import_now(

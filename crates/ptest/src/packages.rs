@@ -15,7 +15,6 @@ use crate::environment::Environment;
 use crate::environment::table::Record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
-use crate::operation;
 use crate::progress::Progress;
 use crate::provision::Preference;
 use crate::ptest::Ptest;
@@ -223,9 +222,7 @@ impl Environment {
         progress: &dyn Progress,
         wanted: impl FnOnce(&Record, &[Pin]) -> Result<(Requirements, Preference)>,
     ) -> Result<Vec<PackageChange>> {
-        operation::run(kind, self.id().as_str(), || {
-            self.restack_now(progress, wanted)
-        })
+        self.operation(kind, || self.restack_now(progress, wanted))
     }
 
     fn restack_now(

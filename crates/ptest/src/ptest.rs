@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ptest_store::{Stack, Store};
@@ -27,13 +27,14 @@ use crate::ports::{self, PortLease, Spans};
 use crate::progress::{Progress, Step};
 use crate::provision::{Provision, Provisioned, Provisioner};
 use crate::python::HostEnv;
+use crate::room::Room;
 use crate::runs::RunId;
 use crate::settings::Settings;
 use crate::spec::{EnvironmentSpec, Lifetime};
 use crate::tidy::Housekeeping;
 use crate::timestamp::Timestamp;
 
-/// How long an operation waits for another on the same environment.
+/// How long an operation waits for another on the same environment, unless said otherwise.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An environment whose row is written and whose instance is to be made, with its lock.
@@ -50,6 +51,24 @@ pub struct OpenOptions {
     pub provision: Provision,
     /// What is kept of the past.
     pub housekeeping: Housekeeping,
+    /// How long an operation waits for others on the same environment; not at all when it is zero.
+    pub patience: Duration,
+    /// How much there may be at once.
+    pub room: Room,
+}
+
+impl OpenOptions {
+    /// A store at `home` with everything else as it usually is.
+    pub fn new(home: impl Into<PathBuf>, host: HostEnv, provision: Provision) -> Self {
+        Self {
+            home: home.into(),
+            host,
+            provision,
+            housekeeping: Housekeeping::default(),
+            patience: PATIENCE,
+            room: Room::default(),
+        }
+    }
 }
 
 /// One open store. Cheap to clone; clones share it.
@@ -65,6 +84,10 @@ struct Inner {
     engines: BTreeMap<&'static str, Arc<dyn Engine>>,
     provisioner: Provisioner,
     housekeeping: Housekeeping,
+    patience: Duration,
+    room: Room,
+    /// What opening put right, until somebody asks.
+    recovered: Mutex<Recovery>,
     runtime: tokio::runtime::Runtime,
     identity: ProcessIdentity,
     /// The ports that are leased to who names none, once it was asked for.
@@ -97,13 +120,7 @@ impl Ptest {
     pub fn open(options: OpenOptions) -> Result<Self> {
         let store = Store::open(&options.home)?;
         let engines = crate::engine::all(&store)?;
-        let OpenOptions {
-            host,
-            provision,
-            housekeeping,
-            ..
-        } = options;
-        Self::assemble(store, host, provision, housekeeping, engines)
+        Self::assemble(store, options, engines)
     }
 
     /// Opens a store with engines of the caller's own, for tests and plug-ins.
@@ -113,19 +130,22 @@ impl Ptest {
         provision: Provision,
         engines: Vec<Arc<dyn Engine>>,
     ) -> Result<Self> {
-        Self::assemble(store, host, provision, Housekeeping::default(), engines)
+        let options = OpenOptions::new(store.home(), host, provision);
+        Self::assemble(store, options, engines)
     }
 
-    fn assemble(
-        store: Store,
-        host: HostEnv,
-        mut provision: Provision,
-        housekeeping: Housekeeping,
-        engines: Vec<Arc<dyn Engine>>,
-    ) -> Result<Self> {
+    fn assemble(store: Store, options: OpenOptions, engines: Vec<Arc<dyn Engine>>) -> Result<Self> {
+        let OpenOptions {
+            host,
+            mut provision,
+            housekeeping,
+            patience,
+            room,
+            ..
+        } = options;
         store
             .database()
-            .migrate("ptest", &crate::schema::MIGRATIONS)?;
+            .migrate("ptest", crate::schema::MIGRATIONS)?;
         let program = InitProgram::install(&store.dir("bin")?)?;
         if provision.supervision.attendant.is_none() {
             provision.supervision.attendant = Some(program.path().to_owned());
@@ -137,6 +157,9 @@ impl Ptest {
             inner: Arc::new(Inner {
                 provisioner: Provisioner::new(provision, host.clone()),
                 housekeeping,
+                patience,
+                room,
+                recovered: Mutex::default(),
                 locks: store.dir("locks")?,
                 store,
                 host,
@@ -150,7 +173,8 @@ impl Ptest {
                 _program: program,
             }),
         };
-        ptest.recover()?;
+        let recovery = ptest.recover()?;
+        *ptest.lock_recovered() = recovery;
         Ok(ptest)
     }
 
@@ -158,15 +182,15 @@ impl Ptest {
     ///
     /// Either it is there, wholly, or nothing of it is left.
     pub fn create(&self, spec: &EnvironmentSpec, progress: &dyn Progress) -> Result<Environment> {
-        operation::run(
-            "create",
-            spec.name.as_ref().map_or("", Name::as_str),
-            || self.create_now(spec, progress),
-        )
+        let label = spec.name.as_ref().map_or("", Name::as_str);
+        self.operation("create", label, || {
+            self.with_room(|| self.create_now(spec, progress))
+        })
     }
 
     fn create_now(&self, spec: &EnvironmentSpec, progress: &dyn Progress) -> Result<Environment> {
         self.check(spec)?;
+        self.check_disk()?;
         let entered = self.begin(spec, progress)?;
         let environment = self.realize(entered, spec.lifetime)?;
         progress.step(Step::Created);
@@ -250,6 +274,7 @@ impl Ptest {
         };
         let settings = &record.settings;
         let inserted = table::insert(self.store().database(), &record, &event, |transaction| {
+            self.room().check_count(transaction)?;
             if settings.ports.is_empty() {
                 return Ok(());
             }
@@ -311,6 +336,16 @@ impl Ptest {
         ))
     }
 
+    /// What opening the store put right; given once.
+    pub fn recovered(&self) -> Recovery {
+        std::mem::take(&mut *self.lock_recovered())
+    }
+
+    fn lock_recovered(&self) -> MutexGuard<'_, Recovery> {
+        let recovered = self.inner.recovered.lock();
+        recovered.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Finishes or undoes what dead processes left.
     pub fn recover(&self) -> Result<Recovery> {
         let mut recovery = Recovery::default();
@@ -320,6 +355,13 @@ impl Ptest {
                 Ok(Some(State::Removed)) => recovery.removed.push(id),
                 Ok(Some(_)) => recovery.settled.push(id),
                 Ok(None) => {}
+                Err(error) => recovery.failed.push((id, error)),
+            }
+        }
+        for id in self.expired()? {
+            match self.expire(&id) {
+                Ok(true) => recovery.removed.push(id),
+                Ok(false) => {}
                 Err(error) => recovery.failed.push((id, error)),
             }
         }
@@ -412,6 +454,10 @@ impl Ptest {
         &self.inner.host
     }
 
+    pub(crate) fn room(&self) -> &Room {
+        &self.inner.room
+    }
+
     pub(crate) fn housekeeping(&self) -> &Housekeeping {
         &self.inner.housekeeping
     }
@@ -463,7 +509,7 @@ impl Ptest {
     pub(crate) fn lock(&self, record: &Record) -> Result<FileLock> {
         FileLock::acquire(
             &self.lock_path(&record.id),
-            PATIENCE,
+            self.inner.patience,
             &format!("environment `{}`", record.label()),
         )
     }
@@ -544,7 +590,8 @@ impl Ptest {
             state: Some(state),
             ..change
         };
-        let changed = table::change(self.store().database(), record, &change, event)?;
+        let database = self.store().database();
+        let changed = table::change(database, record, &change, event, self.room())?;
         if !changed {
             // Only possible when somebody changed the row without its lock.
             return Err(Error::new(
@@ -621,5 +668,6 @@ pub(crate) fn instance_on(record: &Record, stack: Stack) -> Instance {
         interpreter: record.python.roots.clone(),
         process_owned: matches!(record.owner, Owner::Process(_)),
         generation: record.generation,
+        ends_at: record.ends_at(),
     }
 }

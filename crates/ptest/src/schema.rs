@@ -1,7 +1,7 @@
 //! The library's own tables in the store's database, in the order they came.
 
 /// Each step runs once; steps are only ever added at the end.
-pub(crate) const MIGRATIONS: [&str; 12] = [
+pub(crate) const MIGRATIONS: &[&str] = &[
     crate::environment::table::SCHEMA,
     crate::recipe::SCHEMA,
     crate::recipe::USES,
@@ -14,4 +14,6 @@ pub(crate) const MIGRATIONS: [&str; 12] = [
     crate::ports::table::SCHEMA,
     crate::runs::table::SCHEMA,
     crate::labels::SCHEMA,
+    crate::failure::SCHEMA,
+    crate::mortal::SCHEMA,
 ];

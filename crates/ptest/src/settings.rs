@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +112,12 @@ pub struct Settings {
     /// Which ports may be taken for them; without it those that the kernel leaves alone.
     #[serde(default, skip_serializing_if = "is_default")]
     pub port_range: Option<PortRange>,
+    /// How long it lives, whether it is used or not. Without this it is there until it is removed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ttl: Option<Duration>,
+    /// How long it may be without a command before it goes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub idle: Option<Duration>,
     /// Limits on what runs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: Limits,
@@ -144,6 +151,8 @@ impl Settings {
             variables: BTreeMap::new(),
             ports: Vec::new(),
             port_range: None,
+            ttl: None,
+            idle: None,
             limits: Limits::default(),
             project,
             hard_links: false,

@@ -90,7 +90,7 @@ impl Environment {
     ///
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) when an environment or a snapshot has the name.
     pub fn snapshot(&self, name: Option<Name>) -> Result<Taken> {
-        operation::run("snapshot", self.id().as_str(), || self.snapshot_now(name))
+        self.operation("snapshot", || self.snapshot_now(name))
     }
 
     fn snapshot_now(&self, name: Option<Name>) -> Result<Taken> {
@@ -164,7 +164,7 @@ impl Environment {
     /// It is wholly what it was or wholly the snapshot, also for those who come after a crash. One
     /// that is active is stopped for it, unless a command runs in it, and started again.
     pub fn restore(&self, snapshot: &str) -> Result<Snapshot> {
-        operation::run("restore", self.id().as_str(), || self.restore_now(snapshot))
+        self.operation("restore", || self.restore_now(snapshot))
     }
 
     fn restore_now(&self, snapshot: &str) -> Result<Snapshot> {

@@ -9,19 +9,17 @@ use crate::ptest::{OpenOptions, Ptest};
 use crate::python::HostEnv;
 use crate::settings::Settings;
 use crate::spec::{EnvironmentSpec, Lifetime, Requirements};
-use crate::tidy::Housekeeping;
 
 /// The store at `home`, as any process opens it.
 pub(crate) fn open(home: &Path) -> Ptest {
     let variables = ["PATH", "HOME"]
         .into_iter()
         .filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
-    Ptest::open(OpenOptions {
-        home: home.to_owned(),
-        host: HostEnv::new(variables, "/"),
-        provision: Provision::new(InstallerChoice::Pip),
-        housekeeping: Housekeeping::default(),
-    })
+    Ptest::open(OpenOptions::new(
+        home,
+        HostEnv::new(variables, "/"),
+        Provision::new(InstallerChoice::Pip),
+    ))
     .unwrap()
 }
 

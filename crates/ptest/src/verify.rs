@@ -11,7 +11,6 @@ use ptest_store::{Depth, Kind, Verdict, View};
 use crate::engine::{Change, ChangeKind};
 use crate::environment::Environment;
 use crate::error::Result;
-use crate::operation;
 use crate::packages::dist_infos;
 use crate::parallel;
 use crate::recipe::{self, Contents, Pin};
@@ -44,7 +43,7 @@ impl Environment {
     /// An environment that is whole has no problems. Packages that a command inside replaced or took away are its own
     /// affair and no problem. `depth` says how closely its layers are looked at.
     pub fn verify(&self, depth: Depth) -> Result<Verification> {
-        operation::run("verify", self.id().as_str(), || self.verify_now(depth))
+        self.operation("verify", || self.verify_now(depth))
     }
 
     fn verify_now(&self, depth: Depth) -> Result<Verification> {

@@ -22,6 +22,8 @@ mod many;
 pub(crate) mod packages;
 pub(crate) mod path;
 pub(crate) mod port;
+pub(crate) mod prune;
+pub(crate) mod recover;
 pub(crate) mod reference;
 pub(crate) mod remove;
 pub(crate) mod run;
@@ -58,6 +60,8 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::Events(arguments) => events::run(ui, context, arguments),
         Command::Port(arguments) => port::run(ui, context, arguments),
         Command::Remove(arguments) => remove::run(ui, context, arguments),
+        Command::Prune(arguments) => prune::run(ui, context, arguments),
+        Command::Recover(arguments) => recover::run(ui, context, arguments),
         Command::Gc(arguments) => gc::run(ui, context, arguments),
         Command::Improve(arguments) => improve::run(ui, context, arguments),
         Command::Diff(arguments) => diff::run(ui, context, arguments),

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 use ptest::{
-    Ptest,
+    Failure, Ptest,
     config::{format_bytes, format_duration},
     environment::{Record, Status},
     labels::Labels,
@@ -90,6 +90,7 @@ fn text(known: &Known) -> String {
         disk,
         refusals,
         runs,
+        failure,
     } = known;
     let Status {
         record,
@@ -134,6 +135,12 @@ fn text(known: &Known) -> String {
         ("owner", record.owner.as_str().to_owned()),
         ("labels", labels(&settings.labels)),
         ("created", created_at.to_string()),
+        (
+            "ends",
+            record
+                .ends_at()
+                .map_or_else(|| "when it is removed".to_owned(), |end| end.to_string()),
+        ),
         ("processes", usage.processes.to_string()),
         ("cpu", format_duration(usage.cpu)),
         (
@@ -191,6 +198,15 @@ fn text(known: &Known) -> String {
         lines.extend(latest.map(|one| ("", format!("{} {}", one.time, words(one)))));
     }
     lines.extend(runs.iter().map(|run| ("run", run_line(run))));
+    lines.extend(failure.iter().map(|failure| {
+        let Failure {
+            operation,
+            time,
+            message,
+            ..
+        } = failure;
+        ("failed", format!("{operation} at {time}: {message}"))
+    }));
     lines.extend(error.iter().map(|error| ("error", error.clone())));
     lines.extend(
         achieved

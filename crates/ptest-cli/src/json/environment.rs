@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ptest::environment::{Disk, Record, Status};
 use ptest::runs::RunRecord;
-use ptest::{Environment, Refusals};
+use ptest::{Environment, Failure, Refusals};
 use serde::Serialize;
 
 use super::Report;
@@ -65,6 +65,37 @@ pub(crate) struct EnvironmentDto {
     error: Option<String>,
     /// Its latest runs, oldest first; null where they are not looked at: only `status` does.
     runs: Option<Vec<RunDto>>,
+    /// When its time is over.
+    ends_at: Option<String>,
+    /// The operation that failed last and changed nothing; only of one environment.
+    last_failure: Option<FailureDto>,
+}
+
+/// An operation that failed.
+#[derive(Debug, Serialize)]
+struct FailureDto {
+    operation: String,
+    /// As the log has it.
+    id: String,
+    time: String,
+    message: String,
+}
+
+impl From<Failure> for FailureDto {
+    fn from(failure: Failure) -> Self {
+        let Failure {
+            operation,
+            id,
+            time,
+            message,
+        } = failure;
+        Self {
+            operation,
+            id,
+            time: time.to_string(),
+            message,
+        }
+    }
 }
 
 /// What an environment was refused.
@@ -158,6 +189,7 @@ pub(crate) struct Known {
     pub(crate) disk: Disk,
     pub(crate) refusals: Refusals,
     pub(crate) runs: Vec<RunRecord>,
+    pub(crate) failure: Option<Failure>,
 }
 
 /// How many runs are told.
@@ -170,6 +202,7 @@ impl Known {
             disk: environment.disk()?,
             refusals: environment.refusals()?,
             runs: environment.runs(LATEST_RUNS)?,
+            failure: environment.failure()?,
         })
     }
 }
@@ -181,6 +214,7 @@ impl From<Known> for EnvironmentDto {
         environment.usage.shared_bytes = Some(known.disk.shared);
         environment.refusals = Some((&known.refusals).into());
         environment.runs = Some(known.runs.into_iter().map(Into::into).collect());
+        environment.last_failure = known.failure.map(Into::into);
         environment
     }
 }
@@ -214,6 +248,7 @@ impl From<Status> for EnvironmentDto {
             .as_ref()
             .map(|achieved| achieved.profile)
             .or(record.settings.profile);
+        let ends_at = record.ends_at();
         let Record {
             id,
             name,
@@ -245,6 +280,8 @@ impl From<Status> for EnvironmentDto {
             created_at: record.created_at.to_string(),
             activated_at: record.activated_at.map(|time| time.to_string()),
             deactivated_at: record.deactivated_at.map(|time| time.to_string()),
+            ends_at: ends_at.map(|time| time.to_string()),
+            last_failure: None,
             allow: settings.allow.iter().map(ToString::to_string).collect(),
             refusals: None,
             ports: ports.iter().map(Into::into).collect(),
@@ -297,6 +334,8 @@ impl EnvironmentDto {
             created_at: "2026-01-01T00:00:00.000Z".to_owned(),
             activated_at: None,
             deactivated_at: None,
+            ends_at: None,
+            last_failure: None,
             allow: vec!["pypi.org".to_owned()],
             refusals: None,
             ports: PortDto::samples(),
@@ -330,6 +369,13 @@ impl EnvironmentDto {
             labels: BTreeMap::from([("team".to_owned(), "a".to_owned())]),
             activated_at: time(),
             deactivated_at: time(),
+            ends_at: time(),
+            last_failure: Some(FailureDto {
+                operation: "install".to_owned(),
+                id: "o0".to_owned(),
+                time: "2026-01-01T00:00:00.000Z".to_owned(),
+                message: "no versions satisfy the requirements".to_owned(),
+            }),
             error: Some("its directory is gone".to_owned()),
             network: Some("private"),
             runs: Some(RunDto::samples()),

@@ -29,6 +29,8 @@ struct EventDto {
     environment: Option<String>,
     /// Its name then, or its id.
     label: Option<String>,
+    /// The operation that it happened in, as the log has it.
+    operation: Option<String>,
     /// The version of the payload's fields.
     version: u32,
     payload: Value,
@@ -65,6 +67,7 @@ impl From<&Recorded> for EventDto {
             kind: recorded.event.kind(),
             environment: recorded.environment.as_ref().map(ToString::to_string),
             label: recorded.label.clone(),
+            operation: recorded.operation.clone(),
             version: Event::VERSION,
             payload: event_payload(&recorded.event),
         }
@@ -77,6 +80,7 @@ fn samples() -> Vec<EventDto> {
         time: Timestamp::from_millisecond(0),
         environment: None,
         label: None,
+        operation: None,
         event,
     };
     let mut samples: Vec<EventDto> = Event::samples()
@@ -86,6 +90,7 @@ fn samples() -> Vec<EventDto> {
     if let Some(first) = samples.first_mut() {
         first.environment = Some("e0".to_owned());
         first.label = Some("web".to_owned());
+        first.operation = Some("o0".to_owned());
     }
     samples
 }

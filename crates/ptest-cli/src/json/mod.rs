@@ -15,6 +15,7 @@ mod package;
 mod packages;
 mod path;
 mod port;
+mod recovered;
 mod run;
 mod schema;
 mod scratch;
@@ -36,6 +37,7 @@ pub(crate) use package::{PackedReport, UnpackedReport};
 pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
 pub(crate) use path::PathReport;
 pub(crate) use port::{PortsReport, ReleasedPortsReport};
+pub(crate) use recovered::RecoveredReport;
 pub(crate) use scratch::{ScratchChange, ScratchReport};
 pub(crate) use snapshot::{
     DifferenceReport, RemovedSnapshotsReport, RestoredReport, SnapshotReport, SnapshotsReport,
@@ -93,6 +95,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<ScratchReport>(),
         schema_of::<ConfigReport>(),
         schema_of::<ConfigPathsReport>(),
+        schema_of::<RecoveredReport>(),
         schema_of::<EventsReport>(),
         schema_of::<EventReport>(),
         schema_of::<ErrorReport>(),

@@ -24,6 +24,8 @@ fn list_shows_each_value_and_its_origin() {
     user_home "private" built-in
     timeout - built-in
     grace "3s" [ROOT]/home/.config/ptest/config.toml:2
+    ttl - built-in
+    idle - built-in
     memory - built-in
     cpus - built-in
     pids - built-in
@@ -31,6 +33,11 @@ fn list_shows_each_value_and_its_origin() {
     open_files - built-in
     file_size - built-in
     disk - built-in
+    busy_timeout "1m" built-in
+    max_environments - built-in
+    max_memory - built-in
+    max_disk - built-in
+    wait "0s" built-in
     env { A = "b" } [ROOT]/project/ptest.toml:2
     pass ["CI", "DISPLAY"] PTEST_PASS
     port_range - built-in

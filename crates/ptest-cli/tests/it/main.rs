@@ -28,4 +28,5 @@ mod run;
 mod signals;
 mod snapshots;
 mod terminal;
+mod upkeep;
 mod wheel;

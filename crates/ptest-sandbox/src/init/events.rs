@@ -20,6 +20,7 @@ use crate::init::limiting::Limiting;
 use crate::init::processes::{self, Process};
 use crate::init::runs::{News, Run};
 use crate::init::stub::Passed;
+use crate::init::term::{self, Term};
 use crate::init::watch::{self, Watcher};
 use crate::init::{AtStage as _, root, security, traffic};
 use crate::limits::Struck;
@@ -78,6 +79,7 @@ pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
         leaders: HashSet::new(),
         freezing: Freezing::default(),
         waiting: Vec::new(),
+        term: Term::new(launch.term, Instant::now()),
         ending: None,
         peak_memory_bytes: 0,
     };
@@ -172,6 +174,7 @@ struct Server {
     freezing: Freezing,
     /// Commands that were asked for while none can be started, each with its connection and descriptors.
     waiting: Vec<(u64, Box<Spawn>, Vec<OwnedFd>)>,
+    term: Term,
     /// When everything that then still runs is killed.
     ending: Option<Instant>,
     peak_memory_bytes: u64,
@@ -251,8 +254,33 @@ impl Server {
             let news = self.runs.get_mut(&id).and_then(|run| run.act(now));
             self.pass_on(id, news);
         }
+        let count = self.runs.len();
         self.runs.retain(|_, run| !run.is_over());
+        if self.runs.len() < count {
+            self.term.touch(now);
+        }
+        self.end_in_time(now);
         self.ending.is_none_or(|end| now < end && !self.has_ended())
+    }
+
+    /// Ends everything when the time is over.
+    fn end_in_time(&mut self, now: Instant) {
+        let is_due = self.term.next_action().is_some_and(|next| next <= now);
+        if self.ending.is_none() && is_due {
+            let is_used = !self.has_ended();
+            if self.term.is_over(now, is_used) {
+                self.end(now, term::GRACE);
+            }
+        }
+    }
+
+    /// Asks all that runs to end, and ends it after the grace.
+    fn end(&mut self, now: Instant, grace: Duration) {
+        if !grace.is_zero() {
+            self.signal_commands(libc::SIGTERM);
+            self.signal_commands(libc::SIGCONT);
+        }
+        self.ending = Some(now + grace.min(LONGEST_GRACE));
     }
 
     fn wait(&self) -> Result<Vec<Source>, Errno> {
@@ -285,6 +313,7 @@ impl Server {
         let mut next = acts
             .chain(self.limiting.next_action())
             .chain(self.deaf_until)
+            .chain(self.term.next_action().filter(|_| self.ending.is_none()))
             .min();
         if self.ending.is_some() {
             let look = Instant::now() + ENDING_INTERVAL;
@@ -453,14 +482,7 @@ impl Server {
                 self.freezing = freezing;
                 self.say(id, &reply, None);
             }
-            Request::Stop { grace } => {
-                let now = Instant::now();
-                if !grace.is_zero() {
-                    self.signal_commands(libc::SIGTERM);
-                    self.signal_commands(libc::SIGCONT);
-                }
-                self.ending = Some(now + grace.min(LONGEST_GRACE));
-            }
+            Request::Stop { grace } => self.end(Instant::now(), grace),
             Request::Launch(_) => self.say(id, &refusal(libc::EALREADY), None),
         }
     }

@@ -29,6 +29,7 @@ mod runs;
 mod security;
 mod stub;
 mod survey;
+mod term;
 mod terminal;
 mod traffic;
 mod watch;

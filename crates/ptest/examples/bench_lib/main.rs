@@ -27,8 +27,8 @@ use ptest::project::Project;
 use ptest::python::HostEnv;
 use ptest::settings::{Profile, Settings};
 use ptest::{
-    Compression, Environment, EnvironmentSpec, Fork, Housekeeping, Import, Lifetime, OpenOptions,
-    Provision, Ptest, Requirements,
+    Compression, Environment, EnvironmentSpec, Fork, Import, Lifetime, OpenOptions, Provision,
+    Ptest, Requirements,
 };
 
 use ptest_store::{CommitOptions, Layer};
@@ -187,12 +187,11 @@ impl Bench {
             locks.insert(name, (!lock.is_empty()).then(|| PathBuf::from(lock)));
         }
         let variables = std::env::vars_os().chain([("PTEST_UV".into(), uv)]);
-        let options = OpenOptions {
+        let options = OpenOptions::new(
             home,
-            host: HostEnv::new(variables, std::env::current_dir()?),
-            provision: Provision::new(InstallerChoice::Auto),
-            housekeeping: Housekeeping::default(),
-        };
+            HostEnv::new(variables, std::env::current_dir()?),
+            Provision::new(InstallerChoice::Auto),
+        );
         let ptest = Ptest::open(options.clone())?;
         let bench = Self {
             depth: Depth::new(ptest.store())?,

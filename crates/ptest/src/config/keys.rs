@@ -100,6 +100,10 @@ keys! {
     timeout: Option<Timeout> = None;
     /// How long a command has between the request to end (SIGTERM) and the end (SIGKILL).
     grace: Duration = Duration::from_secs(10);
+    /// How long an environment lives, whether it is used or not. Default: until it is removed.
+    ttl: Option<Timeout> = None;
+    /// How long an environment may be without a command before it goes. Default: for ever.
+    idle: Option<Timeout> = None;
     /// How much memory all that runs in an environment may hold together, without swap. Default: no limit.
     memory: Option<Size> = None;
     /// How much of the processors all that runs in an environment may use together. Default: no limit.
@@ -114,6 +118,17 @@ keys! {
     file_size: Option<Size> = None;
     /// How much an environment may hold on the disk, in its tree and its home. Default: no limit.
     disk: Option<Size> = None;
+    /// How long an operation waits for another one on the same environment.
+    busy_timeout: Duration = Duration::from_mins(1);
+    /// How many environments there may be at once. Default: no limit.
+    max_environments: Option<NonZeroU32> = None;
+    /// How much memory all active environments may be allowed together; then each needs a limit (`memory`). Default: no
+    /// limit.
+    max_memory: Option<Size> = None;
+    /// How large the store may be when another environment is made. Default: no limit.
+    max_disk: Option<Size> = None;
+    /// How long to wait for room where one of these limits is reached. Zero refuses at once.
+    wait: Duration = Duration::ZERO;
     /// Variables set in every environment.
     env: BTreeMap<String, String> = BTreeMap::new();
     /// Variables of the caller that reach every environment, besides the harmless ones that always do.
@@ -165,11 +180,13 @@ keys! {
 }
 
 /// The settings by which a project's file gives the code in it nothing that it does not have.
-pub(super) const HARMLESS: [&str; 9] = [
+pub(super) const HARMLESS: [&str; 11] = [
     "pip",
     "env",
     "timeout",
     "grace",
+    "busy_timeout",
+    "wait",
     "scratch",
     "resolve_ttl",
     "improve",

@@ -52,6 +52,7 @@ use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::refusals::Refusals;
 use crate::settings::{Kept, Network, Profile, Settings};
+use crate::timestamp::Timestamp;
 
 /// What an engine is told of an environment.
 #[derive(Clone, Debug)]
@@ -70,6 +71,8 @@ pub struct Instance {
     pub process_owned: bool,
     /// Which of the written parts that [`Engine::restack`] has made for it is its own; 0 at first.
     pub generation: u32,
+    /// When its time is over, if that is limited: it ends by itself then.
+    pub ends_at: Option<Timestamp>,
 }
 
 /// What became of the settings when an instance was activated.

@@ -115,7 +115,7 @@ impl Environment {
 
     /// Starts its init; `false` when it was active already.
     pub fn activate(&self) -> Result<bool> {
-        operation::run("activate", self.id.as_str(), || self.activate_now())
+        self.operation("activate", || self.ptest.with_room(|| self.activate_now()))
     }
 
     fn activate_now(&self) -> Result<bool> {
@@ -127,9 +127,7 @@ impl Environment {
 
     /// Ends all that runs in it, then its init; `false` when it was at rest already.
     pub fn deactivate(&self, grace: Duration) -> Result<bool> {
-        operation::run("deactivate", self.id.as_str(), || {
-            self.deactivate_now(grace)
-        })
+        self.operation("deactivate", || self.deactivate_now(grace))
     }
 
     fn deactivate_now(&self, grace: Duration) -> Result<bool> {
@@ -151,6 +149,7 @@ impl Environment {
     /// The same, for whoever knows better where the streams lead.
     pub(crate) fn spawn_with(&self, command: Command, streams: Streams) -> Result<ActiveRun> {
         let mut record = self.record()?;
+        self.ptest.touch(&record)?;
         if record.state != State::Active || !self.ptest.is_active(&record)? {
             self.activate()?;
             record = self.record()?;
@@ -185,6 +184,10 @@ impl Environment {
             return Err(self.removed());
         };
         operation::concerns(&record);
+        if record.ends_at().is_some_and(|end| end <= Timestamp::now()) {
+            self.ptest.take_away(&record, Cause::Expired, lock)?;
+            return Err(self.removed());
+        }
         let record = self.ptest.settle(record)?;
         if record.state != State::Active
             && table::swapping(self.ptest.store().database())?.contains(&self.id)
@@ -201,6 +204,7 @@ impl Environment {
         let activating = self
             .ptest
             .step(&record, &Event::Activating {}, Change::default())?;
+        self.ptest.touch(&record)?;
         let engine = self.ptest.engine(&record.engine)?;
         let instance = self.ptest.instance(&record)?;
         match self.ptest.block_on(engine.activate(&instance)) {
@@ -250,7 +254,7 @@ impl Environment {
     }
 
     fn remove_now(&self) -> Result<()> {
-        operation::run("remove", self.id.as_str(), || {
+        self.operation("remove", || {
             let (lock, record) = self.operate()?;
             self.ptest.take_away(&record, Cause::Asked, lock)?;
             Ok(())

@@ -19,9 +19,11 @@ use crate::error::Result;
 use crate::events::{self, About, Event};
 use crate::json;
 use crate::labels::{self, Selector};
+use crate::mortal;
 use crate::names;
 use crate::ports;
 use crate::recipe;
+use crate::room::Room;
 use crate::settings::Settings;
 use crate::spec::Requirements;
 use crate::timestamp::Timestamp;
@@ -121,6 +123,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// When its time is over, if that is limited.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.settings.ttl.map(|ttl| self.created_at.after(ttl))
+    }
+
     /// The name, or the id of one without a name.
     pub fn label(&self) -> &str {
         self.name
@@ -174,6 +181,7 @@ pub(crate) fn insert(
         if !record.settings.labels.is_empty() {
             labels::index(transaction, &record.id, &record.settings.labels)?;
         }
+        mortal::set(transaction, &record.id, &record.settings, record.created_at)?;
         events::append(transaction, Some(record.into()), event)?;
         also(transaction)?;
         Ok(true)
@@ -238,9 +246,13 @@ pub(crate) fn change(
     record: &Record,
     change: &Change<'_>,
     event: &Event,
+    room: &Room,
 ) -> Result<bool> {
     let achieved = change.achieved.map(json::text).transpose()?;
     database.write(|transaction| {
+        if change.state == Some(State::Activating) {
+            room.check_memory(transaction, record)?;
+        }
         let changed = transaction
             .prepare_cached(
                 "UPDATE environments SET state = coalesce(?3, state), achieved = coalesce(?4, achieved), \

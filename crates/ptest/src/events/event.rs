@@ -94,11 +94,6 @@ pub enum Event {
         /// Which.
         snapshot: String,
     },
-    /// What a dead process left was put right.
-    Recovered {
-        /// The state that the environment was in.
-        state: String,
-    },
     /// A command is about to be started.
     RunStarted {
         /// The id of the run.
@@ -227,7 +222,6 @@ impl Event {
             Self::SnapshotRestoring { .. } => "snapshot_restoring",
             Self::SnapshotRestored { .. } => "snapshot_restored",
             Self::SnapshotRemoved { .. } => "snapshot_removed",
-            Self::Recovered { .. } => "recovered",
             Self::RunStarted { .. } => "run_started",
             Self::RunEnded { .. } => "run_ended",
             Self::LimitStruck { .. } => "limit_struck",
@@ -307,9 +301,6 @@ impl Event {
             },
             Self::SnapshotRemoved {
                 snapshot: snapshot(),
-            },
-            Self::Recovered {
-                state: "active".to_owned(),
             },
             Self::RunStarted {
                 run: "r17".to_owned(),

@@ -33,6 +33,8 @@ pub struct Recorded {
     pub environment: Option<EnvironmentId>,
     /// The name that it had, or its id.
     pub label: Option<String>,
+    /// The id of the operation that it happened in, which the log has too.
+    pub operation: Option<String>,
     /// What happened.
     pub event: Event,
 }

@@ -5,9 +5,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Event, EventFilter, Recorded, Retention};
 use crate::environment::EnvironmentId;
-use crate::environment::table::{Record, parsed};
+use crate::environment::table::{Record, from_json, parsed};
 use crate::error::Result;
 use crate::json;
+use crate::operation;
 use crate::timestamp::Timestamp;
 
 /// The schema of this table. `AUTOINCREMENT`, so that the number of a deleted event never comes again.
@@ -17,12 +18,13 @@ CREATE TABLE events (
     time INTEGER NOT NULL,
     environment TEXT,
     label TEXT,
+    operation TEXT,
     kind TEXT NOT NULL,
     body TEXT NOT NULL
 ) STRICT;
 ";
 
-const COLUMNS: &str = "sequence, time, environment, label, body";
+const COLUMNS: &str = "sequence, time, environment, label, operation, body";
 /// How many rows are deleted at once: others want to write too.
 const BATCH: u32 = 5_000;
 
@@ -50,12 +52,14 @@ pub(crate) fn append(
 ) -> Result<i64> {
     transaction
         .prepare_cached(
-            "INSERT INTO events (time, environment, label, kind, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO events (time, environment, label, operation, kind, body) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
             Timestamp::now().as_millisecond(),
             about.map(|about| about.id.as_str()),
             about.map(|about| about.label),
+            operation::current().map(|id| id.to_string()),
             // A user's event is found by the user's word.
             match event {
                 Event::Emitted { name, .. } => name,
@@ -176,6 +180,7 @@ fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
             _ => Some(parsed(row, 2)?),
         },
         label: row.get(3)?,
-        event: crate::environment::table::from_json(row, 4)?,
+        operation: row.get(4)?,
+        event: from_json(row, 5)?,
     })
 }

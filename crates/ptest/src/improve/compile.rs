@@ -63,6 +63,7 @@ pub(super) fn compile(
         interpreter: interpreter.roots(),
         process_owned: true,
         generation: 0,
+        ends_at: None,
     };
     let compiled = run(ptest, engine, interpreter, &instance);
     // Why it failed is what the caller must know; what is left is taken away by the next one.

@@ -37,6 +37,7 @@ impl Subject for MemorySubject {
             interpreter: Vec::new(),
             process_owned: true,
             generation: 0,
+            ends_at: None,
         }
     }
 

@@ -71,6 +71,7 @@ impl Subject for VirtualenvSubject {
             interpreter: Vec::new(),
             process_owned: number.is_multiple_of(2),
             generation: 0,
+            ends_at: None,
         }
     }
 

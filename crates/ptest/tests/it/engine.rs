@@ -47,6 +47,7 @@ impl Place {
             interpreter: Vec::new(),
             process_owned: false,
             generation: 0,
+            ends_at: None,
         }
     }
 

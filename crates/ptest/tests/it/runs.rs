@@ -377,13 +377,15 @@ fn secrets_in_a_command_and_values_of_its_variables_are_nowhere_in_the_store() {
 fn open_with(home: &Path, runs: Retention) -> Ptest {
     let variables = [("PATH".into(), std::env::var_os("PATH").unwrap())];
     let options = OpenOptions {
-        home: home.to_owned(),
-        host: HostEnv::new(variables, "/"),
-        provision: Provision::new(InstallerChoice::Pip),
         housekeeping: Housekeeping {
             runs,
             ..Housekeeping::default()
         },
+        ..OpenOptions::new(
+            home,
+            HostEnv::new(variables, "/"),
+            Provision::new(InstallerChoice::Pip),
+        )
     };
     Ptest::open(options).unwrap()
 }

@@ -23,7 +23,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ptest_sandbox::{Client, LaunchOptions, Launcher, Listen, Owner, Sandbox, cgroup, lock, proxy};
+use ptest_sandbox::{
+    Client, LaunchOptions, Launcher, Listen, Owner, Sandbox, Term, cgroup, lock, proxy,
+};
 use ptest_store::{Stack, Store};
 
 use self::directory::Directory;
@@ -39,6 +41,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::init_program::InitProgram;
 use crate::refusals::Refusals;
 use crate::settings::Network;
+use crate::timestamp::Timestamp;
 
 /// Keeps environments of this machine.
 #[derive(Debug)]
@@ -193,6 +196,10 @@ impl Engine for Virtualenv {
             }),
             proxy: way_out(&directory, instance, plan.network)?,
             limits: limits::for_sandbox(&limits, &directory, &driver, instance),
+            term: Term {
+                left: instance.ends_at.map(|end| Timestamp::now().until(end)),
+                idle: instance.settings.idle,
+            },
             allow_weaker_limits: instance.settings.degrade,
         };
         let sandbox = self.launcher.launch(&plan.plan, options)?;

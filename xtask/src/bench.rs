@@ -149,6 +149,8 @@ struct Bench {
     peers: Peers,
     /// `None` when only peers are measured.
     ptest: Option<Ptest>,
+    /// The library where the machine has many mounts, if that is to be measured; only root makes them.
+    crowded: Option<Library>,
 }
 
 /// The two ways to ptest: as a program, and as a library without the start of a process.
@@ -162,6 +164,7 @@ impl Bench {
         let python = ptest_testkit::requirement::python(PYTHON).into_result()?;
         let sets = sets::all(&workspace.root.join("bench"), arguments.quick)?;
         let peers = Peers::prepare(workspace, scratch, &python, &sets)?;
+        let mut crowded = None;
         let ptest = if arguments.wants_contender("ptest") {
             let uv = tools::uv(workspace)?;
             process::run(
@@ -179,7 +182,15 @@ impl Bench {
             ]))?;
             let release = workspace.target.join("release");
             let program = Program::prepare(&release.join("ptest"), scratch, &python, &uv, &sets)?;
-            let library = Library::start(&release.join("examples/bench_lib"), &program, &sets)?;
+            let bench_lib = release.join("examples/bench_lib");
+            let library = Library::start(&bench_lib, &program, &sets)?;
+            let is_crowded = arguments.wants_work("mounts")
+                && ptest_testkit::requirement::root().into_result().is_ok();
+            if is_crowded {
+                let place = scratch.join("mounts");
+                let library = Library::start_among_mounts(&bench_lib, &program, &[], &place)?;
+                crowded = Some(library);
+            }
             Some(Ptest { program, library })
         } else {
             None
@@ -189,6 +200,7 @@ impl Bench {
             sets,
             peers,
             ptest,
+            crowded,
         })
     }
 
@@ -210,6 +222,9 @@ impl Bench {
     }
 
     fn end(self) {
+        if let Some(crowded) = self.crowded {
+            crowded.end();
+        }
         if let Some(ptest) = self.ptest {
             ptest.library.end();
             ptest.program.end();

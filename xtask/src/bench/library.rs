@@ -13,6 +13,9 @@ use super::program::Program;
 use super::sets::Set;
 use crate::process::Result;
 
+/// How many mounts a machine has more that has many.
+pub(crate) const MOUNTS: usize = 600;
+
 /// The running program.
 pub(crate) struct Library {
     state: RefCell<State>,
@@ -31,8 +34,34 @@ impl Library {
     ///
     /// When it does not start or a set cannot be prepared.
     pub(crate) fn start(program: &Path, ptest: &Program, sets: &[Set]) -> Result<Self> {
+        Self::start_by(Command::new(program), ptest, sets)
+    }
+
+    /// The same where the machine seems to have [`MOUNTS`] mounts more; `place` is an empty directory for them.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start, or mounts cannot be made.
+    pub(crate) fn start_among_mounts(
+        program: &Path,
+        ptest: &Program,
+        sets: &[Set],
+        place: &Path,
+    ) -> Result<Self> {
+        const SCRIPT: &str = "number=0; while [ $number -lt $1 ]; do number=$((number + 1)); \
+                              mkdir -p \"$2/$number\" && mount --bind \"$2/$number\" \"$2/$number\" || exit 1; done; \
+                              shift 2; exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--", "sh", "-c", SCRIPT, "sh"])
+            .arg(MOUNTS.to_string())
+            .arg(place)
+            .arg(program);
+        Self::start_by(command, ptest, sets)
+    }
+
+    fn start_by(mut command: Command, ptest: &Program, sets: &[Set]) -> Result<Self> {
         let (python, uv) = ptest.tools();
-        let mut command = Command::new(program);
         command.arg(ptest.home()).arg(python).arg(uv);
         for set in sets {
             command.arg(set.name);

@@ -1,5 +1,7 @@
 //! The works that are measured, and who takes part in each. One function a work; each round leaves nothing to the next.
 
+mod processes;
+
 use std::process::Command;
 
 use super::clock::{self, Contender};
@@ -46,8 +48,10 @@ pub(crate) fn all(bench: &Bench) -> Vec<Work<'_>> {
     }
     works.extend(isolation(bench));
     works.extend(depth(bench));
+    works.extend(processes::all(bench));
     works.push(list(bench));
     works.push(create_many(bench));
+    works.push(port(bench));
     works.extend(storms(bench));
     works
 }
@@ -578,6 +582,34 @@ fn create_many(bench: &Bench) -> Work<'_> {
         key: "create-many",
         title: String::from("Create 1000 environments with one call: empty"),
         rounds: bench.rounds(5),
+        contenders,
+    }
+}
+
+/// Against who lets the kernel choose a port, and hopes that nobody takes it meanwhile.
+fn port(bench: &Bench) -> Work<'_> {
+    const MANY: usize = 10_000;
+    let mut contenders = Vec::new();
+    for (name, work) in [
+        ("ptest library, lease and release", "port 0".to_owned()),
+        ("ptest library, lease", "port-acquire 0".to_owned()),
+        (
+            "ptest library, lease among 10,000",
+            format!("port-acquire {MANY}"),
+        ),
+        ("bind and close, TCP and UDP", "port-bare 0".to_owned()),
+    ] {
+        contenders.extend(by_library(bench, name, work));
+    }
+    if let Some(Ptest { program, .. }) = &bench.ptest {
+        contenders.push(command("ptest port acquire", move || {
+            program.command(&["port", "acquire", "--ttl", "1s"])
+        }));
+    }
+    Work {
+        key: "port",
+        title: String::from("Lease a port"),
+        rounds: bench.rounds(40),
         contenders,
     }
 }

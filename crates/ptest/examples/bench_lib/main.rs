@@ -9,6 +9,7 @@
 mod depth;
 mod endings;
 mod isolation;
+mod ports;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -153,6 +154,8 @@ fn work(bench: &mut Bench, line: &str) -> Result<Duration> {
         }
         "take" => bench.take(set),
         "take-bare" => endings::take_bare(),
+        "port" | "port-acquire" => bench.lease(work, set.parse()?),
+        "port-bare" => ports::bare(),
         "list" => bench.list(set.parse()?),
         "create-many" => bench.create_many(set),
         "storm" => bench.storm(set, false),
@@ -172,6 +175,8 @@ struct Bench {
     depth: Depth,
     /// A store with nothing but this many environments.
     crowd: Option<(usize, Ptest)>,
+    /// Stores in which so many ports are leased.
+    leased: BTreeMap<usize, Ptest>,
 }
 
 impl Bench {
@@ -201,6 +206,7 @@ impl Bench {
             locks,
             active: BTreeMap::new(),
             crowd: None,
+            leased: BTreeMap::new(),
         };
         for set in bench.locks.keys() {
             bench.create(set)?.remove()?;

@@ -447,13 +447,13 @@ pub(crate) fn delete(database: &Database, record: &Record) -> Result<()> {
         if let Some(recipe) = recipe {
             recipe::touch(transaction, &recipe)?;
         }
+        ports::release_of_removed(transaction, id)?;
         for sql in [
             "DELETE FROM environments WHERE id = ?1",
             "DELETE FROM swaps WHERE environment = ?1",
         ] {
             transaction.prepare_cached(sql)?.execute([id.as_str()])?;
         }
-        ports::table::release_of(transaction, id)?;
         events::append(transaction, Some(About::from(record)), &Event::Removed {})?;
         Ok(())
     })

@@ -94,6 +94,26 @@ pub enum Event {
         /// Which.
         snapshot: String,
     },
+    /// A port was leased: to the environment that this is about, else to a process or for a time.
+    PortAcquired {
+        /// Its number.
+        port: u16,
+        /// What it was looked at for: `tcp`, `udp` or `both`.
+        protocol: String,
+        /// What for.
+        name: Option<String>,
+        /// The id of the process that has it.
+        process: Option<u32>,
+    },
+    /// A port is leased no more.
+    PortReleased {
+        /// Its number.
+        port: u16,
+        /// What it was for.
+        name: Option<String>,
+        /// Why.
+        cause: Cause,
+    },
     /// A command is about to be started.
     RunStarted {
         /// The id of the run.
@@ -176,6 +196,8 @@ pub enum Cause {
     ActivationFailed,
     /// Its time was over.
     Expired,
+    /// The environment that it belonged to was removed.
+    EnvironmentRemoved,
 }
 
 /// A distribution.
@@ -222,6 +244,8 @@ impl Event {
             Self::SnapshotRestoring { .. } => "snapshot_restoring",
             Self::SnapshotRestored { .. } => "snapshot_restored",
             Self::SnapshotRemoved { .. } => "snapshot_removed",
+            Self::PortAcquired { .. } => "port_acquired",
+            Self::PortReleased { .. } => "port_released",
             Self::RunStarted { .. } => "run_started",
             Self::RunEnded { .. } => "run_ended",
             Self::LimitStruck { .. } => "limit_struck",
@@ -301,6 +325,17 @@ impl Event {
             },
             Self::SnapshotRemoved {
                 snapshot: snapshot(),
+            },
+            Self::PortAcquired {
+                port: 20_000,
+                protocol: "both".to_owned(),
+                name: Some("http".to_owned()),
+                process: Some(1),
+            },
+            Self::PortReleased {
+                port: 20_000,
+                name: Some("http".to_owned()),
+                cause: Cause::EnvironmentRemoved,
             },
             Self::RunStarted {
                 run: "r17".to_owned(),

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::environment::{EnvironmentId, ProcessIdentity, Record, State};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{self, About, Cause, Event};
 use crate::ptest::Ptest;
 use crate::settings::Settings;
 use crate::timestamp::Timestamp;
@@ -61,21 +62,20 @@ impl Ptest {
     /// Nothing is closed: who has bound one keeps it.
     pub fn release_ports(&self, ports: &[u16]) -> Result<Vec<u16>> {
         self.store().database().write(|transaction| {
-            let mut released = Vec::new();
+            let mut leases = Vec::new();
             for port in ports {
-                if table::release(transaction, *port)? {
-                    released.push(*port);
-                }
+                leases.extend(table::release(transaction, *port)?);
             }
-            Ok(released)
+            released(transaction, leases, Cause::Asked)
         })
     }
 
     /// Ends all leases of an environment; gives the ports.
     pub fn release_ports_of(&self, id: &EnvironmentId) -> Result<Vec<u16>> {
-        self.store()
-            .database()
-            .write(|transaction| table::release_of(transaction, id))
+        self.store().database().write(|transaction| {
+            let leases = table::release_of(transaction, id)?;
+            released(transaction, leases, Cause::Asked)
+        })
     }
 
     /// Ends the leases of dead processes and those whose time is over; gives the ports.
@@ -137,6 +137,12 @@ pub(crate) fn lease_named(
     Ok(())
 }
 
+/// Ends the leases of an environment in the transaction that deletes its row.
+pub(crate) fn release_of_removed(transaction: &Connection, id: &EnvironmentId) -> Result<()> {
+    let leases = table::release_of(transaction, id)?;
+    released(transaction, leases, Cause::EnvironmentRemoved).map(drop)
+}
+
 /// What is looked for.
 struct Wanted<'a> {
     spans: &'a Spans,
@@ -153,7 +159,8 @@ impl Wanted<'_> {
     /// Ports are tried while no other process can lease any: else two that try the same would each find the other in the way.
     fn acquire(&self, transaction: &Connection, count: usize) -> Result<Vec<PortLease>> {
         let now = Timestamp::now();
-        table::release_expired(transaction, now)?;
+        let expired = table::release_expired(transaction, now)?;
+        released(transaction, expired, Cause::Expired)?;
         if let (PortOwner::Environment(id), Some(name)) = (self.owner, self.name)
             && table::is_named(transaction, id, name)?
         {
@@ -208,6 +215,7 @@ impl Wanted<'_> {
                     acquired_at: now,
                 };
                 table::insert(transaction, &lease)?;
+                acquired(transaction, &lease)?;
                 leases.push(lease);
             }
         }
@@ -279,9 +287,53 @@ fn dead(connection: &Connection, boot_id: &str) -> Result<Vec<ProcessIdentity>> 
 }
 
 fn release_dead(transaction: &Connection, boot_id: &str) -> Result<Vec<u16>> {
-    let mut released = table::release_expired(transaction, Timestamp::now())?;
+    let expired = table::release_expired(transaction, Timestamp::now())?;
+    let mut ports = released(transaction, expired, Cause::Expired)?;
     for process in dead(transaction, boot_id)? {
-        released.extend(table::release_of_process(transaction, &process)?);
+        let leases = table::release_of_process(transaction, &process)?;
+        ports.extend(released(transaction, leases, Cause::OwnerDied)?);
     }
-    Ok(released)
+    Ok(ports)
+}
+
+/// Records that a port was leased.
+fn acquired(transaction: &Connection, lease: &PortLease) -> Result<()> {
+    let event = Event::PortAcquired {
+        port: lease.port,
+        protocol: lease.protocol.as_str().to_owned(),
+        name: lease.name.clone().map(String::from),
+        process: match &lease.owner {
+            PortOwner::Process(identity) => Some(identity.pid),
+            PortOwner::Environment(_) | PortOwner::Detached { .. } => None,
+        },
+    };
+    record(transaction, &lease.owner, &event)
+}
+
+/// Records that leases have ended; gives the ports.
+fn released(transaction: &Connection, leases: Vec<PortLease>, cause: Cause) -> Result<Vec<u16>> {
+    let mut ports = Vec::with_capacity(leases.len());
+    for lease in leases {
+        let event = Event::PortReleased {
+            port: lease.port,
+            name: lease.name.map(String::from),
+            cause,
+        };
+        record(transaction, &lease.owner, &event)?;
+        ports.push(lease.port);
+    }
+    Ok(ports)
+}
+
+fn record(transaction: &Connection, owner: &PortOwner, event: &Event) -> Result<()> {
+    let PortOwner::Environment(id) = owner else {
+        return events::append(transaction, None, event).map(drop);
+    };
+    let label: Option<String> = transaction
+        .prepare_cached("SELECT name FROM environments WHERE id = ?1")?
+        .query_row([id.as_str()], |row| row.get(0))
+        .optional()?
+        .flatten();
+    let label = label.as_deref().unwrap_or(id.as_str());
+    events::append(transaction, Some(About { id, label }), event).map(drop)
 }

@@ -11,7 +11,7 @@ mod probe;
 mod range;
 pub(crate) mod table;
 
-pub(crate) use self::acquire::lease_named;
+pub(crate) use self::acquire::{lease_named, release_of_removed};
 pub use self::lease::{PortLease, PortOwner, PortProtocol, PortRequest};
 pub use self::name::PortName;
 pub use self::range::PortRange;

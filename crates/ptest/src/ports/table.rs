@@ -153,42 +153,28 @@ pub(super) fn is_named(
         .exists([id.as_str(), name.as_str()])?)
 }
 
-/// Ends one lease; says whether there was one.
-pub(super) fn release(transaction: &Connection, port: u16) -> Result<bool> {
-    let deleted = transaction
-        .prepare_cached("DELETE FROM ports WHERE port = ?1")?
-        .execute([port])?;
-    Ok(deleted == 1)
+/// Ends one lease; gives what it was.
+pub(super) fn release(transaction: &Connection, port: u16) -> Result<Option<PortLease>> {
+    let released = delete(transaction, "port = ?1", [port])?;
+    Ok(released.into_iter().next())
 }
 
-/// Ends the leases of an environment; gives the ports.
-pub(crate) fn release_of(transaction: &Connection, id: &EnvironmentId) -> Result<Vec<u16>> {
-    ports(
-        transaction,
-        "DELETE FROM ports WHERE environment = ?1 RETURNING port",
-        [id.as_str()],
-    )
+/// Ends the leases of an environment; gives what they were.
+pub(super) fn release_of(transaction: &Connection, id: &EnvironmentId) -> Result<Vec<PortLease>> {
+    delete(transaction, "environment = ?1", [id.as_str()])
 }
 
-/// Ends the leases whose time is over; gives the ports.
-pub(super) fn release_expired(transaction: &Connection, now: Timestamp) -> Result<Vec<u16>> {
-    ports(
-        transaction,
-        "DELETE FROM ports WHERE until <= ?1 RETURNING port",
-        [now.as_millisecond()],
-    )
+/// Ends the leases whose time is over; gives what they were.
+pub(super) fn release_expired(transaction: &Connection, now: Timestamp) -> Result<Vec<PortLease>> {
+    delete(transaction, "until <= ?1", [now.as_millisecond()])
 }
 
-/// Ends the leases of a process; gives the ports.
+/// Ends the leases of a process; gives what they were.
 pub(super) fn release_of_process(
     transaction: &Connection,
     process: &ProcessIdentity,
-) -> Result<Vec<u16>> {
-    ports(
-        transaction,
-        "DELETE FROM ports WHERE process = ?1 RETURNING port",
-        [json::text(process)?],
-    )
+) -> Result<Vec<PortLease>> {
+    delete(transaction, "process = ?1", [json::text(process)?])
 }
 
 /// Whether a lease's time is over.
@@ -211,14 +197,15 @@ pub(super) fn processes(connection: &Connection) -> Result<Vec<ProcessIdentity>>
     Ok(processes)
 }
 
-fn ports(
+fn delete(
     transaction: &Connection,
-    sql: &str,
+    which: &str,
     parameters: impl rusqlite::Params,
-) -> Result<Vec<u16>> {
+) -> Result<Vec<PortLease>> {
+    let sql = format!("DELETE FROM ports WHERE {which} RETURNING {COLUMNS}");
     Ok(transaction
-        .prepare_cached(sql)?
-        .query_map(parameters, |row| row.get(0))?
+        .prepare_cached(&sql)?
+        .query_map(parameters, lease)?
         .collect::<rusqlite::Result<_>>()?)
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use ptest::environment::ProcessIdentity;
+use ptest::events::{Cause, Event, EventFilter};
 use ptest::labels::{Labels, Selector};
 use ptest::progress::Silent;
 use ptest::timestamp::Timestamp;
@@ -308,6 +309,56 @@ fn an_environment_has_its_ports_by_name_until_it_is_removed() {
     let gone = ptest.acquire_ports(&PortRequest::new(owner)).unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     assert_eq!(one(&ptest, &in_range(unnamed, unnamed)), unnamed);
+}
+
+#[test]
+fn what_becomes_of_ports_is_an_event() {
+    let (directory, ptest) = store();
+    let spec = with_ports(directory.path(), &["http"]);
+    let environment = ptest.create(&spec, &Silent).unwrap();
+    let id = environment.id().clone();
+    let http = environment.ports().unwrap()[0].port;
+    environment.remove().unwrap();
+    let (child, owner) = sleeper();
+    let (asked, died) = (
+        one(&ptest, &request()),
+        one(&ptest, &PortRequest::new(owner)),
+    );
+    ptest.release_ports(&[asked]).unwrap();
+    end(child);
+    ptest.recover().unwrap();
+    let filter = EventFilter {
+        kinds: ["port_acquired", "port_released"].map(str::to_owned).into(),
+        ..EventFilter::default()
+    };
+    let told: Vec<_> = ptest
+        .events(&filter, 100)
+        .unwrap()
+        .into_iter()
+        .map(|recorded| match recorded.event {
+            Event::PortAcquired { port, .. } => (port, None, recorded.environment),
+            Event::PortReleased { port, cause, .. } => (port, Some(cause), recorded.environment),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let id = Some(id);
+    assert_eq!(
+        told,
+        [
+            (http, None, id.clone()),
+            (http, Some(Cause::EnvironmentRemoved), id),
+            (asked, None, None),
+            (died, None, None),
+            (asked, Some(Cause::Asked), None),
+            (died, Some(Cause::OwnerDied), None),
+        ]
+    );
+    // A request that fails leaves no trace.
+    let count = NonZeroU16::MAX;
+    ptest
+        .acquire_ports(&PortRequest { count, ..request() })
+        .unwrap_err();
+    assert_eq!(ptest.events(&filter, 100).unwrap().len(), told.len());
 }
 
 #[test]

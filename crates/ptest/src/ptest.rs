@@ -639,6 +639,7 @@ impl Ptest {
         let record = self.settle(record.clone())?;
         let removing = self.step(&record, &Event::Removing { cause }, Change::default())?;
         let engine = self.engine(&record.engine)?;
+        self.note_refusals(&record);
         if let Err(error) = self.block_on(engine.remove(&record.id)) {
             let message = error.to_string();
             let change = Change {

@@ -1,15 +1,24 @@
 //! What an environment was refused beyond the hosts that it is allowed.
 //!
 //! Its proxy writes and this reads, at any time and in any process. Each refusal has a number, so that who has seen some
-//! can take only the later ones. Not for what decides about a refusal: that is the sandbox's.
+//! can take only the later ones. Each becomes an event once: whoever looks records those that are new, at the latest who
+//! ends what runs there. Not for what decides about a refusal: that is the sandbox's.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
 pub use ptest_sandbox::proxy::{Reason as RefusalReason, Refusal};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::environment::{EnvironmentId, Record};
 use crate::error::{Error, Result};
+use crate::events::{self, About, Event};
+use crate::ptest::Ptest;
+
+/// How many refusals of an environment are events already.
+pub(crate) const SCHEMA: &str =
+    "ALTER TABLE environments ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0";
 
 /// What was refused so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +53,67 @@ impl Refusals {
         self.latest.retain(|refusal| refusal.number > seen);
         self.total = self.total.saturating_sub(seen);
         self
+    }
+}
+
+impl Ptest {
+    /// What an environment was refused so far; what is new of it is recorded as events.
+    pub(crate) fn refusals_of(&self, record: &Record) -> Result<Refusals> {
+        let engine = self.engine(&record.engine)?;
+        let refusals = self.block_on(engine.refusals(&record.id))?;
+        self.tell_refusals(record, &refusals)?;
+        Ok(refusals)
+    }
+
+    /// The same before they are out of sight. That they cannot be told is no reason not to go on.
+    pub(crate) fn note_refusals(&self, record: &Record) {
+        if !record.settings.allow.is_empty() {
+            let _ = self.refusals_of(record);
+        }
+    }
+
+    fn tell_refusals(&self, record: &Record, refusals: &Refusals) -> Result<()> {
+        let database = self.store().database();
+        let are_told = |told: Option<u64>| told.is_none_or(|told| told >= refusals.total);
+        if refusals.total == 0 || are_told(database.read(|it| told(it, &record.id))?) {
+            return Ok(());
+        }
+        database.write(|transaction| {
+            // Another process may have been faster.
+            let Some(told) = told(transaction, &record.id)? else {
+                return Ok(());
+            };
+            for refusal in refusals.latest.iter().filter(|it| it.number > told) {
+                events::append(transaction, Some(About::from(record)), &refusal.into())?;
+            }
+            transaction
+                .prepare_cached(
+                    "UPDATE environments SET refusals = max(refusals, ?2) WHERE id = ?1",
+                )?
+                .execute(params![record.id.as_str(), refusals.total as i64])?;
+            Ok(())
+        })
+    }
+}
+
+/// How many were recorded; `None` when the environment is gone.
+fn told(connection: &Connection, id: &EnvironmentId) -> Result<Option<u64>> {
+    Ok(connection
+        .prepare_cached("SELECT refusals FROM environments WHERE id = ?1")?
+        .query_row([id.as_str()], |row| row.get::<_, i64>(0))
+        .optional()?
+        .map(|number| number as u64))
+}
+
+impl From<&Refusal> for Event {
+    fn from(refusal: &Refusal) -> Self {
+        Self::HostRefused {
+            host: refusal.host.clone(),
+            port: refusal.port,
+            reason: refusal.reason.as_str().to_owned(),
+            address: refusal.address.map(|address| address.to_string()),
+            at: refusal.time.clone(),
+        }
     }
 }
 

@@ -192,7 +192,30 @@ fn status_and_later_commands_tell_what_was_refused_to_a_kept_environment() {
         "{text}"
     );
     assert!(text.contains("Z b.example:443\n"), "{text}");
+
+    // Each is one event, told when the command ended or the environment was deactivated.
+    let events = || {
+        let kinds = [
+            "events",
+            "web",
+            "--kind",
+            "host_refused",
+            "--kind",
+            "deactivated",
+        ];
+        let report = context.run(kinds.iter().chain(&["--format", "json"]));
+        let report = report.success().json();
+        assert_conforms("ptest.events", &report);
+        let words = |event: &serde_json::Value| match event["payload"]["host"].as_str() {
+            Some(host) => host.to_owned(),
+            None => event["event"].as_str().unwrap().to_owned(),
+        };
+        let events = report["events"].as_array().unwrap();
+        events.iter().map(words).collect::<Vec<_>>()
+    };
+    assert_eq!(events(), ["a.example", "deactivated", "b.example"]);
     context.run(["remove", "web"]).success();
+    assert_eq!(events(), ["a.example", "deactivated", "b.example"]);
     assert_eq!(processes_of(&context.path("store")), Vec::<String>::new());
     context.assert_nothing_is_left();
 }

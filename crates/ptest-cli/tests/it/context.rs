@@ -126,6 +126,17 @@ impl TestContext {
         self.outcome(output)
     }
 
+    /// Runs another program to its end with empty input, where and with the variables with which ptest is run.
+    #[must_use = "look at it or assert success"]
+    pub(crate) fn run_other(&self, command: &mut Command) -> Outcome {
+        command
+            .current_dir(&self.directory)
+            .env_clear()
+            .envs(self.variables.iter().cloned())
+            .stdin(Stdio::null());
+        self.outcome(command.output().unwrap())
+    }
+
     /// Fails the test unless the program ends with this code and says this.
     pub(crate) fn assert_refused(&self, arguments: &[&str], code: i32, said: &str) {
         let outcome = self.run(arguments);

@@ -17,6 +17,7 @@ mod isolation;
 mod log;
 mod many;
 mod materialize;
+mod mounts;
 mod package;
 mod packages;
 mod path;

@@ -121,18 +121,9 @@ fn a_lease_is_the_scripts_that_asked_however_it_asked() {
         piped=$("$1" port acquire | head -1)
         "$1" port list --format json | cat
     "#;
-    let mut command = context.command(["port"]);
-    let variables: Vec<_> = command
-        .get_envs()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
-        .collect();
-    command = std::process::Command::new("sh");
-    command
-        .args(["-c", script, "sh", PTEST])
-        .current_dir(context.project())
-        .env_clear()
-        .envs(variables);
-    let report = context.outcome(command.output().unwrap()).success().json();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script, "sh", PTEST]);
+    let report = context.run_other(&mut command).success().json();
     let [one, other] = &report["ports"].as_array().unwrap()[..] else {
         panic!("{report:#}");
     };

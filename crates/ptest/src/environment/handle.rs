@@ -106,11 +106,10 @@ impl Environment {
         })
     }
 
-    /// What its commands were refused beyond the hosts that they are allowed.
+    /// What its commands were refused beyond the hosts that they are allowed. What is new of it is recorded as events.
     pub fn refusals(&self) -> Result<Refusals> {
         let record = self.record()?;
-        let engine = self.ptest.engine(&record.engine)?;
-        self.ptest.block_on(engine.refusals(&record.id))
+        self.ptest.refusals_of(&record)
     }
 
     /// Starts its init; `false` when it was active already.
@@ -243,6 +242,7 @@ impl Environment {
             .step(&record, &Event::Deactivating {}, Change::default())?;
         let engine = self.ptest.engine(&record.engine)?;
         self.ptest.block_on(engine.deactivate(&self.id, grace))?;
+        self.ptest.note_refusals(&record);
         let change = Change {
             deactivated_at: Some(Timestamp::now()),
             ..Change::default()

@@ -94,6 +94,19 @@ pub enum Event {
         /// Which.
         snapshot: String,
     },
+    /// A command asked for a host that the environment is not allowed, and was refused.
+    HostRefused {
+        /// The name or address that was asked for.
+        host: String,
+        /// The port that was asked for.
+        port: u16,
+        /// `not_allowed`, or `local_address`: the name leads to the machine or its network.
+        reason: String,
+        /// Where the name leads, when that is the reason.
+        address: Option<String>,
+        /// When, by RFC 3339; it is recorded when somebody looks, at the latest when what runs there is ended.
+        at: String,
+    },
     /// A port was leased: to the environment that this is about, else to a process or for a time.
     PortAcquired {
         /// Its number.
@@ -244,6 +257,7 @@ impl Event {
             Self::SnapshotRestoring { .. } => "snapshot_restoring",
             Self::SnapshotRestored { .. } => "snapshot_restored",
             Self::SnapshotRemoved { .. } => "snapshot_removed",
+            Self::HostRefused { .. } => "host_refused",
             Self::PortAcquired { .. } => "port_acquired",
             Self::PortReleased { .. } => "port_released",
             Self::RunStarted { .. } => "run_started",
@@ -325,6 +339,13 @@ impl Event {
             },
             Self::SnapshotRemoved {
                 snapshot: snapshot(),
+            },
+            Self::HostRefused {
+                host: "a.example".to_owned(),
+                port: 443,
+                reason: "local_address".to_owned(),
+                address: Some("10.0.0.1".to_owned()),
+                at: "2026-01-01T00:00:00.000Z".to_owned(),
             },
             Self::PortAcquired {
                 port: 20_000,

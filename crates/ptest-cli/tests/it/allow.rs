@@ -208,7 +208,7 @@ fn status_and_later_commands_tell_what_was_refused_to_a_kept_environment() {
         assert_conforms("ptest.events", &report);
         let words = |event: &serde_json::Value| match event["payload"]["host"].as_str() {
             Some(host) => host.to_owned(),
-            None => event["event"].as_str().unwrap().to_owned(),
+            None => event["kind"].as_str().unwrap().to_owned(),
         };
         let events = report["events"].as_array().unwrap();
         events.iter().map(words).collect::<Vec<_>>()

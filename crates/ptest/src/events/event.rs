@@ -284,7 +284,8 @@ impl Event {
         })
     }
 
-    /// One of each, so that what is said of events can be made from them and tested.
+    /// At least one of each, with each field that can be missing both there and not, so that what is said of events can be
+    /// made from them and tested.
     pub fn samples() -> Vec<Self> {
         let text = || "text".to_owned();
         let snapshot = || "web-1".to_owned();
@@ -293,6 +294,11 @@ impl Event {
                 python: "3.12.3".to_owned(),
                 engine: "virtualenv".to_owned(),
                 source: Some("web".to_owned()),
+            },
+            Self::Creating {
+                python: "3.12.3".to_owned(),
+                engine: "virtualenv".to_owned(),
+                source: None,
             },
             Self::Created {},
             Self::Activating {},
@@ -347,16 +353,34 @@ impl Event {
                 address: Some("10.0.0.1".to_owned()),
                 at: "2026-01-01T00:00:00.000Z".to_owned(),
             },
+            Self::HostRefused {
+                host: "b.example".to_owned(),
+                port: 443,
+                reason: "not_allowed".to_owned(),
+                address: None,
+                at: "2026-01-01T00:00:00.000Z".to_owned(),
+            },
             Self::PortAcquired {
                 port: 20_000,
                 protocol: "both".to_owned(),
                 name: Some("http".to_owned()),
                 process: Some(1),
             },
+            Self::PortAcquired {
+                port: 20_000,
+                protocol: "both".to_owned(),
+                name: None,
+                process: None,
+            },
             Self::PortReleased {
                 port: 20_000,
                 name: Some("http".to_owned()),
                 cause: Cause::EnvironmentRemoved,
+            },
+            Self::PortReleased {
+                port: 20_000,
+                name: None,
+                cause: Cause::Asked,
             },
             Self::RunStarted {
                 run: "r17".to_owned(),

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what is in it: each component brings its own tables by [`Database::migrate`].
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -37,6 +38,12 @@ struct Connections {
 
 /// How many idle connections are kept: each has a cache of its own.
 const MOST_IDLE: usize = 8;
+
+/// How many bytes the log may have before whoever commits waits for it to be emptied.
+const LONG_LOG: u64 = 32 << 20;
+
+/// How long it waits for those who read or write at that moment.
+const LOG_PATIENCE: Duration = Duration::from_millis(50);
 
 impl Database {
     /// Opens the database at `path`; makes an empty one when there is none.
@@ -77,6 +84,7 @@ impl Database {
         transaction
             .commit()
             .map_err(|source| explain(&self.path, "commit", source))?;
+        self.bound_log(&mut connection);
         Ok(value)
     }
 
@@ -193,6 +201,18 @@ impl Database {
         Ok(())
     }
 
+    /// Empties the log when it has become long.
+    ///
+    /// SQLite by itself only moves what is in it while others write on, so that where somebody
+    /// always writes it is never empty, never begun anew, and grows until the disk is full.
+    fn bound_log(&self, connection: &mut Connection) {
+        let facts = fs::metadata(log_of(&self.path));
+        if facts.is_ok_and(|facts| facts.len() > LONG_LOG) {
+            // What is committed is committed; the next commit tries again.
+            let _ = empty_log(connection);
+        }
+    }
+
     /// The database's file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -244,6 +264,13 @@ impl Drop for Database {
     }
 }
 
+fn empty_log(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(LOG_PATIENCE)?;
+    let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_handler(Some(wait_for_lock))?;
+    emptied
+}
+
 /// The log of the database at a path, by SQLite's convention.
 pub(crate) fn log_of(path: &Path) -> PathBuf {
     let mut log = path.as_os_str().to_owned();
@@ -280,11 +307,11 @@ fn create(path: &Path) -> Result<()> {
         // one lock for which SQLite does not wait.
         .and_then(|connection| connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())))
         .map_err(|source| explain(&unfinished, "make a database", source))
-        .and_then(|()| match std::fs::hard_link(&unfinished, path) {
+        .and_then(|()| match fs::hard_link(&unfinished, path) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
             result => result.at("create", path),
         });
-    let removed = std::fs::remove_file(&unfinished).at("remove", &unfinished);
+    let removed = fs::remove_file(&unfinished).at("remove", &unfinished);
     result.and(removed)
 }
 
@@ -359,7 +386,7 @@ mod tests {
             .unwrap();
         assert_eq!(mode, "wal");
         db.migrate("a", &["CREATE TABLE t (x)"]).unwrap();
-        for entry in std::fs::read_dir(dir.path()).unwrap() {
+        for entry in fs::read_dir(dir.path()).unwrap() {
             let entry = entry.unwrap();
             let mode = entry.metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{}", entry.path().display());
@@ -414,6 +441,32 @@ mod tests {
             .read::<_, Error>(|c| Ok(c.query_row("SELECT count(*) FROM t", [], |r| r.get(0))?))
             .unwrap();
         assert_eq!(rows, 0);
+    }
+
+    #[test]
+    fn a_log_that_grew_while_somebody_read_is_emptied_when_nobody_does() {
+        let (_dir, db) = open();
+        db.migrate("a", &["CREATE TABLE t (x)"]).unwrap();
+        let log = || fs::metadata(db.log()).unwrap().len();
+        let write = || {
+            let sql = "INSERT INTO t VALUES (zeroblob(1000000))";
+            let written = db.write::<_, Error>(|tx| Ok(tx.execute(sql, [])?));
+            written.unwrap();
+        };
+        let reader = connect(db.path()).unwrap();
+        reader.execute_batch("BEGIN").unwrap();
+        let count = "SELECT count(*) FROM t";
+        let before: u32 = reader.query_row(count, [], |row| row.get(0)).unwrap();
+        while log() <= LONG_LOG {
+            write();
+        }
+        write();
+        assert!(log() > LONG_LOG);
+        let then: u32 = reader.query_row(count, [], |row| row.get(0)).unwrap();
+        assert_eq!(then, before);
+        reader.execute_batch("ROLLBACK").unwrap();
+        write();
+        assert_eq!(log(), 0);
     }
 
     #[test]
@@ -478,7 +531,7 @@ mod tests {
             }
         });
         assert_eq!(
-            std::fs::read_dir(dir.path())
+            fs::read_dir(dir.path())
                 .unwrap()
                 .flatten()
                 .filter(|e| { e.file_name().to_string_lossy().contains("new-") })

@@ -5,15 +5,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 
 use crate::error::{Context as _, Error, Result};
+use crate::turns::{self, Turn};
 
 /// The database of a store, as one process has it open.
 ///
@@ -25,6 +26,8 @@ pub struct Database {
     path: PathBuf,
     /// `None` only while dropping.
     connections: Option<Connections>,
+    /// Where it lies: what those lock who want to write and have no luck.
+    directory: Arc<OwnedFd>,
     pid: u32,
 }
 
@@ -57,8 +60,12 @@ impl Database {
             create(path)?;
         }
         let connection = connect(path).map_err(|source| explain(path, "open", source))?;
+        let home = path.parent().unwrap_or(path);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(home, flags, Mode::empty()).at("open", home)?;
         Ok(Self {
             path: path.to_owned(),
+            directory: Arc::new(directory),
             connections: Some(Connections {
                 first: Mutex::new(connection),
                 idle: Mutex::default(),
@@ -77,14 +84,18 @@ impl Database {
         body: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut connection = self.lock()?;
+        let turn = Turn::wait(&self.directory);
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|source| explain(&self.path, "begin a transaction", source))?;
+        drop(turn);
         let value = body(&transaction)?;
         transaction
             .commit()
             .map_err(|source| explain(&self.path, "commit", source))?;
         self.bound_log(&mut connection);
+        drop(connection);
+        turns::give_way(&self.directory);
         Ok(value)
     }
 
@@ -267,7 +278,7 @@ impl Drop for Database {
 fn empty_log(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(LOG_PATIENCE)?;
     let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    connection.busy_handler(Some(wait_for_lock))?;
+    connection.busy_handler(Some(turns::ask_again))?;
     emptied
 }
 
@@ -282,7 +293,7 @@ pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // Without CREATE: the file is made with the right mode by `create`.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_handler(Some(wait_for_lock))?;
+    connection.busy_handler(Some(turns::ask_again))?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
     // Closing the last connection would otherwise wait for the disk: 10 ms at the end of every
@@ -313,18 +324,6 @@ fn create(path: &Path) -> Result<()> {
         });
     let removed = fs::remove_file(&unfinished).at("remove", &unfinished);
     result.and(removed)
-}
-
-/// Called by SQLite while another process writes. Its own handler sleeps up to 100 ms at a time,
-/// where a transaction takes 0.05 ms.
-fn wait_for_lock(attempt: i32) -> bool {
-    let (short, long) = (Duration::from_micros(100), Duration::from_millis(1));
-    match attempt {
-        0..50 => thread::sleep(short),
-        50..9_000 => thread::sleep(long),
-        _ => return false,
-    }
-    true
 }
 
 fn version(connection: &Connection, component: &str) -> Result<u32> {
@@ -368,6 +367,7 @@ fn explain(path: &Path, action: &'static str, source: rusqlite::Error) -> Error 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::thread;
 
     use super::*;
     use crate::ErrorKind;

@@ -63,6 +63,7 @@ mod staging;
 mod steps;
 mod store;
 mod trash;
+mod turns;
 mod verify;
 mod view;
 mod watch;

@@ -95,7 +95,7 @@ pub use self::watch::Watch;
 /// Lets something fail at a chosen step. Only with the feature `faults`.
 #[cfg(feature = "faults")]
 pub mod faults {
-    pub use crate::steps::{Fault, STEPS, at};
+    pub use crate::steps::{Fault, STEPS, arm, at, pass};
 }
 
 /// Reads packages without a store. Only with the feature `fuzzing`.

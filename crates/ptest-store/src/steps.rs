@@ -17,7 +17,7 @@ pub(crate) fn reach(_step: &'static str) -> crate::error::Result<()> {
 #[cfg(feature = "faults")]
 pub(crate) use armed::reach;
 #[cfg(feature = "faults")]
-pub use armed::{Fault, STEPS, at};
+pub use armed::{Fault, STEPS, arm, at, pass};
 
 #[cfg(feature = "faults")]
 mod armed {
@@ -74,6 +74,15 @@ mod armed {
     /// When no such step exists, or one was named before.
     pub fn at(step: &str, fault: Fault) {
         assert!(STEPS.contains(&step), "no step is named {step}");
+        arm(step, fault);
+    }
+
+    /// The same for a step of whatever crate.
+    ///
+    /// # Panics
+    ///
+    /// When one was named before.
+    pub fn arm(step: &str, fault: Fault) {
         ARMED
             .set((step.to_owned(), fault))
             .expect("one step is named once");
@@ -81,6 +90,15 @@ mod armed {
 
     pub(crate) fn reach(step: &'static str) -> Result<()> {
         assert!(STEPS.contains(&step), "step {step} is not listed");
+        pass(step)
+    }
+
+    /// Lets happen what is to happen at a step of whatever crate.
+    ///
+    /// # Errors
+    ///
+    /// That, if it is an error.
+    pub fn pass(step: &str) -> Result<()> {
         match ARMED.get() {
             Some((at, fault)) if at == step => match fault {
                 Fault::Abort => std::process::abort(),

@@ -18,6 +18,7 @@ use crate::recipe::{self, Contents};
 use crate::settings::Settings;
 use crate::snapshot::{Origin, Snapshot};
 use crate::spec::{EnvironmentSpec, Lifetime, Requirements};
+use crate::steps::reach;
 use crate::sync;
 use crate::timestamp::Timestamp;
 
@@ -83,6 +84,7 @@ impl Ptest {
                 .database()
                 .write(|transaction| recipe::know(transaction, &source.stack, contents))?;
         }
+        reach("fork.known")?;
         let mut environments = Vec::with_capacity(forks.len());
         for fork in forks {
             match self.with_room(|| self.fork_one(label, &source, fork)) {

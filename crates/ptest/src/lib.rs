@@ -45,6 +45,7 @@ mod ptest;
 pub mod python;
 mod random;
 mod recipe;
+mod recover;
 mod refusals;
 mod repair;
 mod room;
@@ -55,6 +56,7 @@ pub mod secrets;
 pub mod settings;
 mod snapshot;
 pub mod spec;
+mod steps;
 mod swap;
 mod sync;
 #[cfg(test)]
@@ -79,7 +81,8 @@ pub use self::ports::{PortLease, PortName, PortOwner, PortProtocol, PortRange, P
 pub use self::progress::{Progress, Step};
 pub use self::provision::Provision;
 pub use self::prune::Pruned;
-pub use self::ptest::{OpenOptions, Ptest, Recovery};
+pub use self::ptest::{OpenOptions, Ptest};
+pub use self::recover::Recovery;
 pub use self::refusals::{Refusal, RefusalReason, Refusals};
 pub use self::repair::{DamagedLayer, Outcome, StoreVerification};
 pub use self::room::Room;
@@ -91,3 +94,11 @@ pub use self::verify::{Problem, Verification};
 pub use self::view::HostView;
 pub use ptest_sandbox::{Captured, Keep, Spill};
 pub use ptest_store::{Compression, Depth};
+
+/// Lets something fail at a chosen step. Only with the feature `faults`.
+#[cfg(feature = "faults")]
+pub mod faults {
+    pub use ptest_store::faults::{Fault, arm};
+
+    pub use crate::steps::STEPS;
+}

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ptest_store::{Stack, Store};
@@ -27,10 +27,11 @@ use crate::ports::{self, PortLease, Spans};
 use crate::progress::{Progress, Step};
 use crate::provision::{Provision, Provisioned, Provisioner};
 use crate::python::HostEnv;
+use crate::recover::Recovery;
 use crate::room::Room;
-use crate::runs::RunId;
 use crate::settings::Settings;
 use crate::spec::{EnvironmentSpec, Lifetime};
+use crate::steps::reach;
 use crate::tidy::Housekeeping;
 use crate::timestamp::Timestamp;
 
@@ -98,21 +99,6 @@ struct Inner {
     locks: PathBuf,
 }
 
-/// What recovery did.
-#[derive(Debug, Default)]
-pub struct Recovery {
-    /// Environments taken away: their owner had died, or their making was cut off.
-    pub removed: Vec<EnvironmentId>,
-    /// Environments brought to rest: their init or an operation had died.
-    pub settled: Vec<EnvironmentId>,
-    /// Ports that were leased to dead processes, or longer than was agreed.
-    pub released_ports: Vec<u16>,
-    /// Runs that are over though nobody has said how they ended: who waited for them had died.
-    pub lost: Vec<RunId>,
-    /// Environments that could not be put right, and why. They do not keep the others.
-    pub failed: Vec<(EnvironmentId, Error)>,
-}
-
 impl Ptest {
     /// Opens the store, makes it on first use, and puts right what dead
     /// processes left. What cannot be put right now is no reason not to open it:
@@ -174,7 +160,10 @@ impl Ptest {
             }),
         };
         let recovery = ptest.recover()?;
-        *ptest.lock_recovered() = recovery;
+        *ptest
+            .opening()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = recovery;
         Ok(ptest)
     }
 
@@ -203,12 +192,15 @@ impl Ptest {
         let engine = self.engine(&record.engine)?;
         // Why it failed is what the caller must know. What cannot be taken back now is recorded, and
         // is taken away by the next opening or, if it failed for good, by a removal.
-        if let Err(error) = self.block_on(engine.create(&instance_on(&record, stack))) {
+        let created = reach("create.row")
+            .and_then(|()| self.block_on(engine.create(&instance_on(&record, stack))))
+            .and_then(|()| reach("create.instance"))
+            .and_then(|()| self.step(&record, &Event::Created {}, Change::default()));
+        if let Err(error) = created {
             let taken = self.take_away(&record, Cause::CreationFailed, lock);
             operation::passed_over("take away what was made", taken);
             return Err(error);
         }
-        self.step(&record, &Event::Created {}, Change::default())?;
         Ok(Environment::new(self.clone(), record.id, lifetime))
     }
 
@@ -336,114 +328,6 @@ impl Ptest {
         ))
     }
 
-    /// What opening the store put right; given once.
-    pub fn recovered(&self) -> Recovery {
-        std::mem::take(&mut *self.lock_recovered())
-    }
-
-    fn lock_recovered(&self) -> MutexGuard<'_, Recovery> {
-        let recovered = self.inner.recovered.lock();
-        recovered.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Finishes or undoes what dead processes left.
-    pub fn recover(&self) -> Result<Recovery> {
-        let mut recovery = Recovery::default();
-        for record in table::unsettled(self.store().database())? {
-            let id = record.id.clone();
-            match self.recover_one(record) {
-                Ok(Some(State::Removed)) => recovery.removed.push(id),
-                Ok(Some(_)) => recovery.settled.push(id),
-                Ok(None) => {}
-                Err(error) => recovery.failed.push((id, error)),
-            }
-        }
-        for id in self.expired()? {
-            match self.expire(&id) {
-                Ok(true) => recovery.removed.push(id),
-                Ok(false) => {}
-                Err(error) => recovery.failed.push((id, error)),
-            }
-        }
-        for id in table::swapping(self.store().database())? {
-            match self.recover_swap(&id) {
-                Ok(true) => recovery.settled.push(id),
-                Ok(false) => {}
-                Err(error) => recovery.failed.push((id, error)),
-            }
-        }
-        recovery.released_ports = self.release_dead_ports()?;
-        // On a full disk, say: what is not recorded now the next opening records.
-        recovery.lost = self.lose_runs().unwrap_or_default();
-        Ok(recovery)
-    }
-
-    /// Whether a swap that was cut off is finished or undone now.
-    fn recover_swap(&self, id: &EnvironmentId) -> Result<bool> {
-        // Whoever holds the lock is alive and will put it right itself.
-        let Some(lock) = FileLock::try_acquire(&self.lock_path(id))? else {
-            return Ok(false);
-        };
-        match table::by_id(self.store().database(), id)? {
-            // It is put right when it is at rest.
-            Some(record) if record.state == State::Active => Ok(false),
-            Some(record) => operation::run("recover", record.label(), || {
-                operation::concerns(&record);
-                self.finish_swap(id).map(|()| true)
-            }),
-            None => operation::run("recover", id.as_str(), || {
-                self.finish_swap(id)?;
-                lock.discard()?;
-                Ok(true)
-            }),
-        }
-    }
-
-    /// The state that an environment was brought to, if it had to be.
-    fn recover_one(&self, record: Record) -> Result<Option<State>> {
-        let orphaned = match &record.owner {
-            Owner::Process(owner) => !owner.is_alive(&self.inner.identity.boot_id),
-            Owner::Detached => false,
-        };
-        if !orphaned
-            && !record.state.is_transitional()
-            && self.is_active(&record)? == (record.state == State::Active)
-        {
-            return Ok(None);
-        }
-        // Whoever holds the lock is alive and will put it right itself.
-        let Some(lock) = FileLock::try_acquire(&self.lock_path(&record.id))? else {
-            return Ok(None);
-        };
-        operation::run("recover", record.label(), || {
-            operation::concerns(&record);
-            self.recover_locked(&record.id, orphaned, lock)
-        })
-    }
-
-    fn recover_locked(
-        &self,
-        id: &EnvironmentId,
-        orphaned: bool,
-        lock: FileLock,
-    ) -> Result<Option<State>> {
-        let Some(record) = table::by_id(self.store().database(), id)? else {
-            lock.discard()?;
-            return Ok(None);
-        };
-        if orphaned || matches!(record.state, State::Creating | State::Removing) {
-            let cause = if orphaned {
-                Cause::OwnerDied
-            } else {
-                Cause::CutOff
-            };
-            return self.take_away(&record, cause, lock).map(Some);
-        }
-        let before = record.state;
-        let settled = self.settle(record)?.state;
-        Ok((settled != before).then_some(settled))
-    }
-
     /// The store below.
     pub fn store(&self) -> &Store {
         &self.inner.store
@@ -452,6 +336,11 @@ impl Ptest {
     /// The calling process, as it was passed in.
     pub fn host(&self) -> &HostEnv {
         &self.inner.host
+    }
+
+    /// What opening put right, until somebody asks.
+    pub(crate) fn opening(&self) -> &Mutex<Recovery> {
+        &self.inner.recovered
     }
 
     pub(crate) fn room(&self) -> &Room {
@@ -607,56 +496,6 @@ impl Ptest {
             state,
             ..record.clone()
         })
-    }
-
-    /// Brings a record to the state that is true, its lock being held: what a
-    /// dead operation or a dead init left is brought to rest.
-    pub(crate) fn settle(&self, record: Record) -> Result<Record> {
-        let dead = match record.state {
-            State::Activating | State::Deactivating => true,
-            State::Active => !self.is_active(&record)?,
-            _ => false,
-        };
-        if !dead {
-            return Ok(record);
-        }
-        let engine = self.engine(&record.engine)?;
-        self.block_on(engine.deactivate(&record.id, Duration::ZERO))?;
-        let change = Change {
-            deactivated_at: Some(Timestamp::now()),
-            ..Change::default()
-        };
-        let cause = match record.state {
-            State::Active => Cause::InitEnded,
-            _ => Cause::CutOff,
-        };
-        self.step(&record, &Event::Deactivated { cause }, change)
-    }
-
-    /// Removes an environment whose lock is held, whatever its state, and gives the state that it
-    /// is in then, which no row records.
-    pub(crate) fn take_away(&self, record: &Record, cause: Cause, lock: FileLock) -> Result<State> {
-        let record = self.settle(record.clone())?;
-        let removing = self.step(&record, &Event::Removing { cause }, Change::default())?;
-        let engine = self.engine(&record.engine)?;
-        self.note_refusals(&record);
-        if let Err(error) = self.block_on(engine.remove(&record.id)) {
-            let message = error.to_string();
-            let change = Change {
-                error: Some(&message),
-                ..Change::default()
-            };
-            let event = Event::Failed {
-                message: message.clone(),
-            };
-            self.step(&removing, &event, change)?;
-            return Err(error);
-        }
-        let removed = removing.state.next(Transition::Removed)?;
-        self.forget_view(&record)?;
-        table::delete(self.store().database(), &record)?;
-        lock.discard()?;
-        Ok(removed)
     }
 }
 

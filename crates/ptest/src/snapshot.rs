@@ -23,6 +23,7 @@ use crate::ptest::Ptest;
 use crate::recipe::{self, Contents};
 use crate::settings::Settings;
 use crate::spec::Requirements;
+use crate::steps::reach;
 use crate::swap::Target;
 use crate::timestamp::Timestamp;
 
@@ -138,8 +139,10 @@ impl Environment {
         }
         let copy = self.ptest.copy(&record)?;
         drop(lock);
+        reach("snapshot.copied")?;
         // Before the row: whoever sees it can trust it.
         store.sync()?;
+        reach("snapshot.synced")?;
         let snapshot = store.database().write(|transaction| {
             let stack = match &copy.new {
                 Some(contents) => recipe::know(transaction, &copy.stack, contents)?,

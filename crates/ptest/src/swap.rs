@@ -23,6 +23,7 @@ use crate::events::Event;
 use crate::ptest::{Ptest, instance_on};
 use crate::recipe;
 use crate::spec::Requirements;
+use crate::steps::reach;
 
 /// What an environment is to be made of. A lease or a row keeps the stack.
 #[derive(Debug)]
@@ -72,9 +73,12 @@ impl Environment {
         let engine = self.ptest.engine(&record.engine)?;
         let instance = instance_on(record, now);
         table::begin_swap(database, &record.id)?;
-        let swapped = self
-            .ptest
-            .block_on(engine.restack(&instance, target.stack, upper))
+        let swapped = reach("swap.noted")
+            .and_then(|()| {
+                self.ptest
+                    .block_on(engine.restack(&instance, target.stack, upper))
+            })
+            .and_then(|generation| reach("swap.made").map(|()| generation))
             .and_then(|generation| {
                 let made = Made {
                     stack: &target.id,
@@ -84,7 +88,8 @@ impl Environment {
                     requirements: target.requirements,
                 };
                 table::set_made(database, record, made, target.event)
-            });
+            })
+            .and_then(|()| reach("swap.row"));
         // Why it was not swapped is what the caller must know; the note stays for the next one.
         let settled = self.ptest.finish_swap(&record.id);
         swapped.and(settled)
@@ -121,6 +126,7 @@ impl Environment {
         let engine = self.ptest.engine(&record.engine)?;
         let instance = self.ptest.instance(record)?;
         let handed = self.ptest.block_on(engine.hand_over(&instance))?;
+        reach("hand-over.prepared")?;
         let Some(HandedOver {
             written,
             generation,
@@ -136,12 +142,14 @@ impl Environment {
             generation: record.generation,
         };
         table::set_on_the_way(store.database(), &record.id, &on_the_way)?;
+        reach("hand-over.noted")?;
         // What was written is nowhere else: neither it nor the note may be lost once it is moved.
         let (_, value) = written.sync()?.publish_with(|transaction, _| {
             let stack = recipe::know(transaction, &stack, &contents)?;
             table::set_stack(transaction, &record.id, &stack, generation)?;
             also(transaction, stack)
         })?;
+        reach("hand-over.row")?;
         // Before the note is gone.
         store.flush()?;
         Ok(Some(value))
@@ -211,6 +219,7 @@ impl Ptest {
                 self.forget_view(&record)?;
             }
         }
+        reach("swap.settled")?;
         table::end_swap(database, id)
     }
 }

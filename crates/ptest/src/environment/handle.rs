@@ -21,6 +21,7 @@ use crate::refusals::Refusals;
 use crate::runs::{ActiveRun, Streams};
 use crate::settings::Profile;
 use crate::spec::Lifetime;
+use crate::steps::reach;
 use crate::timestamp::Timestamp;
 
 /// One environment of an open store.
@@ -206,8 +207,11 @@ impl Environment {
         self.ptest.touch(&record)?;
         let engine = self.ptest.engine(&record.engine)?;
         let instance = self.ptest.instance(&record)?;
-        match self.ptest.block_on(engine.activate(&instance)) {
+        let activated =
+            reach("activate.row").and_then(|()| self.ptest.block_on(engine.activate(&instance)));
+        match activated {
             Ok(achieved) => {
+                reach("activate.init")?;
                 let change = Change {
                     achieved: Some(&achieved),
                     activated_at: Some(Timestamp::now()),
@@ -241,8 +245,10 @@ impl Environment {
             .ptest
             .step(&record, &Event::Deactivating {}, Change::default())?;
         let engine = self.ptest.engine(&record.engine)?;
+        reach("deactivate.row")?;
         self.ptest.block_on(engine.deactivate(&self.id, grace))?;
         self.ptest.note_refusals(&record);
+        reach("deactivate.init")?;
         let change = Change {
             deactivated_at: Some(Timestamp::now()),
             ..Change::default()

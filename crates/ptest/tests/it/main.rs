@@ -20,4 +20,5 @@ mod room;
 mod run;
 mod runs;
 mod snapshots;
+mod steps;
 mod tidy;

@@ -9,8 +9,8 @@ use ptest::config::{ColorChoice, parse_duration};
 use crate::{
     commands::{
         activate, completions, config, create, deactivate, diff, doctor, events, exec, export,
-        fork, gc, import, improve, install, list, man, packages, path, port, prune, recover,
-        reference, remove, run, shell, snapshot, status, uninstall, upgrade, verify,
+        fork, gc, import, improve, install, kill, list, logs, man, packages, path, port, prune,
+        recover, reference, remove, run, runs, shell, snapshot, status, uninstall, upgrade, verify,
     },
     options::Format,
 };
@@ -83,6 +83,9 @@ pub(crate) enum Command {
     Upgrade(upgrade::Arguments),
     Packages(packages::Arguments),
     Verify(verify::Arguments),
+    Runs(runs::Arguments),
+    Logs(logs::Arguments),
+    Kill(kill::Arguments),
     List(list::Arguments),
     Status(status::Arguments),
     Path(path::Arguments),
@@ -118,6 +121,8 @@ impl Command {
             Self::Upgrade(arguments) => arguments.format(),
             Self::Packages(arguments) => arguments.format(),
             Self::Verify(arguments) => arguments.format(),
+            Self::Runs(arguments) => arguments.format(),
+            Self::Logs(arguments) => arguments.format(),
             Self::List(arguments) => arguments.format(),
             Self::Status(arguments) => arguments.format(),
             Self::Path(arguments) => arguments.format(),
@@ -140,6 +145,7 @@ impl Command {
             Self::Run(_)
             | Self::Exec(_)
             | Self::Shell(_)
+            | Self::Kill(_)
             | Self::Completions(_)
             | Self::Man(_)
             | Self::Reference(_) => Format::Text,

@@ -26,6 +26,7 @@ use crate::{
 
 pub(crate) struct Context {
     host: Host,
+    arguments: Vec<OsString>,
     home: Option<PathBuf>,
     is_verbose: bool,
     /// What no log may show.
@@ -39,13 +40,15 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(host: Host, options: &GlobalOptions) -> Self {
+    /// `arguments` are those of this program, its name the first.
+    pub(crate) fn new(host: Host, options: &GlobalOptions, arguments: Vec<OsString>) -> Self {
         let home = options
             .ptest_home
             .as_deref()
             .map(|home| host.absolute(home));
         Self {
             host,
+            arguments,
             home,
             is_verbose: options.verbose,
             secrets: Secrets::default(),
@@ -58,6 +61,11 @@ impl Context {
 
     pub(crate) fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// What this program was started with.
+    pub(crate) fn arguments(&self) -> &[OsString] {
+        &self.arguments
     }
 
     /// The configuration with the global options in it, and the way to write that goes with it. Warnings have been

@@ -3,20 +3,22 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    fs::File,
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
     time::Duration,
 };
 
 use ptest::{
     Environment,
-    config::format_duration,
+    config::{Config, format_duration},
     engine::{self, Command, ExitStatus, Process, Stdio, TerminalSize},
 };
 
 use crate::{
-    error::CliError, exit_code::Exit, host::Host, refusals::Watch, signals::Signals, ui::Ui,
+    background, error::CliError, exit_code::Exit, host::Host, options::LogOptions, refusals::Watch,
+    signals::Signals, ui::Ui,
 };
 
 /// A command to run.
@@ -25,6 +27,29 @@ pub(crate) struct Execution {
     pub(crate) variables: BTreeMap<OsString, OsString>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) grace: Duration,
+    pub(crate) output: Output,
+}
+
+/// What becomes of what the command writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// It goes to the caller's streams or terminal, and ptest has nothing to do with it.
+    Passed,
+    /// It is kept, up to so many bytes, and passed on there.
+    Logged(u64),
+    /// It is kept, up to so many bytes, and nobody is there: the caller is told the id of the run, and is left.
+    Detached(u64),
+}
+
+impl Output {
+    pub(crate) fn of(options: LogOptions, config: &Config) -> Self {
+        let most = config.keep_output.bytes();
+        match options {
+            LogOptions { detached: true, .. } => Self::Detached(most),
+            LogOptions { log: true, .. } => Self::Logged(most),
+            _ => Self::Passed,
+        }
+    }
 }
 
 /// Runs the command to its end. Signals are the command's meanwhile, and held afterwards.
@@ -35,7 +60,8 @@ pub(crate) fn execute(
     environment: &Environment,
     execution: Execution,
 ) -> Result<Exit, CliError> {
-    let is_terminal = host.terminals.stdin && host.terminals.stdout;
+    let is_detached = matches!(execution.output, Output::Detached(_));
+    let is_terminal = !is_detached && host.terminals.stdin && host.terminals.stdout;
     let timeout = execution.timeout;
     let command = Command {
         arguments: execution.arguments,
@@ -44,6 +70,8 @@ pub(crate) fn execute(
         variables: execution.variables,
         stdio: if is_terminal {
             Stdio::Terminal(terminal_size())
+        } else if is_detached {
+            no_streams()?
         } else {
             streams()?
         },
@@ -54,8 +82,15 @@ pub(crate) fn execute(
         return Err(CliError::Interrupted { signal });
     }
     let watch = Watch::begin(environment)?;
-    let process: Arc<dyn Process> = Arc::new(environment.spawn(command)?);
+    let run = match execution.output {
+        Output::Passed => environment.spawn(command),
+        Output::Logged(most) | Output::Detached(most) => environment.spawn_logged(command, most),
+    }?;
     warn_of_what_was_given_up(ui, environment)?;
+    if is_detached {
+        background::leave(ui, run.id())?;
+    }
+    let process: Arc<dyn Process> = Arc::new(run);
     let signalled = Arc::clone(&process);
     // A command that has ended meanwhile needs no signal; any other trouble shows when it is waited for.
     signals.pass_on(move |signal| drop(block_on(signalled.signal(signal))));
@@ -125,6 +160,23 @@ fn streams() -> Result<Stdio, CliError> {
         stdin: duplicate(io::stdin().as_fd())?,
         stdout: duplicate(io::stdout().as_fd())?,
         stderr: duplicate(io::stderr().as_fd())?,
+    })
+}
+
+fn no_streams() -> Result<Stdio, CliError> {
+    let null = || {
+        let opened = File::options().read(true).write(true).open("/dev/null");
+        opened
+            .map(OwnedFd::from)
+            .map_err(|source| CliError::Process {
+                what: "open /dev/null",
+                source,
+            })
+    };
+    Ok(Stdio::Descriptors {
+        stdin: null()?,
+        stdout: null()?,
+        stderr: null()?,
     })
 }
 

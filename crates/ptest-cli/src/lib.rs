@@ -37,13 +37,14 @@ use crate::{cli::Cli, context::Context, exit_code::Exit, ui::Ui};
 /// ending the process; the caller passes the code on.
 pub fn run(args: impl IntoIterator<Item = OsString>, host: Host) -> ExitCode {
     let early = Ui::before_arguments(&host);
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => return early.clap(&error).code(),
     };
     let ui = Ui::new(&host, &cli.global);
     let format = cli.command.format();
-    let context = Context::new(host, &cli.global);
+    let context = Context::new(host, &cli.global, args);
     let exit = match commands::run(&ui, &context, cli.command) {
         Ok(exit) => exit,
         Err(error) => {

@@ -238,6 +238,22 @@ pub(crate) struct TimeOptions {
     pub(crate) grace: Option<Duration>,
 }
 
+/// What becomes of the output of one command: the options of `run` and `exec`.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub(crate) struct LogOptions {
+    /// Keep what the command writes, for `ptest logs`; it goes where it went as before, by way of ptest.
+    #[arg(long)]
+    pub(crate) log: bool,
+
+    /// Leave the command running, with no input and what it writes kept for `ptest logs`, and say the id of its run.
+    #[arg(long)]
+    pub(crate) detach: bool,
+
+    /// This is the process that waits for a command that was left running.
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub(crate) detached: bool,
+}
+
 /// Reads one of a list of words, which help and completions show.
 pub(crate) fn words<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where

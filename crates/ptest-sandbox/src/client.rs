@@ -145,6 +145,21 @@ impl Client {
         ))
     }
 
+    /// Sends a signal to the process group of the command that was started with this key, by whatever process. Returns whether
+    /// there is one that has not ended.
+    pub fn signal_run(&self, key: u64, signal: i32) -> Result<bool> {
+        let request = Request::SignalRun { key, signal };
+        let answered = self.ask(&self.open()?, "signal a command", &request);
+        match self.judge(answered) {
+            Ok(Reply::Done) => Ok(true),
+            Ok(_) => Err(Error::Malformed),
+            Err(Error::System { source, .. }) if source.raw_os_error() == Some(libc::ESRCH) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// What the sandbox uses now.
     pub fn usage(&self) -> Result<Usage> {
         self.judge(self.ask_usage())

@@ -3,6 +3,9 @@
 //! It knows no command: who waits for one says by a descriptor that it has ended. What is kept is [`crate::output`]'s
 //! business. Not for terminals, which are relayed.
 
+mod forward;
+
+use std::fmt;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -11,7 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread};
 
-use crate::output::{Captured, Keep, Keeper};
+use self::forward::Forward;
+use crate::output::{Captured, Keep, Keeper, StreamKind};
 use crate::wire;
 
 /// What is read at once: what a pipe holds.
@@ -24,18 +28,57 @@ const READS: usize = 16;
 pub struct Collector {
     outputs: [Option<Stream>; 2],
     input: Option<Feed>,
+    tap: Option<Tap>,
     buffer: Vec<u8>,
+}
+
+/// Hears of all that comes, in the order in which it is taken.
+pub struct Tap(Box<dyn FnMut(StreamKind, &[u8]) + Send>);
+
+impl Tap {
+    /// One that is told of each piece of each stream.
+    pub fn new(hear: impl FnMut(StreamKind, &[u8]) + Send + 'static) -> Self {
+        Self(Box::new(hear))
+    }
+}
+
+impl fmt::Debug for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tap").finish_non_exhaustive()
+    }
 }
 
 impl Collector {
     /// Takes these outputs, the standard one and the one for errors, each a pipe.
     pub fn new(outputs: [Option<(OwnedFd, Keep)>; 2]) -> io::Result<Self> {
-        let [output, error] = outputs.map(|one| one.map(Stream::new).transpose());
+        let [output, error] = outputs;
+        let made = |kind, one: Option<_>| one.map(|one| Stream::new(kind, one)).transpose();
         Ok(Self {
-            outputs: [output?, error?],
+            outputs: [
+                made(StreamKind::Stdout, output)?,
+                made(StreamKind::Stderr, error)?,
+            ],
             input: None,
+            tap: None,
             buffer: vec![0; BUFFER],
         })
+    }
+
+    /// Lets somebody hear of all that comes.
+    pub fn tap(&mut self, tap: Tap) {
+        self.tap = Some(tap);
+    }
+
+    /// Passes a stream on as it comes, unchanged. No more of it is taken than can be passed on. Whoever cannot write any more
+    /// to where it goes cannot write to the stream either: it is let go of.
+    ///
+    /// Writing to a pipe that nobody reads raises SIGPIPE, unless this program has changed what that does.
+    pub fn forward(&mut self, kind: StreamKind, to: OwnedFd) {
+        let streams = self.outputs.iter_mut().flatten();
+        for stream in streams.filter(|stream| stream.kind == kind) {
+            stream.forward = Some(Forward::new(to));
+            return;
+        }
     }
 
     /// Feeds these bytes to whoever has the result as its standard input, and ends that.
@@ -54,9 +97,7 @@ impl Collector {
     /// has passed. Returns whether `end` is.
     pub fn turn(&mut self, end: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<bool> {
         let mut watched = vec![PollFd::from_borrowed_fd(end, PollFlags::IN)];
-        let pipes = self.outputs.iter().flatten();
-        let pipes = pipes.filter_map(|stream| stream.pipe.as_ref());
-        watched.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        watched.extend(self.outputs.iter().flatten().filter_map(Stream::watched));
         let feed = self.input.as_ref();
         watched.extend(feed.map(|feed| PollFd::new(&feed.writer, PollFlags::OUT)));
         match poll(&mut watched, limit.map(wire::timespec).as_ref()) {
@@ -67,7 +108,7 @@ impl Collector {
         let ended = !watched[0].revents().is_empty();
         // None of them blocks: whoever is not ready says so.
         for stream in self.outputs.iter_mut().flatten() {
-            stream.take(&mut self.buffer)?;
+            stream.take(&mut self.buffer, &mut self.tap)?;
         }
         if let Some(feed) = &mut self.input
             && feed.write()?
@@ -84,7 +125,7 @@ impl Collector {
     pub fn finish(mut self, patience: Duration) -> io::Result<[Captured; 2]> {
         let deadline = Instant::now() + patience;
         let mut finish = |stream: Option<Stream>| match stream {
-            Some(stream) => stream.finish(&mut self.buffer, deadline),
+            Some(stream) => stream.finish(&mut self.buffer, &mut self.tap, deadline),
             None => Ok(Captured::default()),
         };
         let [output, error] = self.outputs;
@@ -95,16 +136,22 @@ impl Collector {
 /// The reading side of a pipe, until its end, and what came out of it.
 #[derive(Debug)]
 struct Stream {
+    kind: StreamKind,
     pipe: Option<File>,
     keeper: Keeper,
+    forward: Option<Forward>,
+    forward_error: Option<io::Error>,
 }
 
 impl Stream {
-    fn new((pipe, keep): (OwnedFd, Keep)) -> io::Result<Self> {
+    fn new(kind: StreamKind, (pipe, keep): (OwnedFd, Keep)) -> io::Result<Self> {
         ioctl_fionbio(&pipe, true)?;
         Ok(Self {
+            kind,
             pipe: Some(pipe.into()),
             keeper: Keeper::new(keep),
+            forward: None,
+            forward_error: None,
         })
     }
 
@@ -112,8 +159,18 @@ impl Stream {
         self.pipe.is_none()
     }
 
+    /// What it waits for: room for what is to be passed on, else more.
+    fn watched(&self) -> Option<PollFd<'_>> {
+        if let Some(forward) = self.forward.as_ref().filter(|forward| forward.is_pending()) {
+            return Some(PollFd::new(forward, PollFlags::OUT));
+        }
+        self.pipe
+            .as_ref()
+            .map(|pipe| PollFd::new(pipe, PollFlags::IN))
+    }
+
     /// Reads once. Returns how much; 0 when there is nothing now or any more.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8], tap: &mut Option<Tap>) -> io::Result<usize> {
         let Some(pipe) = &mut self.pipe else {
             return Ok(0);
         };
@@ -123,7 +180,14 @@ impl Stream {
                 Ok(0)
             }
             Ok(count) => {
-                self.keeper.push(&buffer[..count]);
+                let bytes = &buffer[..count];
+                self.keeper.push(bytes);
+                if let Some(Tap(hear)) = tap {
+                    hear(self.kind, bytes);
+                }
+                if let Some(forward) = &mut self.forward {
+                    forward.push(bytes);
+                }
                 Ok(count)
             }
             Err(error) => match error.kind() {
@@ -133,36 +197,63 @@ impl Stream {
         }
     }
 
-    /// Takes what is there, unless that is more than one stream's share.
-    fn take(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+    /// Takes what is there, unless that is more than one stream's share, or than can be passed on.
+    fn take(&mut self, buffer: &mut [u8], tap: &mut Option<Tap>) -> io::Result<()> {
         for _ in 0..READS {
-            if self.read(buffer)? < buffer.len() {
+            if !self.pass_on(Forward::write) || self.read(buffer, tap)? < buffer.len() {
                 break;
             }
         }
+        self.pass_on(Forward::write);
         Ok(())
     }
 
-    fn finish(mut self, buffer: &mut [u8], deadline: Instant) -> io::Result<Captured> {
-        let Some(pipe) = &self.pipe else {
-            return Ok(self.keeper.finish(false));
+    /// Writes on what was read. Returns whether that was all.
+    fn pass_on(&mut self, write: fn(&mut Forward) -> io::Result<()>) -> bool {
+        let Some(forward) = &mut self.forward else {
+            return true;
         };
+        if let Err(error) = write(forward) {
+            self.forward_error = Some(error);
+            self.forward = None;
+            self.pipe = None;
+            return false;
+        }
+        !forward.is_pending()
+    }
+
+    fn finish(
+        mut self,
+        buffer: &mut [u8],
+        tap: &mut Option<Tap>,
+        deadline: Instant,
+    ) -> io::Result<Captured> {
+        self.pass_on(Forward::write_all);
         // What is there now was written before; who is left may go on writing for ever.
-        let mut left = usize::try_from(ioctl_fionread(pipe)?).unwrap_or(usize::MAX);
+        let mut left = match &self.pipe {
+            Some(pipe) => usize::try_from(ioctl_fionread(pipe)?).unwrap_or(usize::MAX),
+            None => 0,
+        };
         while left > 0 {
             let most = left.min(buffer.len());
-            match self.read(&mut buffer[..most])? {
+            match self.read(&mut buffer[..most], tap)? {
                 0 => break,
                 count => left -= count,
             }
+            self.pass_on(Forward::write_all);
         }
         let held_open = match &self.pipe {
             Some(pipe) => is_held(pipe, deadline)?,
             None => false,
         };
         // Nobody can add anything any more, so this ends.
-        while !held_open && self.read(buffer)? > 0 {}
-        Ok(self.keeper.finish(held_open))
+        while !held_open && self.read(buffer, tap)? > 0 {
+            self.pass_on(Forward::write_all);
+        }
+        Ok(Captured {
+            forward_error: self.forward_error,
+            ..self.keeper.finish(held_open)
+        })
     }
 }
 

@@ -41,6 +41,7 @@ pub fn samples() -> [(&'static str, Vec<u8>); 2] {
         timeout: Some(Duration::from_millis(1500)),
         grace: Duration::from_secs(2),
         leftovers: Leftovers::Kill,
+        key: Some(1),
     };
     let launch = Launch {
         plan: Plan::bare(),
@@ -91,6 +92,7 @@ pub fn samples() -> [(&'static str, Vec<u8>); 2] {
             signal: 15,
             group: true,
         },
+        Request::SignalRun { key: 1, signal: 15 },
         Request::Usage,
         Request::Freeze,
         Request::Stop {

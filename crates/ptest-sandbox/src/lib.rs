@@ -34,11 +34,11 @@ pub mod terminal;
 mod wire;
 
 pub use client::{Client, Frozen};
-pub use collect::Collector;
+pub use collect::{Collector, Tap};
 pub use error::{Error, Result};
 pub use launch::{LaunchOptions, Launcher, Listen, Owner, Sandbox};
 pub use limits::{Disk, Kept, Limit, Limits, Strength, Struck};
-pub use output::{Captured, Keep, Spill};
+pub use output::{Captured, Keep, Spill, StreamKind};
 pub use plan::{
     Access, Isolation, Mount, Network, Overlay, Plan, Privileges, Source, SystemCalls, Upper,
 };

@@ -8,6 +8,15 @@ use std::io::{self, Write as _};
 /// How many bytes of the beginning of a stream are kept unless said otherwise, and as many of its end.
 pub const KEPT: usize = 1 << 20;
 
+/// One of the two streams that a command writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamKind {
+    /// Its standard output.
+    Stdout,
+    /// Its standard error.
+    Stderr,
+}
+
 /// What is to be kept of a stream. All of it is taken.
 #[derive(Debug)]
 pub struct Keep {
@@ -63,6 +72,8 @@ pub struct Captured {
     pub spilled: u64,
     /// Why the file has less than it could have. The stream was taken on nevertheless.
     pub spill_error: Option<io::Error>,
+    /// Why it was not passed on to its end: then it was not taken to its end either.
+    pub forward_error: Option<io::Error>,
     /// Whether somebody can still write to it: what comes now is lost.
     pub held_open: bool,
 }
@@ -135,6 +146,7 @@ impl Keeper {
             total: self.total,
             spilled: self.spilled,
             spill_error: self.spill_error,
+            forward_error: None,
             held_open,
         }
     }

@@ -14,7 +14,7 @@ use crate::os_bytes;
 use crate::plan::Plan;
 
 /// The version that both sides must speak. It goes up with every change to a message.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// What a client asks of init.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,6 +32,13 @@ pub(crate) enum Request {
         signal: i32,
         /// To the command's whole process group.
         group: bool,
+    },
+    /// Send a signal to the process group of a command, whoever asked for that.
+    SignalRun {
+        /// What it was started with.
+        key: u64,
+        /// The signal's number.
+        signal: i32,
     },
     /// Report what the sandbox uses.
     Usage,
@@ -175,6 +182,8 @@ pub(crate) struct Spawn {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) leftovers: Leftovers,
+    /// By which others find it.
+    pub(crate) key: Option<u64>,
 }
 
 /// The size of a terminal in characters.

@@ -29,6 +29,8 @@ pub struct Command {
     pub grace: Duration,
     /// What becomes of processes that it leaves behind.
     pub leftovers: Leftovers,
+    /// By which [`Client::signal_run`](crate::Client::signal_run) finds it, from whatever process; no other's.
+    pub key: Option<u64>,
 }
 
 impl Command {
@@ -41,6 +43,7 @@ impl Command {
             timeout: None,
             grace: Duration::from_secs(2),
             leftovers: Leftovers::default(),
+            key: None,
         }
     }
 
@@ -132,6 +135,7 @@ impl Run {
             timeout: command.timeout,
             grace: command.grace,
             leftovers: command.leftovers,
+            key: command.key,
         };
         let action = "start a command";
         let failed = |error| Error::wire(action, error, patience);

@@ -92,7 +92,7 @@ pub use self::spec::{EnvironmentSpec, Lifetime, Requirements};
 pub use self::tidy::Housekeeping;
 pub use self::verify::{Problem, Verification};
 pub use self::view::HostView;
-pub use ptest_sandbox::{Captured, Keep, Spill};
+pub use ptest_sandbox::{Captured, Keep, Spill, StreamKind};
 pub use ptest_store::{Compression, Depth};
 
 /// Lets something fail at a chosen step. Only with the feature `faults`.

@@ -5,11 +5,10 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use ptest_sandbox::{Captured, Collector, Keep};
@@ -17,15 +16,11 @@ use ptest_sandbox::{Captured, Collector, Keep};
 use crate::engine::{Command, Exit, Process, Stdio};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
-use crate::runs::{ActiveRun, Destination, RunId, Stream, Streams};
+use crate::runs::{ActiveRun, Destination, RunId, Stream, Streams, Taking};
 use crate::variables::Variables;
 
 /// How long a command has between SIGTERM and SIGKILL unless said otherwise.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long a pipe may stay open that no process of the command holds: another thread that is just starting a program has a
-/// copy of everything, until that is executed.
-const PATIENCE: Duration = Duration::from_millis(100);
-
 /// A command to run to its end.
 #[derive(Debug)]
 pub struct Run {
@@ -137,6 +132,7 @@ impl Environment {
     pub fn start(&self, run: Run) -> Result<Running<'_>> {
         let failed = |source| Error::io("make the streams of a command", source);
         let streams = Streams {
+            log: false,
             stdout: Stream::to(destination(&run.stdout)),
             stderr: Stream::to(destination(&run.stderr)),
         };
@@ -161,7 +157,7 @@ impl Environment {
             timeout: run.timeout,
             grace: run.grace,
         };
-        let run = self.spawn_with(command, streams.clone())?;
+        let run = self.spawn_with(command, streams.clone(), None)?;
         Ok(Running {
             environment: self,
             run: Arc::new(run),
@@ -201,54 +197,21 @@ impl Running<'_> {
                 stderr: Captured::default(),
             });
         }
-        let failed = |source| Error::io("take the output of a command", source);
-        let (end, ending) = io::pipe().map_err(failed)?;
-        let (ended, taken) = take_while(wait, collector, end, ending).map_err(failed)?;
-        let taken = taken.and_then(|collector| collector.finish(patience(&ended)));
+        let taking = Taking::begin(collector)?;
+        let ended = wait();
+        let taken = taking.end(&ended);
         if let Ok([stdout, stderr]) = &taken {
             streams.stdout.took(stdout);
             streams.stderr.took(stderr);
         }
         run.record(&ended, taken.is_ok().then_some(&streams));
-        let [stdout, stderr] = taken.map_err(failed)?;
+        let [stdout, stderr] = taken?;
         Ok(CompletedRun {
             id: run.id(),
             ended,
             stdout,
             stderr,
         })
-    }
-}
-
-/// Takes what comes until `wait` has returned.
-///
-/// Engines have nothing that could be polled for the end of a command: a thread takes while this one waits.
-fn take_while(
-    wait: impl FnOnce() -> Result<Exit>,
-    mut collector: Collector,
-    end: PipeReader,
-    ending: PipeWriter,
-) -> io::Result<(Result<Exit>, io::Result<Collector>)> {
-    thread::scope(|scope| {
-        // Whatever becomes of the waiting, the thread hears of its end.
-        let ending = ending;
-        let taking = thread::Builder::new().spawn_scoped(scope, move || {
-            while !collector.turn(end.as_fd(), None)? {}
-            Ok(collector)
-        })?;
-        let ended = wait();
-        drop(ending);
-        let lost = |_| Err(io::Error::other("the thread that takes it panicked"));
-        Ok((ended, taking.join().unwrap_or_else(lost)))
-    })
-}
-
-/// How long is waited for a stream that somebody still holds when the command has ended.
-fn patience(ended: &Result<Exit>) -> Duration {
-    match ended {
-        // Somebody may hold what it left open for ever.
-        Ok(exit) if exit.leaked > 0 => Duration::ZERO,
-        _ => PATIENCE,
     }
 }
 

@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use clap::Args;
 
 use crate::{
+    background,
     context::Context,
     error::CliError,
-    execute::{Execution, execute},
+    execute::{self, Execution, execute},
     exit_code::Exit,
-    options::{CommandOptions, TimeOptions},
+    options::{CommandOptions, LogOptions, TimeOptions},
     ui::Ui,
 };
 
@@ -27,12 +28,18 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     time: TimeOptions,
 
+    #[command(flatten)]
+    log: LogOptions,
+
     /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
+    if arguments.log.detach {
+        return background::detach(ui, context);
+    }
     let (config, ui) = context.config(ui)?;
     let signals = context.stop_making_on_signals()?;
     let store = context.open(&config, false)?;
@@ -51,6 +58,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
                 .or(*config.timeout)
                 .map(ptest::config::Timeout::duration),
             grace: arguments.time.grace.unwrap_or(*config.grace),
+            output: execute::Output::of(arguments.log, &config),
         },
     )
 }

@@ -16,7 +16,9 @@ pub(crate) mod gc;
 pub(crate) mod import;
 pub(crate) mod improve;
 pub(crate) mod install;
+pub(crate) mod kill;
 pub(crate) mod list;
+pub(crate) mod logs;
 pub(crate) mod man;
 mod many;
 pub(crate) mod packages;
@@ -27,6 +29,7 @@ pub(crate) mod recover;
 pub(crate) mod reference;
 pub(crate) mod remove;
 pub(crate) mod run;
+pub(crate) mod runs;
 pub(crate) mod shell;
 pub(crate) mod snapshot;
 pub(crate) mod status;
@@ -48,6 +51,9 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::Upgrade(arguments) => upgrade::run(ui, context, arguments),
         Command::Packages(arguments) => packages::run(ui, context, arguments),
         Command::Verify(arguments) => verify::run(ui, context, arguments),
+        Command::Runs(arguments) => runs::run(ui, context, arguments),
+        Command::Logs(arguments) => logs::run(ui, context, arguments),
+        Command::Kill(arguments) => kill::run(ui, context, arguments),
         Command::List(arguments) => list::run(ui, context, arguments),
         Command::Status(arguments) => status::run(ui, context, arguments),
         Command::Path(arguments) => path::run(ui, context, arguments),

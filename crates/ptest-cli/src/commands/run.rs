@@ -6,11 +6,12 @@ use clap::Args;
 use ptest::{Environment, Lifetime};
 
 use crate::{
+    background,
     context::Context,
     error::CliError,
-    execute::{Execution, execute},
+    execute::{self, Execution, execute},
     exit_code::Exit,
-    options::{CommandOptions, EnvironmentOptions, TimeOptions},
+    options::{CommandOptions, EnvironmentOptions, LogOptions, TimeOptions},
     progress::Shown,
     spec,
     ui::Ui,
@@ -30,6 +31,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     time: TimeOptions,
 
+    #[command(flatten)]
+    log: LogOptions,
+
     /// Keep the environment, and say its id.
     #[arg(long)]
     keep: bool,
@@ -40,6 +44,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
+    if arguments.log.detach {
+        return background::detach(ui, context);
+    }
     let (config, ui) = context.config_for(ui, arguments.environment.profile)?;
     let signals = context.stop_making_on_signals()?;
     let store = context.open(&config, arguments.environment.refresh)?;
@@ -74,6 +81,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
                 .or(*config.timeout)
                 .map(ptest::config::Timeout::duration),
             grace: arguments.time.grace.unwrap_or(*config.grace),
+            output: execute::Output::of(arguments.log, &config),
         },
     );
     if arguments.keep {

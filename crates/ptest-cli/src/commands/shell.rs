@@ -7,7 +7,7 @@ use clap::Args;
 use crate::{
     context::Context,
     error::CliError,
-    execute::{Execution, execute},
+    execute::{Execution, Output, execute},
     exit_code::Exit,
     options::CommandOptions,
     ui::Ui,
@@ -46,6 +46,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
             // A timeout for tests is not meant for the person at the keyboard.
             timeout: None,
             grace: *config.grace,
+            output: Output::Passed,
         },
     )
 }

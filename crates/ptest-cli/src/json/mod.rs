@@ -38,6 +38,7 @@ pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
 pub(crate) use path::PathReport;
 pub(crate) use port::{PortsReport, ReleasedPortsReport};
 pub(crate) use recovered::RecoveredReport;
+pub(crate) use run::{LogReport, RunsReport};
 pub(crate) use scratch::{ScratchChange, ScratchReport};
 pub(crate) use snapshot::{
     DifferenceReport, RemovedSnapshotsReport, RestoredReport, SnapshotReport, SnapshotsReport,
@@ -98,6 +99,8 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<RecoveredReport>(),
         schema_of::<EventsReport>(),
         schema_of::<EventReport>(),
+        schema_of::<RunsReport>(),
+        schema_of::<LogReport>(),
         schema_of::<ErrorReport>(),
     ]
 }

@@ -3,11 +3,39 @@
 use std::time::Duration;
 
 use ptest::{
+    StreamKind,
     engine::{Exit, ExitStatus},
-    runs::{Outcome, RunRecord, Stream},
+    runs::{Outcome, Piece, RunRecord, Stream},
     settings::{Limit, Strength},
 };
 use serde::Serialize;
+
+use super::Report;
+
+/// What `runs` writes.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunsReport {
+    runs: Vec<RunDto>,
+}
+
+/// What `logs` writes.
+#[derive(Debug, Serialize)]
+pub(crate) struct LogReport {
+    run: RunDto,
+    /// What it wrote, in the order in which it came.
+    output: Vec<PieceDto>,
+}
+
+/// A piece of the output of a run.
+#[derive(Debug, Serialize)]
+struct PieceDto {
+    /// `stdout` or `stderr`.
+    stream: &'static str,
+    /// What is not UTF-8 is replaced; null where something is not kept.
+    text: Option<String>,
+    /// How many bytes are not kept here.
+    left_out_bytes: Option<u64>,
+}
 
 /// A run of a command in an environment.
 #[derive(Debug, Serialize)]
@@ -52,6 +80,8 @@ pub(super) struct RunDto {
     /// Why it did not start, or is lost.
     reason: Option<String>,
     usage: Option<RunUsageDto>,
+    /// Whether its output is kept, in full or up to the setting `keep_output`.
+    log: bool,
     stdout: StreamDto,
     stderr: StreamDto,
 }
@@ -115,6 +145,54 @@ struct StreamDto {
     dropped_bytes: u64,
 }
 
+impl RunsReport {
+    pub(crate) fn new(runs: Vec<RunRecord>) -> Self {
+        Self {
+            runs: runs.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl LogReport {
+    pub(crate) fn new(run: RunRecord, pieces: Vec<Piece>) -> Self {
+        let mut whole: Vec<Piece> = Vec::new();
+        for piece in pieces {
+            match (whole.last_mut(), piece) {
+                // A character may be in both.
+                (Some(Piece::Bytes(kind, bytes)), Piece::Bytes(next, more)) if *kind == next => {
+                    bytes.extend(more);
+                }
+                (_, piece) => whole.push(piece),
+            }
+        }
+        Self {
+            run: run.into(),
+            output: whole.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<Piece> for PieceDto {
+    fn from(piece: Piece) -> Self {
+        let name = |kind| match kind {
+            StreamKind::Stdout => "stdout",
+            StreamKind::Stderr => "stderr",
+        };
+        match piece {
+            Piece::Bytes(kind, bytes) => Self {
+                stream: name(kind),
+                text: Some(String::from_utf8_lossy(&bytes).into_owned()),
+                left_out_bytes: None,
+            },
+            Piece::LeftOut(kind, count) => Self {
+                stream: name(kind),
+                text: None,
+                left_out_bytes: Some(count),
+            },
+        }
+    }
+}
+
 impl From<RunRecord> for RunDto {
     fn from(run: RunRecord) -> Self {
         let exit = run.outcome.as_ref().and_then(Outcome::exit);
@@ -176,6 +254,7 @@ impl From<RunRecord> for RunDto {
             }),
             leaked_processes: exit.map(|exit| exit.leaked),
             usage: exit.map(Into::into),
+            log: run.streams.log,
             stdout: (&run.streams.stdout).into(),
             stderr: (&run.streams.stderr).into(),
             reason: match run.outcome {
@@ -267,6 +346,7 @@ impl RunDto {
             leaked_processes: None,
             reason: None,
             usage: None,
+            log: true,
             stdout: stream(),
             stderr: stream(),
         };
@@ -307,5 +387,35 @@ impl RunDto {
             ..bare()
         };
         vec![bare(), full]
+    }
+}
+
+impl Report for RunsReport {
+    const NAME: &'static str = "ptest.runs";
+
+    fn samples() -> Vec<Self> {
+        vec![Self {
+            runs: RunDto::samples(),
+        }]
+    }
+}
+
+impl Report for LogReport {
+    const NAME: &'static str = "ptest.log";
+
+    fn samples() -> Vec<Self> {
+        let pieces = || {
+            vec![
+                Piece::Bytes(StreamKind::Stdout, b"text".to_vec()),
+                Piece::LeftOut(StreamKind::Stdout, 1),
+            ]
+        };
+        RunDto::samples()
+            .into_iter()
+            .map(|run| Self {
+                run,
+                output: pieces().into_iter().map(Into::into).collect(),
+            })
+            .collect()
     }
 }

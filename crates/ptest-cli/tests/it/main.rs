@@ -26,6 +26,7 @@ mod projects;
 mod prove;
 mod reference;
 mod run;
+mod runs;
 mod signals;
 mod snapshots;
 mod terminal;

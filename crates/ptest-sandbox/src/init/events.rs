@@ -468,6 +468,17 @@ impl Server {
                     run.signal(signal, group);
                 }
             }
+            Request::SignalRun { key, signal } => {
+                let mut runs = self.runs.values();
+                let reply = match runs.find(|run| run.is_running_as(key)) {
+                    Some(run) => {
+                        run.signal(signal, true);
+                        Reply::Done
+                    }
+                    None => refusal(libc::ESRCH),
+                };
+                self.say(id, &reply, None);
+            }
             Request::Usage => {
                 let usage = self.usage();
                 self.say(id, &Reply::Usage(usage), None);

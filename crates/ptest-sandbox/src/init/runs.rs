@@ -33,6 +33,7 @@ pub(super) struct Run {
     timeout: Option<Duration>,
     grace: Duration,
     leftovers: Leftovers,
+    key: Option<u64>,
     client_gone: bool,
     timed_out: bool,
     leaked: u32,
@@ -113,6 +114,7 @@ impl Run {
                 timeout: spawn.timeout,
                 grace: spawn.grace,
                 leftovers: spawn.leftovers,
+                key: spawn.key,
                 client_gone: false,
                 timed_out: false,
                 leaked: 0,
@@ -225,6 +227,11 @@ impl Run {
         } else {
             None
         }
+    }
+
+    /// Whether its command was started with this key, and has not ended.
+    pub(super) fn is_running_as(&self, key: u64) -> bool {
+        self.key == Some(key) && self.command.is_some() && self.ending.is_none()
     }
 
     /// Signals the command or its process group, if it runs.

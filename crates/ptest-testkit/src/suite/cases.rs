@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use ptest::engine::{Change, ChangeKind, Copied, ExitStatus, HandedOver, Instance, Upper};
 use ptest::error::ErrorKind;
+use ptest::runs::RunId;
 
-use super::running::{block_on, output_of, start};
+use super::running::{block_on, output_of, start, start_run};
 use super::{Case, Required, Subject, Task};
 
 const SIGTERM: i32 = 15;
@@ -116,6 +117,21 @@ pub(super) fn all() -> Vec<(&'static str, Required, Case)> {
             "signal::a_command_that_has_ended_is_left_alone",
             |capability| capability.signal,
             signal_after_end,
+        ),
+        (
+            "signal::the_command_of_a_run_ends_by_it_and_no_other_does",
+            |capability| capability.signal,
+            signal_of_run,
+        ),
+        (
+            "signal::a_run_that_has_ended_or_is_not_of_the_instance_is_not_there",
+            |capability| capability.signal,
+            signal_of_no_run,
+        ),
+        (
+            "signal::in_an_instance_that_is_not_active_there_is_no_run",
+            |capability| capability.signal,
+            signal_at_rest,
         ),
         (
             "usage::a_running_command_is_counted",
@@ -260,6 +276,11 @@ impl<'a> Made<'a> {
     /// `None` if it can only be copied.
     fn hand_over(&self) -> Option<HandedOver> {
         block_on(self.subject.engine().hand_over(&self.instance)).unwrap()
+    }
+
+    fn signal(&self, id: &str, signal: i32) -> bool {
+        let engine = self.subject.engine();
+        block_on(engine.signal(&self.instance.id, run(id), signal)).unwrap()
     }
 
     fn is_active(&self) -> bool {
@@ -493,6 +514,34 @@ fn signal_after_end(subject: &dyn Subject) {
         ExitStatus::Code(3)
     );
     block_on(started.process.signal(SIGTERM)).unwrap();
+}
+
+fn run(id: &str) -> RunId {
+    id.parse().unwrap()
+}
+
+fn signal_of_run(subject: &dyn Subject) {
+    let made = Made::active(subject);
+    let [one, other] =
+        ["r1", "r2"].map(|id| start_run(subject, &made.instance, run(id), Task::Sleep).unwrap());
+    assert!(made.signal("r1", SIGTERM));
+    let exit = block_on(one.process.wait()).unwrap();
+    assert_eq!(exit.status, ExitStatus::Signal(SIGTERM));
+    assert!(made.signal("r2", SIGKILL));
+    let exit = block_on(other.process.wait()).unwrap();
+    assert_eq!(exit.status, ExitStatus::Signal(SIGKILL));
+}
+
+fn signal_of_no_run(subject: &dyn Subject) {
+    let made = Made::active(subject);
+    let ended = start_run(subject, &made.instance, run("r1"), Task::Exit(0)).unwrap();
+    block_on(ended.process.wait()).unwrap();
+    assert!(!made.signal("r1", SIGTERM));
+    assert!(!made.signal("r2", SIGTERM));
+}
+
+fn signal_at_rest(subject: &dyn Subject) {
+    assert!(!Made::created(subject).signal("r1", SIGTERM));
 }
 
 fn usage_counts(subject: &dyn Subject) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ptest::engine::{Command, Exit, Instance, Process, Stdio};
 use ptest::error::Result;
+use ptest::runs::RunId;
 use ptest::variables::Variables;
 
 use super::{Subject, Task};
@@ -66,10 +67,31 @@ impl Started {
     }
 }
 
+/// Starts `task` as a run.
+pub(super) fn start_run(
+    subject: &dyn Subject,
+    instance: &Instance,
+    run: RunId,
+    task: Task<'_>,
+) -> Result<Started> {
+    start_as(subject, instance, Some(run), task, b"", |_| {})
+}
+
 /// Starts `task`, adjusted by `adjust`, with `input` as its standard input.
 pub(super) fn start(
     subject: &dyn Subject,
     instance: &Instance,
+    task: Task<'_>,
+    input: &[u8],
+    adjust: impl FnOnce(&mut Command),
+) -> Result<Started> {
+    start_as(subject, instance, None, task, input, adjust)
+}
+
+fn start_as(
+    subject: &dyn Subject,
+    instance: &Instance,
+    run: Option<RunId>,
     task: Task<'_>,
     input: &[u8],
     adjust: impl FnOnce(&mut Command),
@@ -96,7 +118,7 @@ pub(super) fn start(
         grace: Duration::from_millis(50),
     };
     adjust(&mut command);
-    let process = block_on(subject.engine().spawn(instance, command))?;
+    let process = block_on(subject.engine().spawn(instance, run, command))?;
     Ok(Started {
         process,
         stdout: File::from(OwnedFd::from(stdout_reader)),

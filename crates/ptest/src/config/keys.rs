@@ -75,6 +75,7 @@ macro_rules! keys {
 
 const DEFAULT_EVENTS: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
 const DEFAULT_RUNS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+const DEFAULT_OUTPUT: Size = Size::new(16 << 20).unwrap();
 
 keys! {
     /// Where the store is. Default: `$XDG_DATA_HOME/ptest` or `~/.local/share/ptest`; as root `/var/lib/ptest`.
@@ -167,6 +168,8 @@ keys! {
     keep_runs: NonZeroU32 = DEFAULT_RUNS;
     /// How long after its end the run of a command is remembered.
     keep_runs_for: Duration = Duration::from_hours(7 * 24);
+    /// How much of the output of a command is kept with `--log`: so much of its beginning, and the last 4 KiB of each stream.
+    keep_output: Size = DEFAULT_OUTPUT;
     /// What is written to the log: nothing, failed operations, also what went otherwise than it should, also every
     /// operation, also their steps, everything.
     log: LogLevel = LogLevel::Info;

@@ -137,6 +137,14 @@ pub fn format_bytes(bytes: u64) -> String {
 pub struct Size(u64);
 
 impl Size {
+    /// So many bytes; none is no size.
+    pub const fn new(bytes: u64) -> Option<Self> {
+        match bytes {
+            0 => None,
+            bytes => Some(Self(bytes)),
+        }
+    }
+
     /// In bytes; never zero.
     pub fn bytes(self) -> u64 {
         self.0

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
+use crate::runs::RunId;
 use crate::settings::{Network, Profile};
 use crate::variables::{self, Places, Variables};
 
@@ -153,7 +154,12 @@ impl Engine for Memory {
         Ok(())
     }
 
-    async fn spawn(&self, instance: &Instance, command: Command) -> Result<Box<dyn Process>> {
+    async fn spawn(
+        &self,
+        instance: &Instance,
+        run: Option<RunId>,
+        command: Command,
+    ) -> Result<Box<dyn Process>> {
         let mut instances = self.entries();
         let entry = instances
             .get_mut(&instance.id)
@@ -172,7 +178,10 @@ impl Engine for Memory {
                 "the memory engine has no terminals",
             ));
         };
-        let run = Arc::new(Run::default());
+        let run = Arc::new(Run {
+            id: run,
+            ..Run::default()
+        });
         entry.runs.push(Arc::clone(&run));
         let context = Context {
             stdin: stdin.into(),
@@ -196,6 +205,18 @@ impl Engine for Memory {
             deadline: command.timeout.map(|timeout| Instant::now() + timeout),
             grace: command.grace,
         }))
+    }
+
+    async fn signal(&self, id: &EnvironmentId, run: RunId, signal: i32) -> Result<bool> {
+        let found = self.entries().get(id).and_then(|entry| {
+            let mut runs = entry.runs.iter();
+            runs.find(|one| one.id == Some(run) && lock(&one.state).exit.is_none())
+                .cloned()
+        });
+        if let Some(run) = &found {
+            run.signal(signal);
+        }
+        Ok(found.is_some())
     }
 
     async fn scratch_changes(&self, _: &Instance) -> Result<Vec<Change>> {
@@ -307,6 +328,7 @@ struct Context {
 /// One command: a signal on its way to the thread, and the end on its way back.
 #[derive(Debug, Default)]
 struct Run {
+    id: Option<RunId>,
     state: Mutex<RunState>,
     changed: Condvar,
 }

@@ -16,7 +16,7 @@
 //! | [`Engine::is_active`] | `State.Running` of inspect | phase `Running` and the container ready |
 //! | [`Engine::deactivate`] | `POST /containers/ID/stop?t=GRACE` | the pod is deleted with `gracePeriodSeconds`; its volume claim stays |
 //! | [`Engine::spawn`] | exec create and start; the hijacked stream is copied to and from the descriptors, exit code from exec inspect | `pods/exec` over a WebSocket, likewise; exit status from channel 3 |
-//! | [`Process::signal`] | a second exec of `kill`, for Docker has no signal for an exec | the same |
+//! | [`Process::signal`], [`Engine::signal`] | a second exec of `kill`, for Docker has no signal for an exec | the same |
 //! | [`Process::relay`] | `Tty: true`, resize by `POST /exec/ID/resize` | `tty=true`, resize by channel 4 |
 //! | [`Engine::usage`] | one frame of the stats stream | `metrics.k8s.io`, else the kubelet's summary |
 //! | [`Engine::changes`] | `GET /containers/ID/changes` | an exec that lists the upper directory |
@@ -51,6 +51,7 @@ pub use self::process::{Command, Exit, ExitStatus, Process, RunUsage, Stdio, Ter
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::refusals::Refusals;
+use crate::runs::RunId;
 use crate::settings::{Kept, Network, Profile, Settings};
 use crate::timestamp::Timestamp;
 
@@ -248,7 +249,7 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// - Deactivating an instance that is not active changes nothing.
     async fn deactivate(&self, id: &EnvironmentId, grace: Duration) -> Result<()>;
 
-    /// Starts a command in an active instance.
+    /// Starts a command in an active instance, which [`Engine::signal`] finds if it is a run.
     ///
     /// *Behaviour*
     /// - The command's streams are the descriptors given, as they are.
@@ -257,7 +258,23 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// - A command that does not exist is `CommandNotFound`.
     /// - A command that cannot be executed is `CommandNotExecutable`.
     /// - Spawning in an instance that is not active is `IllegalState`.
-    async fn spawn(&self, instance: &Instance, command: Command) -> Result<Box<dyn Process>>;
+    async fn spawn(
+        &self,
+        instance: &Instance,
+        run: Option<RunId>,
+        command: Command,
+    ) -> Result<Box<dyn Process>>;
+
+    /// Sends a signal to the command of a run and to the process group that it leads, whichever process started it. Gives
+    /// whether there is one that has not ended.
+    ///
+    /// Requires [`Capability::signal`].
+    ///
+    /// *Behaviour*
+    /// - The command of that run ends by a signal that it does not handle, and no other does.
+    /// - A run that has ended, and one that is not of the instance, is not there.
+    /// - In an instance that is not active there is none.
+    async fn signal(&self, id: &EnvironmentId, run: RunId, signal: i32) -> Result<bool>;
 
     /// What the instance uses now.
     ///

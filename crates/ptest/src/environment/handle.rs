@@ -143,18 +143,33 @@ impl Environment {
     /// Starts a command in it; one at rest is activated first. From here on the command is on [record](crate::runs).
     pub fn spawn(&self, command: Command) -> Result<ActiveRun> {
         let streams = Streams::of(&command.stdio);
-        self.spawn_with(command, streams)
+        self.spawn_with(command, streams, None)
+    }
+
+    /// The same for a command whose output is kept in the log of the run, up to so many bytes, and passed on to its streams or
+    /// its terminal by this process.
+    ///
+    /// Both streams are taken all the time, each is passed on unchanged and in order, and no faster than it is taken. The
+    /// end of the command is the end of the log: what a process writes that it left behind is lost.
+    pub fn spawn_logged(&self, command: Command, most: u64) -> Result<ActiveRun> {
+        let streams = Streams::of(&command.stdio);
+        self.spawn_with(command, streams, Some(most))
     }
 
     /// The same, for whoever knows better where the streams lead.
-    pub(crate) fn spawn_with(&self, command: Command, streams: Streams) -> Result<ActiveRun> {
+    pub(crate) fn spawn_with(
+        &self,
+        command: Command,
+        streams: Streams,
+        log: Option<u64>,
+    ) -> Result<ActiveRun> {
         let mut record = self.record()?;
         self.ptest.touch(&record)?;
         if record.state != State::Active || !self.ptest.is_active(&record)? {
             self.activate()?;
             record = self.record()?;
         }
-        ActiveRun::begin(&self.ptest, &record, command, streams)
+        ActiveRun::begin(&self.ptest, &record, command, streams, log)
     }
 
     /// Waits for a command: [`Process::wait`] for callers that are not async.

@@ -108,7 +108,7 @@ fn run(
         timeout: Some(DEADLINE),
         grace: Duration::ZERO,
     };
-    let process = ptest.block_on(engine.spawn(instance, command))?;
+    let process = ptest.block_on(engine.spawn(instance, None, command))?;
     // However it ends, what it has compiled is good: each file is written whole.
     ptest.block_on(process.wait())?;
     ptest.block_on(engine.deactivate(&instance.id, Duration::ZERO))?;

@@ -1,10 +1,11 @@
 //! A run from its begin to its end: the process of an engine, with what the record is told of it.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
+use super::logged::Logged;
 use super::table::{self, New};
 use super::{Conditions, Outcome, RunChoice, RunId, RunRecord, Streams};
 use crate::engine::{Command, Exit, Process};
@@ -12,7 +13,7 @@ use crate::environment::table::Record;
 use crate::environment::{Environment, EnvironmentId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ptest::Ptest;
-use crate::python::redact::redact;
+use crate::secrets::Secrets;
 
 /// Why nobody knows how a run ended whose client is gone.
 const CLIENT_DIED: &str = "the process that waited for it died";
@@ -27,19 +28,26 @@ pub struct ActiveRun {
     id: RunId,
     number: u32,
     process: Box<dyn Process>,
+    logged: Option<Logged>,
     is_recorded: AtomicBool,
 }
 
 impl ActiveRun {
-    /// Records a run, and starts its command in an environment that is active.
+    /// Records a run, and starts its command in an environment that is active. With `log` the run has a log of at most so
+    /// many bytes.
     pub(crate) fn begin(
         ptest: &Ptest,
         record: &Record,
         command: Command,
         streams: Streams,
+        log: Option<u64>,
     ) -> Result<Self> {
-        let engine = ptest.engine(&record.engine)?;
-        let instance = ptest.instance(record)?;
+        let streams = Streams {
+            log: log.is_some(),
+            ..streams
+        };
+        let secrets = Secrets::default();
+        secrets.learn(command.caller.iter().chain(&command.variables));
         let directory = command.working_directory.as_ref();
         let database = ptest.store().database();
         // First of all: whatever becomes of this process, the run is known of.
@@ -49,17 +57,19 @@ impl ActiveRun {
                 about: record.into(),
                 client: ptest.identity(),
                 arguments: &command.arguments,
+                secrets: &secrets,
                 directory: directory.unwrap_or(&record.settings.project.root),
                 conditions: &Conditions::of(record, &command),
                 streams: &streams,
             },
         )?;
-        match ptest.block_on(engine.spawn(&instance, command)) {
-            Ok(process) => Ok(Self {
+        match start(ptest, record, command, id, log.map(|most| (most, streams))) {
+            Ok((process, logged)) => Ok(Self {
                 ptest: ptest.clone(),
                 id,
                 number,
                 process,
+                logged,
                 is_recorded: AtomicBool::new(false),
             }),
             Err(error) => {
@@ -98,7 +108,38 @@ impl ActiveRun {
         let recorded = table::end(self.ptest.store().database(), self.id, &outcome, streams);
         self.is_recorded
             .fetch_or(recorded.is_ok(), Ordering::Relaxed);
+        if let Some(logged) = &self.logged {
+            // Whoever follows it finds the end when it hears of this.
+            logged.close();
+        }
     }
+
+    fn record_with_log(&self, ended: &Result<Exit>) {
+        let streams = self.logged.as_ref().and_then(|logged| logged.end(ended));
+        self.record(ended, streams.as_ref());
+    }
+}
+
+fn start(
+    ptest: &Ptest,
+    record: &Record,
+    mut command: Command,
+    id: RunId,
+    log: Option<(u64, Streams)>,
+) -> Result<(Box<dyn Process>, Option<Logged>)> {
+    let engine = ptest.engine(&record.engine)?;
+    let instance = ptest.instance(record)?;
+    let Some((most, streams)) = log else {
+        let process = ptest.block_on(engine.spawn(&instance, Some(id), command))?;
+        return Ok((process, None));
+    };
+    let (logged, stdio, collector) = Logged::prepare(ptest, id, most, command.stdio, streams)?;
+    command.stdio = stdio;
+    let process = ptest.block_on(engine.spawn(&instance, Some(id), command))?;
+    if let Some(collector) = collector {
+        logged.take(collector)?;
+    }
+    Ok((process, Some(logged)))
 }
 
 #[async_trait]
@@ -109,13 +150,19 @@ impl Process for ActiveRun {
 
     async fn wait(&self) -> Result<Exit> {
         let ended = self.process.wait().await;
-        self.record(&ended, None);
+        self.record_with_log(&ended);
         ended
     }
 
     async fn relay(&self, input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<Exit> {
-        let ended = self.process.relay(input, output).await;
-        self.record(&ended, None);
+        let ended = match &self.logged {
+            Some(logged) => {
+                let shown = logged.relay(output)?;
+                self.process.relay(input, shown.as_fd()).await
+            }
+            None => self.process.relay(input, output).await,
+        };
+        self.record_with_log(&ended);
         ended
     }
 }
@@ -143,6 +190,19 @@ impl Ptest {
             return Ok(orphaned);
         }
         table::lose(database, &orphaned, CLIENT_DIED)
+    }
+
+    /// Sends a signal to the command of a run and to the process group that it leads, whichever process waits for it. Gives
+    /// whether it was there: one that has ended is not.
+    pub fn signal_run(&self, run: &RunRecord, signal: i32) -> Result<bool> {
+        match self.find(run.environment.as_str()) {
+            Ok(environment) => {
+                let engine = self.engine(&environment.record()?.engine)?;
+                self.block_on(engine.signal(&run.environment, run.id, signal))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The latest runs of all environments, oldest first: at most so many, and with `active` those that have not ended.
@@ -199,5 +259,5 @@ fn explain(error: &Error) -> String {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    redact(&text)
+    Secrets::default().hide(&text).into_owned()
 }

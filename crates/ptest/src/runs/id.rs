@@ -9,6 +9,13 @@ use crate::error::{Error, ErrorKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub(super) i64);
 
+impl RunId {
+    /// The number in it, by which engines find a run.
+    pub(crate) fn key(self) -> u64 {
+        self.0.unsigned_abs()
+    }
+}
+
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "r{}", self.0)

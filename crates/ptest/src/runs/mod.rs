@@ -7,14 +7,23 @@
 
 mod active;
 mod arguments;
+mod follow;
 mod id;
+mod log;
+mod logged;
+mod output;
 mod record;
 mod retention;
 mod streams;
 pub(crate) mod table;
+mod taking;
 mod told;
 
 pub use self::active::ActiveRun;
+pub use self::follow::LogFollower;
 pub use self::id::{RunChoice, RunId};
+pub use self::log::LogReader;
+pub use self::output::{Lines, OutputFilter, Piece, RunOutput};
 pub use self::record::{Conditions, Outcome, RunRecord};
 pub use self::streams::{Destination, Stream, Streams};
+pub(crate) use self::taking::Taking;

@@ -14,6 +14,8 @@ impl Ptest {
         let database = self.store().database();
         let expired =
             database.read(|connection| table::expired(connection, retention.count, since))?;
+        // First what nothing would lead to.
+        expired.iter().try_for_each(|run| self.delete_log(*run))?;
         if !expired.is_empty() {
             table::delete(database, &expired)?;
         }

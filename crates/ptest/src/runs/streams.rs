@@ -1,10 +1,11 @@
 //! Where the streams of a run lead, and what is kept of what it wrote.
 
+use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::path::PathBuf;
 
-use ptest_sandbox::Captured;
+use ptest_sandbox::{Captured, StreamKind};
 use rustix::fs::{FileType, fstat};
 use rustix::termios::isatty;
 use serde::{Deserialize, Serialize};
@@ -13,13 +14,16 @@ use crate::engine::Stdio;
 use crate::settings::is_default;
 
 /// How many bytes of the beginning of a stream are recorded, and as many of its end.
-const RECORDED: usize = 4 << 10;
+pub(super) const RECORDED: usize = 4 << 10;
 /// The device that takes everything: null(4).
 const NULL: (u32, u32) = (1, 3);
 
 /// Both streams that a command writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Streams {
+    /// Whether ptest takes both, keeps them in the run's log, and passes them on to where they lead.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub log: bool,
     /// Its standard output.
     pub stdout: Stream,
     /// Its standard error.
@@ -36,12 +40,15 @@ pub struct Stream {
     /// How many bytes came, where ptest took it and it has ended.
     #[serde(default, skip_serializing_if = "is_default")]
     pub total: Option<u64>,
-    /// How many bytes of its beginning the file has.
+    /// How many bytes of its beginning the file has, or the log.
     #[serde(default, skip_serializing_if = "is_default")]
     pub in_file: u64,
     /// Why the file has less than it could have.
     #[serde(default, skip_serializing_if = "is_default")]
     pub file_error: Option<String>,
+    /// Why it was not passed on to its end. What was to come then did not come.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub forward_error: Option<String>,
     /// Whether a process that was left behind could still write to it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub held_open: bool,
@@ -94,8 +101,16 @@ impl Streams {
             Stdio::Terminal(_) => [Destination::Terminal, Destination::Terminal],
         };
         Self {
+            log: false,
             stdout: Stream::to(stdout),
             stderr: Stream::to(stderr),
+        }
+    }
+
+    pub(super) fn of_kind(&mut self, kind: StreamKind) -> &mut Stream {
+        match kind {
+            StreamKind::Stdout => &mut self.stdout,
+            StreamKind::Stderr => &mut self.stderr,
         }
     }
 }
@@ -136,6 +151,7 @@ impl Stream {
         self.total = Some(captured.total);
         self.in_file = captured.spilled;
         self.file_error = captured.spill_error.as_ref().map(ToString::to_string);
+        self.forward_error = captured.forward_error.as_ref().map(ToString::to_string);
         self.held_open = captured.held_open;
     }
 }
@@ -202,6 +218,22 @@ impl Destination {
             Self::File { path } | Self::Device { path } => Some(path),
             Self::Taken { file } => file.as_ref(),
             _ => None,
+        }
+    }
+}
+
+/// As what follows "to".
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("nobody"),
+            Self::Terminal => f.write_str("a terminal"),
+            Self::Pipe => f.write_str("a pipe"),
+            Self::Socket => f.write_str("a socket"),
+            Self::File { path } => write!(f, "the file {}", path.display()),
+            Self::Device { path } => write!(f, "the device {}", path.display()),
+            Self::Taken { .. } => f.write_str("ptest"),
+            Self::Other => f.write_str("something else"),
         }
     }
 }

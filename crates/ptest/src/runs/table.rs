@@ -13,6 +13,7 @@ use crate::environment::{EnvironmentId, ProcessIdentity};
 use crate::error::Result;
 use crate::events::{self, About, Event};
 use crate::json;
+use crate::secrets::Secrets;
 use crate::timestamp::Timestamp;
 
 /// The schema of this table. `AUTOINCREMENT` keeps ids from being used twice.
@@ -47,6 +48,7 @@ pub(super) struct New<'a> {
     pub(super) about: About<'a>,
     pub(super) client: &'a ProcessIdentity,
     pub(super) arguments: &'a [OsString],
+    pub(super) secrets: &'a Secrets,
     pub(super) directory: &'a Path,
     pub(super) conditions: &'a Conditions,
     pub(super) streams: &'a Streams,
@@ -57,7 +59,11 @@ pub(super) fn begin(database: &Database, new: &New<'_>) -> Result<(RunId, u32)> 
     let client = json::text(new.client)?;
     let conditions = json::text(new.conditions)?;
     let streams = json::text(new.streams)?;
-    let told = arguments::decode(&arguments::encode(new.arguments, arguments::TOLD));
+    let told = arguments::decode(&arguments::encode(
+        new.arguments,
+        new.secrets,
+        arguments::TOLD,
+    ));
     database.write(|transaction| {
         let (id, number) = transaction
             .prepare_cached(
@@ -70,7 +76,7 @@ pub(super) fn begin(database: &Database, new: &New<'_>) -> Result<(RunId, u32)> 
                     new.about.id.as_str(),
                     new.about.label,
                     client,
-                    arguments::encode(new.arguments, arguments::RECORDED),
+                    arguments::encode(new.arguments, new.secrets, arguments::RECORDED),
                     new.directory.as_os_str().as_bytes(),
                     conditions,
                     streams,
@@ -103,7 +109,7 @@ pub(super) fn end(
         .transpose()?;
     database.write(|transaction| {
         close(transaction, id, outcome)?;
-        if let Some((text, Streams { stdout, stderr })) = &taken {
+        if let Some((text, Streams { stdout, stderr, .. })) = &taken {
             transaction
                 .prepare_cached(
                     "UPDATE runs SET streams = ?2, stdout_head = ?3, stdout_tail = ?4, stderr_head = ?5, \
@@ -165,6 +171,16 @@ fn close(transaction: &Connection, id: RunId, outcome: &Outcome) -> Result<bool>
     Ok(true)
 }
 
+/// Whether a run has ended, as far as is recorded. One that is not remembered any more has.
+pub(super) fn has_ended(database: &Database, id: RunId) -> Result<bool> {
+    database.read(|connection| {
+        let is_open = connection
+            .prepare_cached("SELECT 1 FROM runs WHERE id = ?1 AND ended_at IS NULL")?
+            .exists([id.0])?;
+        Ok(!is_open)
+    })
+}
+
 /// The runs that have not ended as far as is recorded, each with whoever waits for it.
 pub(super) fn open(database: &Database) -> Result<Vec<(RunId, ProcessIdentity)>> {
     database.read(|connection| {
@@ -224,6 +240,11 @@ pub(crate) fn find(
         ),
     };
     Ok(found?.pop())
+}
+
+/// The run of an id.
+pub(super) fn by_id(database: &Database, id: RunId) -> Result<Option<RunRecord>> {
+    Ok(many(database, "WHERE id = ?1", params![id.0])?.pop())
 }
 
 /// The environment that a label last meant in a run, for one that is gone.

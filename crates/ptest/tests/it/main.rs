@@ -11,6 +11,7 @@ mod events;
 mod failures;
 mod hand_over;
 mod improve;
+mod logs;
 mod many;
 mod mortal;
 mod ports;

@@ -132,7 +132,7 @@ fn exit_by(code: &str, has_processes: bool) -> Run {
     }
 }
 
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !condition() {
         assert!(Instant::now() < deadline, "never happened: {what}");

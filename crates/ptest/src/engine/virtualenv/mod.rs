@@ -40,6 +40,7 @@ use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::init_program::InitProgram;
 use crate::refusals::Refusals;
+use crate::runs::RunId;
 use crate::settings::Network;
 use crate::timestamp::Timestamp;
 
@@ -254,7 +255,12 @@ impl Engine for Virtualenv {
         Ok(())
     }
 
-    async fn spawn(&self, instance: &Instance, command: Command) -> Result<Box<dyn Process>> {
+    async fn spawn(
+        &self,
+        instance: &Instance,
+        run: Option<RunId>,
+        command: Command,
+    ) -> Result<Box<dyn Process>> {
         let client = self.client(&instance.id)?.ok_or_else(|| {
             if self.directory(&instance.id).exists() {
                 Error::new(
@@ -267,7 +273,14 @@ impl Engine for Virtualenv {
         })?;
         let directory = self.directory(&instance.id);
         let inside = Inside::of(&self.store, &directory, instance, &directory.driver()?)?;
-        running::spawn(&client, directory, instance, &inside, command)
+        running::spawn(&client, directory, instance, &inside, run, command)
+    }
+
+    async fn signal(&self, id: &EnvironmentId, run: RunId, signal: i32) -> Result<bool> {
+        match self.client(id)? {
+            Some(client) => Ok(client.signal_run(run.key(), signal)?),
+            None => Ok(false),
+        }
     }
 
     async fn usage(&self, id: &EnvironmentId) -> Result<Usage> {

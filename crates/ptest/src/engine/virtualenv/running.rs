@@ -13,6 +13,7 @@ use super::limits;
 use super::root::Inside;
 use crate::engine::{Command, Exit, ExitStatus, Instance, Process, RunUsage, Stdio};
 use crate::error::Result;
+use crate::runs::RunId;
 use crate::settings::{Limit, Struck};
 use crate::variables::{self, Places, Variables};
 
@@ -22,6 +23,7 @@ pub(super) fn spawn(
     directory: Directory,
     instance: &Instance,
     inside: &Inside,
+    run: Option<RunId>,
     command: Command,
 ) -> Result<Box<dyn Process>> {
     let Command {
@@ -40,6 +42,7 @@ pub(super) fn spawn(
         timeout,
         grace,
         leftovers: Leftovers::default(),
+        key: run.map(RunId::key),
     };
     let run = match &stdio {
         Stdio::Descriptors {

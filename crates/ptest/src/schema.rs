@@ -17,4 +17,5 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     crate::failure::SCHEMA,
     crate::mortal::SCHEMA,
     crate::refusals::SCHEMA,
+    crate::apply::table::SCHEMA,
 ];

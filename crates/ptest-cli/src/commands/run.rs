@@ -11,7 +11,7 @@ use crate::{
     error::CliError,
     execute::{self, Execution, execute},
     exit_code::Exit,
-    options::{CommandOptions, EnvironmentOptions, LogOptions, TimeOptions},
+    options::{CommandOptions, EnvironmentOptions, LogOptions, PythonOptions, TimeOptions},
     progress::Shown,
     spec,
     ui::Ui,
@@ -22,6 +22,9 @@ use crate::{
 /// Ends with the command's own code. Options end where the command begins: `ptest run --with requests python -c "..."`.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    python: PythonOptions,
+
     #[command(flatten)]
     environment: EnvironmentOptions,
 
@@ -47,7 +50,8 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     if arguments.log.detach {
         return background::detach(ui, context);
     }
-    let (config, ui) = context.config_for(ui, arguments.environment.profile)?;
+    let (mut config, ui) = context.config_for(ui, arguments.environment.profile)?;
+    arguments.python.over(&mut config);
     let signals = context.stop_making_on_signals()?;
     let store = context.open(&config, arguments.environment.refresh)?;
     let lifetime = if arguments.keep {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod allow;
+mod apply;
 mod config;
 mod context;
 mod damage;
@@ -18,6 +19,7 @@ mod log;
 mod many;
 mod materialize;
 mod mounts;
+mod matrix;
 mod package;
 mod packages;
 mod path;

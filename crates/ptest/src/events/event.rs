@@ -72,6 +72,11 @@ pub enum Event {
         /// Those whose version is another now.
         updated: Vec<PackageUpdate>,
     },
+    /// It is to be like something else from now on.
+    SettingsChanged {
+        /// The names of the settings that are not what they were.
+        settings: Vec<String>,
+    },
     /// What it is now is being kept under a name.
     SnapshotCreating {},
     /// What it was is kept.
@@ -256,6 +261,7 @@ impl Event {
             Self::SnapshotCreated { .. } => "snapshot_created",
             Self::SnapshotRestoring { .. } => "snapshot_restoring",
             Self::SnapshotRestored { .. } => "snapshot_restored",
+            Self::SettingsChanged { .. } => "settings_changed",
             Self::SnapshotRemoved { .. } => "snapshot_removed",
             Self::HostRefused { .. } => "host_refused",
             Self::PortAcquired { .. } => "port_acquired",
@@ -381,6 +387,9 @@ impl Event {
                 port: 20_000,
                 name: None,
                 cause: Cause::Asked,
+            },
+            Self::SettingsChanged {
+                settings: vec!["memory".to_owned()],
             },
             Self::RunStarted {
                 run: "r17".to_owned(),

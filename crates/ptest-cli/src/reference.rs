@@ -1,12 +1,12 @@
 //! The reference in the repository that is made from the program itself: the command line, the settings, the JSON
-//! schemas.
+//! schemas of reports and of configuration files.
 //!
 //! A test compares what is checked in with what is made here; `cargo xtask docs` writes it.
 
 use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command, CommandFactory};
-use ptest::config::{Config, KEYS};
+use ptest::config::{Config, KEYS, file_schema, pyproject_schema};
 
 use crate::{cli::Cli, exit_code, json};
 
@@ -29,8 +29,12 @@ pub fn generated_files() -> Vec<GeneratedFile> {
         file("docs/reference/cli.md", command_line()),
         file("docs/reference/configuration.md", configuration()),
     ];
-    let applied = ("ptest.apply-file", ptest::apply::schema());
-    for (name, schema) in json::schemas().into_iter().chain([applied]) {
+    let settings = [
+        ("ptest.toml", file_schema()),
+        ("pyproject.toml", pyproject_schema()),
+        ("ptest.apply-file", ptest::apply::schema()),
+    ];
+    for (name, schema) in json::schemas().into_iter().chain(settings) {
         let text = serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n";
         files.push(file(&format!("docs/reference/schemas/{name}.json"), text));
     }

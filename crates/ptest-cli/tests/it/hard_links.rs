@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 use crate::context::TestContext;
 
 /// How many files below the store's environments have further names.
-fn linked(context: &TestContext) -> usize {
+pub(crate) fn linked(context: &TestContext) -> usize {
     WalkDir::new(context.path("store/envs"))
         .into_iter()
         .map(|entry| entry.unwrap().metadata().unwrap())

@@ -29,6 +29,7 @@ mod prove;
 mod reference;
 mod run;
 mod runs;
+mod settings;
 mod signals;
 mod snapshots;
 mod terminal;

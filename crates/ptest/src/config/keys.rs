@@ -9,6 +9,7 @@ use toml_edit::{Item, Value};
 use super::{
     choice::{ColorChoice, InstallerChoice, LogLevel, ProgressChoice, UserHome},
     origin::{Origin, Setting},
+    schema::Described,
     units::{Size, Timeout},
     value::{ConfigValue, Context, Invalid},
 };
@@ -28,6 +29,7 @@ macro_rules! keys {
             name: stringify!($name),
             doc: concat!($($doc, "\n",)+),
             expected: <$type as ConfigValue>::EXPECTED,
+            schema: <$type as Described>::schema,
         },)+];
 
         impl Default for Config {
@@ -213,6 +215,8 @@ pub struct Key {
     pub doc: &'static str,
     /// What it takes.
     pub expected: &'static str,
+    /// The JSON schema of its value in a file.
+    pub(super) schema: fn() -> serde_json::Value,
 }
 
 impl Key {

@@ -17,6 +17,7 @@ mod load;
 mod origin;
 mod project;
 mod table;
+mod schema;
 mod toml_file;
 mod units;
 mod value;
@@ -30,6 +31,7 @@ pub use load::{Files, Sources};
 pub use origin::{Origin, Setting, Source};
 pub(crate) use table::{Field, Table};
 pub(crate) use toml_file::TomlFile;
+pub use schema::{file_schema, pyproject_schema};
 pub use units::{
     InvalidUnit, Size, Timeout, format_bytes, format_duration, parse_bytes, parse_duration,
 };

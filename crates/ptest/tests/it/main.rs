@@ -5,6 +5,7 @@
 mod apply;
 mod clone;
 mod collect;
+mod configuration;
 mod context;
 mod endurance;
 mod engine;

@@ -1,9 +1,9 @@
 //! The command line's grammar: the global options and the list of commands. Each command's own arguments are in its
 //! file below `commands`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use ptest::config::{ColorChoice, parse_duration};
 
 use crate::{
@@ -36,6 +36,31 @@ pub(crate) struct Cli {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads a command line, and how its command reports, so that an error is reported in the same way.
+    pub(crate) fn read(
+        args: impl IntoIterator<Item = OsString>,
+    ) -> Result<(Self, Format), clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(args)?;
+        let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        Ok((cli, format(&matches)))
+    }
+}
+
+/// What is said by `--format` of the innermost command; text where there is no such option.
+fn format(matches: &ArgMatches) -> Format {
+    match matches.subcommand() {
+        Some((_, inner)) => format(inner),
+        None => matches
+            .try_get_one("format")
+            .ok()
+            .flatten()
+            .copied()
+            .unwrap_or(Format::Text),
+    }
 }
 
 /// Options that every command takes.
@@ -113,46 +138,29 @@ pub(crate) enum Command {
     Reference(reference::Arguments),
 }
 
-impl Command {
-    /// How the command reports, so that an error is reported in the same way.
-    pub(crate) fn format(&self) -> Format {
-        match self {
-            Self::Create(arguments) => arguments.format(),
-            Self::Apply(arguments) => arguments.format(),
-            Self::Matrix(arguments) => arguments.format(),
-            Self::Install(arguments) => arguments.format(),
-            Self::Uninstall(arguments) => arguments.format(),
-            Self::Upgrade(arguments) => arguments.format(),
-            Self::Packages(arguments) => arguments.format(),
-            Self::Verify(arguments) => arguments.format(),
-            Self::Runs(arguments) => arguments.format(),
-            Self::Logs(arguments) => arguments.format(),
-            Self::List(arguments) => arguments.format(),
-            Self::Status(arguments) => arguments.format(),
-            Self::Path(arguments) => arguments.format(),
-            Self::Activate(arguments) => arguments.format(),
-            Self::Deactivate(arguments) => arguments.format(),
-            Self::Snapshot(arguments) => arguments.format(),
-            Self::Diff(arguments) => arguments.format(),
-            Self::Fork(arguments) => arguments.format(),
-            Self::Export(arguments) => arguments.format(),
-            Self::Import(arguments) => arguments.format(),
-            Self::Events(arguments) => arguments.format(),
-            Self::Port(arguments) => arguments.format(),
-            Self::Remove(arguments) => arguments.format(),
-            Self::Prune(arguments) => arguments.format(),
-            Self::Recover(arguments) => arguments.format(),
-            Self::Gc(arguments) => arguments.format(),
-            Self::Improve(arguments) => arguments.format(),
-            Self::Doctor(arguments) => arguments.format(),
-            Self::Config(arguments) => arguments.format(),
-            Self::Run(_)
-            | Self::Exec(_)
-            | Self::Shell(_)
-            | Self::Kill(_)
-            | Self::Completions(_)
-            | Self::Man(_)
-            | Self::Reference(_) => Format::Text,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_reported_as_the_innermost_command_reports() {
+        let format = |line: &str| {
+            let words = line.split(' ').map(OsString::from);
+            Cli::read(words).unwrap().1
+        };
+        for line in [
+            "ptest list --format json",
+            "ptest --quiet snapshot list --format json",
+            "ptest events emit done --format json",
+        ] {
+            assert_eq!(format(line), Format::Json, "{line}");
+        }
+        for line in [
+            "ptest list",
+            "ptest config set log off",
+            "ptest run -- x --format json",
+        ] {
+            assert_eq!(format(line), Format::Text, "{line}");
         }
     }
 }

@@ -14,6 +14,7 @@ use ptest::{
     Environment,
     config::{Config, format_duration},
     engine::{self, Command, ExitStatus, Process, Stdio, TerminalSize},
+    settings,
 };
 
 use crate::{
@@ -126,7 +127,7 @@ fn exit(ui: &Ui, ended: engine::Exit, timeout: Option<Duration>) -> Exit {
         return Exit::TimedOut;
     }
     if let Some(struck) = ended.struck {
-        ui.error(struck);
+        ui.error(settings::tell(&struck));
     }
     match ended.status {
         // The kernel keeps eight bits of a code.

@@ -26,8 +26,6 @@ mod ui;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser;
-
 pub use host::Host;
 #[doc(hidden)]
 pub use reference::{GeneratedFile, generated_files};
@@ -39,12 +37,11 @@ use crate::{cli::Cli, context::Context, exit_code::Exit, ui::Ui};
 pub fn run(args: impl IntoIterator<Item = OsString>, host: Host) -> ExitCode {
     let early = Ui::before_arguments(&host);
     let args: Vec<OsString> = args.into_iter().collect();
-    let cli = match Cli::try_parse_from(&args) {
-        Ok(cli) => cli,
+    let (cli, format) = match Cli::read(args.iter().cloned()) {
+        Ok(read) => read,
         Err(error) => return early.clap(&error).code(),
     };
     let ui = Ui::new(&host, &cli.global);
-    let format = cli.command.format();
     let context = Context::new(host, &cli.global, args);
     let exit = match commands::run(&ui, &context, cli.command) {
         Ok(exit) => exit,

@@ -57,14 +57,18 @@ impl Enforcement {
             },
             kept: Vec::new(),
         };
-        for (limit, _) in asked {
+        for (limit, configured) in asked {
             let strength = chosen.hold(limit, limits, counts_here);
             if strength == Strength::None && !allow_weaker {
                 chosen.release();
                 let source = refusal.unwrap_or_else(no_controller);
                 return Err(Error::Limit { limit, source });
             }
-            chosen.kept.push(Kept { limit, strength });
+            chosen.kept.push(Kept {
+                limit,
+                configured,
+                strength,
+            });
         }
         Ok(chosen)
     }
@@ -84,12 +88,12 @@ impl Enforcement {
             }
             Limit::Cpus if in_group(Controller::Cpu) => Strength::Enforced,
             Limit::Cpus => Strength::None,
-            Limit::Processes if in_group(Controller::Pids) => Strength::Enforced,
-            Limit::Processes if counts_here => {
+            Limit::Pids if in_group(Controller::Pids) => Strength::Enforced,
+            Limit::Pids if counts_here => {
                 duties.resources.processes = limits.processes;
                 Strength::Enforced
             }
-            Limit::Processes => {
+            Limit::Pids => {
                 duties.watch.processes = limits.processes;
                 Strength::Watched
             }

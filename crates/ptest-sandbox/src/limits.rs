@@ -41,13 +41,14 @@ pub struct Disk {
 
 /// What can be limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// [`Limits::memory`], in bytes.
     Memory,
     /// [`Limits::cpus`], in thousandths of a processor.
     Cpus,
     /// [`Limits::processes`].
-    Processes,
+    Pids,
     /// [`Limits::cpu_time`], in milliseconds.
     CpuTime,
     /// [`Limits::open_files`].
@@ -58,22 +59,30 @@ pub enum Limit {
     Disk,
 }
 
+impl Limit {
+    /// The word used in JSON, in messages, and as an option.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpus => "cpus",
+            Self::Pids => "pids",
+            Self::CpuTime => "cpu-time",
+            Self::OpenFiles => "open-files",
+            Self::FileSize => "file-size",
+            Self::Disk => "disk",
+        }
+    }
+}
+
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Memory => "memory",
-            Self::Cpus => "processors",
-            Self::Processes => "the number of processes",
-            Self::CpuTime => "processor time",
-            Self::OpenFiles => "the number of open files",
-            Self::FileSize => "the size of files",
-            Self::Disk => "room on the disk",
-        })
+        f.write_str(self.as_str())
     }
 }
 
 /// How strictly a limit holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Strength {
     /// The kernel does not let anything exceed it.
     Enforced,
@@ -84,11 +93,24 @@ pub enum Strength {
     None,
 }
 
+impl Strength {
+    /// The word used in JSON and in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforced => "enforced",
+            Self::Watched => "watched",
+            Self::None => "none",
+        }
+    }
+}
+
 /// A limit that was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
-    /// Which.
+    /// Which, and so in what unit it is.
     pub limit: Limit,
+    /// What it is set to.
+    pub configured: u64,
     /// How strictly it holds.
     pub strength: Strength,
 }
@@ -113,7 +135,7 @@ impl Limits {
         let all = [
             (Limit::Memory, self.memory),
             (Limit::Cpus, self.cpus),
-            (Limit::Processes, self.processes),
+            (Limit::Pids, self.processes),
             (Limit::CpuTime, self.cpu_time.map(milliseconds)),
             (Limit::OpenFiles, self.open_files),
             (Limit::FileSize, self.file_size),

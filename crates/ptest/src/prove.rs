@@ -24,7 +24,7 @@ use crate::progress::{Progress, Step};
 use crate::ptest::Ptest;
 use crate::python::command::{Supervision, Tool};
 use crate::run::{Output, Run};
-use crate::settings::Profile;
+use crate::settings::{self, Profile};
 use crate::variables::Variables;
 
 const SOURCE: &str = include_str!("../assets/attacks.py");
@@ -217,7 +217,7 @@ fn attack_inside(environment: &Environment, field: &Field, attack: &Attack) -> R
         return Ok(said.outcome());
     }
     let how = match (exit.struck, exit.status) {
-        (Some(struck), _) => struck.to_string(),
+        (Some(struck), _) => settings::tell(&struck),
         (None, ExitStatus::Code(code)) => format!("it ended with code {code}"),
         (None, ExitStatus::Signal(signal)) => format!("signal {signal} ended it"),
     };

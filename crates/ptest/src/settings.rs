@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ptest_sandbox::proxy::Rule as HostRule;
 
-pub use self::limits::{Cpus, InvalidCpus, Kept, Limit, Limits, Strength, Struck};
+pub use self::limits::{Cpus, InvalidCpus, Kept, Limit, Limits, Strength, Struck, amount, tell};
 use crate::error::{Error, ErrorKind};
 use crate::labels::Labels;
 use crate::ports::{PortName, PortRange};

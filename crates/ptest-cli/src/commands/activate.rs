@@ -31,12 +31,6 @@ pub(crate) struct Arguments {
     report: ReportOptions,
 }
 
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        self.report.format
-    }
-}
-
 fn each(ui: &Ui, store: &Ptest, arguments: &Arguments) -> Result<Exit, CliError> {
     let records = many::detached(store, &arguments.selector)?;
     let outcomes = many::each(ui, store, &records, |environment| {

@@ -56,17 +56,6 @@ enum Action {
     Path(ReportOptions),
 }
 
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        match &self.action {
-            Action::List(report) | Action::Get { report, .. } | Action::Path(report) => {
-                report.format
-            }
-            Action::Set { .. } => Format::Text,
-        }
-    }
-}
-
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     match arguments.action {
         Action::List(report) => list(ui, context, report.format),

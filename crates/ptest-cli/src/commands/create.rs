@@ -97,12 +97,6 @@ pub(crate) struct Arguments {
     report: ReportOptions,
 }
 
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        self.report.format
-    }
-}
-
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     match (&arguments.name, &arguments.materialize) {
         (_, Some(destination)) => materialize(ui, context, destination, &arguments),

@@ -78,15 +78,6 @@ struct Emit {
     report: ReportOptions,
 }
 
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        match &self.command {
-            Some(Command::Emit(emit)) => emit.report.format,
-            None => self.report.format,
-        }
-    }
-}
-
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;

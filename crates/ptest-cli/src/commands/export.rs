@@ -57,12 +57,6 @@ impl From<Compress> for Compression {
     }
 }
 
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        self.report.format
-    }
-}
-
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let began = Instant::now();
     let is_stream = arguments.file.as_os_str() == "-";

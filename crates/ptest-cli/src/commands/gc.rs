@@ -39,12 +39,6 @@ pub(crate) struct Arguments {
     report: ReportOptions,
 }
 
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        self.report.format
-    }
-}
-
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;

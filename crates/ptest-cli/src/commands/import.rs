@@ -33,12 +33,6 @@ pub(crate) struct Arguments {
     report: ReportOptions,
 }
 
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        self.report.format
-    }
-}
-
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let began = Instant::now();
     let name = arguments.name.as_deref().map(Name::from_os).transpose()?;

@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    options::{FileOptions, Format, ReportOptions},
+    options::{FileOptions, ReportOptions},
     progress::Shown,
     spec,
     ui::Ui,
@@ -36,12 +36,6 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     report: ReportOptions,
-}
-
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        self.report.format
-    }
 }
 
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {

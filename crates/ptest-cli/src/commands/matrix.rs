@@ -91,11 +91,6 @@ pub(crate) struct Arguments {
     command: Vec<String>,
 }
 
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        self.report.format
-    }
-}
 
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config_for(ui, arguments.environment.profile)?;

@@ -89,16 +89,6 @@ struct Acquire {
     report: ReportOptions,
 }
 
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        match &self.action {
-            Action::Acquire(Acquire { report, .. })
-            | Action::Release { report, .. }
-            | Action::List(report) => report.format,
-        }
-    }
-}
-
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     match arguments.action {
         Action::Acquire(arguments) => acquire(ui, context, arguments),

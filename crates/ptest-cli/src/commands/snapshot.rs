@@ -78,18 +78,6 @@ enum Action {
     },
 }
 
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        match &self.action {
-            Action::List(report)
-            | Action::Create { report, .. }
-            | Action::Restore { report, .. }
-            | Action::Diff { report, .. }
-            | Action::Remove { report, .. } => report.format,
-        }
-    }
-}
-
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     match arguments.action {
         Action::Create {

@@ -9,6 +9,7 @@ use ptest::{
     environment::{Record, Status},
     labels::Labels,
     runs::RunRecord,
+    settings::amount,
 };
 
 use crate::{
@@ -35,12 +36,6 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     report: ReportOptions,
-}
-
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        self.report.format
-    }
 }
 
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
@@ -183,7 +178,7 @@ fn text(known: &Known) -> String {
             .iter()
             .flat_map(|achieved| &achieved.limits)
             .map(|kept| {
-                let amount = kept.limit.amount(kept.configured);
+                let amount = amount(kept.limit, kept.configured);
                 (
                     "limit",
                     format!("{} {amount} ({})", kept.limit, kept.strength.as_str()),

@@ -5,13 +5,8 @@ use std::ffi::OsString;
 use clap::Args;
 
 use crate::{
-    commands::changes,
-    context::Context,
-    error::CliError,
-    exit_code::Exit,
-    options::{Format, ReportOptions},
-    progress::Shown,
-    ui::Ui,
+    commands::changes, context::Context, error::CliError, exit_code::Exit, options::ReportOptions,
+    progress::Shown, ui::Ui,
 };
 
 /// Take distributions out of an environment.
@@ -28,12 +23,6 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     report: ReportOptions,
-}
-
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        self.report.format
-    }
 }
 
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {

@@ -4,7 +4,7 @@
 //! here, or the first test fails.
 
 use std::{
-    fs,
+    fs::{self, File},
     os::unix::net::UnixListener,
     path::Path,
     process::{Command, Stdio},
@@ -14,8 +14,9 @@ use std::{
 };
 
 use ptest::config::{KEYS, Key};
+use ptest_sandbox::queue;
 use ptest_testkit::{require, requirement};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     context::{Outcome, PTEST, TestContext, wait_until},
@@ -130,6 +131,14 @@ impl User {
             .json()
     }
 
+    /// That tidying brings something about. What one command has no time for, the next does.
+    fn tidies_until(&self, what: &str, is_so: impl Fn() -> bool) {
+        wait_until(what, || {
+            let _ = self.run(&["list"]).success();
+            is_so()
+        });
+    }
+
     /// Whether something moves on a terminal while a project is built that takes its time.
     fn draws(&self, project: &str) -> bool {
         const BACKEND: &str = "
@@ -220,8 +229,7 @@ fn keeps_one_run(user: &User, value: &str) {
     }
     assert_eq!(runs(), 3);
     user.sets(value);
-    let _ = user.run(&["list"]).success();
-    assert_eq!(runs(), 1);
+    user.tidies_until("one run is left", || runs() == 1);
     let _ = user.run(&["remove", "web"]).success();
 }
 
@@ -286,6 +294,49 @@ fn prove(user: &User) {
         "open_files" => user.limits("100"),
         "file_size" => user.limits("'100M'"),
         "disk" => user.limits("'100M'"),
+        "ttl" | "idle" => {
+            user.sets("'1ms'");
+            let _ = user.run(&["create", "web"]).success();
+            wait_until("its time is over", || {
+                user.json(&["list"])["environments"] == json!([])
+            });
+        }
+        "busy_timeout" => {
+            let _ = user.run(&["create", "web"]).success();
+            let status = user.json(&["status", "web"]);
+            let id = status["environment"]["id"].as_str().unwrap();
+            let lock = File::options()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(context.path("store/locks").join(id));
+            let held = queue::enter(lock.unwrap()).unwrap().unwrap();
+            user.sets("'1ms'");
+            let refused = user.run(&["activate", "web"]);
+            assert!(refused.stderr().contains("after 1ms"), "{refused}");
+            drop(held);
+            let _ = user.run(&["remove", "web"]).success();
+        }
+        "max_environments" => {
+            let _ = user.run(&["create", "web"]).success();
+            assert_eq!(user.succeeds("1", &["run", "true"]), (true, false));
+            let _ = user.run(&["remove", "web"]).success();
+        }
+        "max_memory" => assert_eq!(user.succeeds("'1G'", &["run", "true"]), (true, false)),
+        "max_disk" => assert_eq!(user.succeeds("'1K'", &["run", "true"]), (true, false)),
+        "wait" => {
+            let finds_room = || {
+                let mut command = context.command(["run", "true"]);
+                command.env("PTEST_MAX_ENVIRONMENTS", "1");
+                command.status().unwrap().success()
+            };
+            let _ = user.run(&["create", "web"]).success();
+            assert!(!finds_room());
+            let _ = user.run(&["remove", "web"]).success();
+            user.sets("'1m'");
+            let _ = user.run(&["create", "web", "--ttl", "3s"]).success();
+            assert!(finds_room());
+        }
         "env" => assert_eq!(user.script("{ A = 'b' }", "echo $A"), owned("", "b")),
         "pass" => {
             let said = user.script("['PLANTED']", "echo $PLANTED");
@@ -386,15 +437,13 @@ fn prove(user: &User) {
             let _ = user.run(&["run", "true"]).success();
             assert!(events(user) > 1);
             user.sets("1");
-            let _ = user.run(&["list"]).success();
-            assert_eq!(events(user), 1);
+            user.tidies_until("one event is left", || events(user) == 1);
         }
         "keep_events_for" => {
             let _ = user.run(&["run", "true"]).success();
             assert!(events(user) > 1);
             user.sets("'0s'");
-            let _ = user.run(&["list"]).success();
-            assert_eq!(events(user), 0);
+            user.tidies_until("no event is left", || events(user) == 0);
         }
         "keep_runs" => keeps_one_run(user, "1"),
         "keep_runs_for" => keeps_one_run(user, "'0s'"),

@@ -87,7 +87,7 @@ impl Limiting {
         let refusals = self.gauges.process_refusals();
         if refusals > self.refusals {
             self.refusals = refusals;
-            strikes.extend(self.struck(Limit::Processes, 0, false));
+            strikes.extend(self.struck(Limit::Pids, 0, false));
         }
         strikes
     }

@@ -130,7 +130,7 @@ impl Watcher {
         let configured = self.watch.processes?;
         // Each has a thread at least: only where many are is it worth counting.
         let threads = commands.iter().map(Process::threads).sum();
-        exceeded(Limit::Processes, configured, threads)
+        exceeded(Limit::Pids, configured, threads)
     }
 
     fn memory(&self, commands: &[Process]) -> Option<Struck> {

@@ -311,7 +311,7 @@ fn a_fork_bomb_ends_and_the_sandbox_lives_on() {
     assert!(output.exit.timed_out, "{output:?}");
     if is_root() {
         let found = struck(&output);
-        assert_eq!((found.limit, found.ended), (Limit::Processes, false));
+        assert_eq!((found.limit, found.ended), (Limit::Pids, false));
     }
     assert_eq!(sandbox.usage().unwrap().processes, 0);
     assert_eq!(run(&sandbox, &shell("echo on")).stdout, "on\n");

@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use ptest_sandbox::{Kept, Limit, Strength, Struck};
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
@@ -40,62 +41,6 @@ pub struct Limits {
 /// A number of processors, in thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cpus(pub u32);
-
-/// What can be limited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Limit {
-    /// [`Limits::memory`], in bytes.
-    Memory,
-    /// [`Limits::cpus`], in thousandths.
-    Cpus,
-    /// [`Limits::pids`].
-    Pids,
-    /// [`Limits::cpu_time`], in milliseconds.
-    CpuTime,
-    /// [`Limits::open_files`].
-    OpenFiles,
-    /// [`Limits::file_size`], in bytes.
-    FileSize,
-    /// [`Limits::disk`], in bytes.
-    Disk,
-}
-
-/// How well a limit is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strength {
-    /// The kernel refuses to go over it.
-    Enforced,
-    /// ptest looks, and ends what goes over it a moment later.
-    Watched,
-    /// Nothing keeps it.
-    None,
-}
-
-/// A limit of an active environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    /// Which, and so in what unit it is.
-    pub limit: Limit,
-    /// What it is set to.
-    pub configured: u64,
-    /// How well it is kept.
-    pub strength: Strength,
-}
-
-/// A limit that struck while a command ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Struck {
-    /// Which, and so in what unit the others are.
-    pub limit: Limit,
-    /// What it was set to.
-    pub configured: u64,
-    /// What was reached, as far as it was seen.
-    pub reached: u64,
-    /// Whether the command was ended for it. Otherwise it was refused something, and went on.
-    pub ended: bool,
-}
 
 impl Limits {
     /// What is asked for, each with its value in the unit of [`Limit`].
@@ -142,63 +87,25 @@ impl Limits {
     }
 }
 
-impl Limit {
-    /// The word used in JSON, in messages, and as an option.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Cpus => "cpus",
-            Self::Pids => "pids",
-            Self::CpuTime => "cpu-time",
-            Self::OpenFiles => "open-files",
-            Self::FileSize => "file-size",
-            Self::Disk => "disk",
-        }
-    }
-
-    /// A value of it, for people.
-    pub fn amount(self, value: u64) -> String {
-        match self {
-            Self::Memory | Self::FileSize | Self::Disk => format_bytes(value),
-            Self::Cpus => Cpus(u32::try_from(value).unwrap_or(u32::MAX)).to_string(),
-            Self::CpuTime => format_duration(Duration::from_millis(value)),
-            Self::Pids | Self::OpenFiles => value.to_string(),
-        }
+/// A value of a limit, for people.
+pub fn amount(limit: Limit, value: u64) -> String {
+    match limit {
+        Limit::Memory | Limit::FileSize | Limit::Disk => format_bytes(value),
+        Limit::Cpus => Cpus(u32::try_from(value).unwrap_or(u32::MAX)).to_string(),
+        Limit::CpuTime => format_duration(Duration::from_millis(value)),
+        Limit::Pids | Limit::OpenFiles => value.to_string(),
     }
 }
 
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Strength {
-    /// The word used in JSON and in messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Enforced => "enforced",
-            Self::Watched => "watched",
-            Self::None => "none",
-        }
-    }
-}
-
-impl fmt::Display for Struck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (limit, configured) = (self.limit, self.limit.amount(self.configured));
-        if self.ended {
-            let reached = self.limit.amount(self.reached);
-            write!(
-                f,
-                "the limit `{limit}` of {configured} ended the command, which reached {reached}"
-            )
-        } else {
-            write!(
-                f,
-                "the command reached the limit `{limit}` of {configured}, and was refused more"
-            )
-        }
+/// A limit that struck, as a sentence.
+pub fn tell(struck: &Struck) -> String {
+    let limit = struck.limit;
+    let configured = amount(limit, struck.configured);
+    if struck.ended {
+        let reached = amount(limit, struck.reached);
+        format!("the limit `{limit}` of {configured} ended the command, which reached {reached}")
+    } else {
+        format!("the command reached the limit `{limit}` of {configured}, and was refused more")
     }
 }
 
@@ -251,11 +158,11 @@ mod tests {
             ended,
         };
         assert_eq!(
-            struck(Limit::Memory, 512 << 20, 600 << 20, true).to_string(),
+            tell(&struck(Limit::Memory, 512 << 20, 600 << 20, true)),
             "the limit `memory` of 512 MiB ended the command, which reached 600 MiB"
         );
         assert_eq!(
-            struck(Limit::Pids, 20, 20, false).to_string(),
+            tell(&struck(Limit::Pids, 20, 20, false)),
             "the command reached the limit `pids` of 20, and was refused more"
         );
     }

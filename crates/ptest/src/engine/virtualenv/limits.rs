@@ -1,4 +1,4 @@
-//! An instance's limits in the words of the sandbox, and back.
+//! An instance's limits in the words of the sandbox.
 
 use ptest_sandbox as sandbox;
 
@@ -6,7 +6,7 @@ use super::directory::Directory;
 use super::driver::Driver;
 use super::root;
 use crate::engine::Instance;
-use crate::settings::{Home, Kept, Limit, Limits, Profile, Strength, Struck};
+use crate::settings::{Home, Kept, Limits, Profile, Strength};
 
 /// What an instance is limited to: what was asked for, and what its profile asks for.
 pub(super) fn of(instance: &Instance) -> Limits {
@@ -56,62 +56,10 @@ pub(super) fn for_sandbox(
     }
 }
 
-/// How each limit is kept.
-pub(super) fn kept(asked: &Limits, kept: &[sandbox::Kept]) -> Vec<Kept> {
-    let of = |limit: Limit| {
-        let mut found = kept.iter().filter(|kept| self::limit(kept.limit) == limit);
-        found
-            .next()
-            .map_or(Strength::None, |kept| strength(kept.strength))
-    };
-    let all = asked.asked().into_iter();
-    all.map(|(limit, configured)| Kept {
-        limit,
-        configured,
-        strength: of(limit),
-    })
-    .collect()
-}
-
 /// What was asked for and nothing keeps, each a sentence for people.
-pub(super) fn given_up(kept: &[sandbox::Kept]) -> Vec<String> {
-    let mut lost = Vec::new();
-    for kept in kept {
-        if kept.strength == sandbox::Strength::None {
-            let limit = limit(kept.limit);
-            lost.push(format!("nothing can keep the limit `{limit}` here"));
-        }
-    }
-    lost
-}
-
-pub(super) fn struck(struck: sandbox::Struck) -> Struck {
-    Struck {
-        limit: limit(struck.limit),
-        configured: struck.configured,
-        reached: struck.reached,
-        ended: struck.ended,
-    }
-}
-
-fn limit(limit: sandbox::Limit) -> Limit {
-    match limit {
-        sandbox::Limit::Memory => Limit::Memory,
-        sandbox::Limit::Cpus => Limit::Cpus,
-        sandbox::Limit::Processes => Limit::Pids,
-        sandbox::Limit::CpuTime => Limit::CpuTime,
-        sandbox::Limit::OpenFiles => Limit::OpenFiles,
-        sandbox::Limit::FileSize => Limit::FileSize,
-        sandbox::Limit::Disk => Limit::Disk,
-    }
-}
-
-fn strength(strength: sandbox::Strength) -> Strength {
-    match strength {
-        sandbox::Strength::Enforced => Strength::Enforced,
-        sandbox::Strength::Watched => Strength::Watched,
-        sandbox::Strength::None => Strength::None,
-    }
+pub(super) fn given_up(kept: &[Kept]) -> impl Iterator<Item = String> {
+    let lost = kept.iter().filter(|kept| kept.strength == Strength::None);
+    lost.map(|kept| format!("nothing can keep the limit `{}` here", kept.limit))
 }
 
 fn memory_of_the_machine() -> u64 {

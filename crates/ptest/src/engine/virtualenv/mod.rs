@@ -207,7 +207,7 @@ impl Engine for Virtualenv {
         let achieved = Achieved {
             profile: plan.profile,
             network: plan.network,
-            limits: limits::kept(&limits, sandbox.limits()),
+            limits: sandbox.limits().to_vec(),
             degraded: driver
                 .instead()
                 .into_iter()

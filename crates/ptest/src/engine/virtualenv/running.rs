@@ -123,7 +123,7 @@ fn exit(exit: ptest_sandbox::Exit) -> Exit {
             Status::Signal { signal, .. } => ExitStatus::Signal(signal),
         },
         timed_out: exit.timed_out,
-        struck: exit.struck.map(limits::struck),
+        struck: exit.struck,
         leaked: exit.leaked,
         usage: RunUsage {
             elapsed: exit.elapsed,

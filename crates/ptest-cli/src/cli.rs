@@ -8,9 +8,10 @@ use ptest::config::{ColorChoice, parse_duration};
 
 use crate::{
     commands::{
-        activate, apply, completions, config, create, deactivate, diff, doctor, events, exec, export,
-        fork, gc, import, improve, install, kill, list, logs, man, matrix, packages, path, port, prune,
-        recover, reference, remove, run, runs, shell, snapshot, status, uninstall, upgrade, verify,
+        activate, apply, completions, config, create, deactivate, diff, doctor, events, exec,
+        export, fork, gc, import, improve, install, kill, list, logs, man, matrix, packages, path,
+        port, prune, recover, reference, remove, run, runs, shell, snapshot, status, uninstall,
+        upgrade, verify,
     },
     options::Format,
 };

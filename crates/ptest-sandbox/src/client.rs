@@ -21,7 +21,7 @@ use rustix::process::{
 };
 
 use crate::error::{Error, FailureSource, Result};
-use crate::protocol::{Reply, Request, Usage};
+use crate::protocol::{Listed, Listing, Reply, Request, Usage};
 use crate::run::{Command, Run, Stdio};
 use crate::sys;
 use crate::wire::{self, Inbox, WireError};
@@ -169,6 +169,37 @@ impl Client {
         match self.ask(&self.open()?, "ask for usage", &Request::Usage)? {
             Reply::Usage(usage) => Ok(usage),
             _ => Err(Error::Malformed),
+        }
+    }
+
+    /// The processes of commands, as far as they can be listed.
+    pub fn processes(&self) -> Result<Listing> {
+        self.judge(
+            self.open()
+                .and_then(|socket| self.ask(&socket, "list processes", &Request::Processes))
+                .and_then(|reply| match reply {
+                    Reply::Processes(listing) => Ok(listing),
+                    _ => Err(Error::Malformed),
+                }),
+        )
+    }
+
+    /// Sends a signal to a process that was listed; `false` if it has ended.
+    pub fn signal(&self, process: &Listed, signal: i32) -> Result<bool> {
+        let request = Request::SignalProcess {
+            pid: process.pid,
+            started: process.started,
+            signal,
+        };
+        let socket = self.open()?;
+        match self.judge(self.ask(&socket, "signal a process", &request)) {
+            Ok(_) => Ok(true),
+            Err(Error::System { source, .. })
+                if source.raw_os_error() == Some(Errno::SRCH.raw_os_error()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -4,7 +4,7 @@
 //! `init::execute`.
 
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::process::geteuid;
 
@@ -137,13 +137,16 @@ impl Enforcement {
         gauges.map(|(gauge, _)| *gauge).collect()
     }
 
-    /// The descriptors that go with the confinement and the gauges, in this order.
-    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let Some(group) = &self.group else {
-            return Vec::new();
-        };
-        let gauges = group.gauges().map(|(_, file)| file.as_fd());
-        group.descriptor().into_iter().chain(gauges).collect()
+    /// The descriptors that go with the confinement, the ring and the gauges, in this order.
+    pub(crate) fn descriptors<'a>(&'a self, ring: Option<&'a OwnedFd>) -> Vec<BorrowedFd<'a>> {
+        let group = self.group.as_ref();
+        let ring = ring.map(|ring| ring.as_fd());
+        let gauges = group.into_iter().flat_map(Group::gauges);
+        let born = group.and_then(Group::descriptor);
+        let outside = born.into_iter().chain(ring);
+        outside
+            .chain(gauges.map(|(_, file)| file.as_fd()))
+            .collect()
     }
 
     /// What was asked for, and how strictly it holds.

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use crate::plan::Plan;
 use crate::protocol::{
-    Exit, Failure, Launch, Leftovers, Meter, Reply, Request, Spawn, Stage, Status, TerminalSize,
-    Usage, VERSION,
+    Exit, Failure, Launch, Leftovers, Listed, Listing, Meter, Reply, Request, Spawn, Stage, Status,
+    TerminalSize, Usage, VERSION,
 };
 pub use crate::proxy::fuzzing::{http, rule, socks};
 use crate::wire::{self, HEADER, Inbox};
@@ -49,6 +49,7 @@ pub fn samples() -> [(&'static str, Vec<u8>); 2] {
         locked: false,
         listens: false,
         proxied: false,
+        recorded: true,
         confinement: Default::default(),
         gauges: Vec::new(),
         duties: Default::default(),
@@ -79,6 +80,19 @@ pub fn samples() -> [(&'static str, Vec<u8>); 2] {
         written_bytes: 6,
         traffic: None,
     };
+    let listing = Listing {
+        processes: vec![Listed {
+            pid: 7,
+            parent: Some(6),
+            started: 8,
+            state: 'S',
+            threads: 9,
+            cpu_time: Duration::from_secs(1),
+            memory_bytes: 2,
+            command: "program argument".into(),
+        }],
+        left_out: 3,
+    };
     let failure = Failure {
         stage: Stage::Search,
         subject: "program".into(),
@@ -94,6 +108,12 @@ pub fn samples() -> [(&'static str, Vec<u8>); 2] {
         },
         Request::SignalRun { key: 1, signal: 15 },
         Request::Usage,
+        Request::Processes,
+        Request::SignalProcess {
+            pid: 7,
+            started: 8,
+            signal: 15,
+        },
         Request::Freeze,
         Request::Stop {
             grace: Duration::from_secs(10),
@@ -110,6 +130,7 @@ pub fn samples() -> [(&'static str, Vec<u8>); 2] {
         Reply::Stopped { signal: 20 },
         Reply::Exited(exit),
         Reply::Usage(usage),
+        Reply::Processes(listing),
         Reply::Done,
     ];
     [
@@ -190,8 +211,8 @@ mod tests {
     #[test]
     fn nothing_that_fuzzers_were_given_or_found_panics() {
         // The fuzzers start from one of each message.
-        assert_eq!(replay("requests", requests), 7);
-        assert_eq!(replay("replies", replies), 8);
+        assert_eq!(replay("requests", requests), 9);
+        assert_eq!(replay("replies", replies), 9);
     }
 
     #[test]

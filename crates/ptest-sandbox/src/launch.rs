@@ -46,6 +46,8 @@ pub struct LaunchOptions {
     pub listen: Option<Listen>,
     /// What its commands reach beyond a private network, and how; see [`crate::proxy`].
     pub proxy: Option<proxy::Options>,
+    /// Where what its commands use is recorded; see [`crate::ring::begin`].
+    pub ring: Option<OwnedFd>,
     /// The most that its commands may use.
     pub limits: Limits,
     /// How long it lives at most.
@@ -118,6 +120,7 @@ impl Launcher {
             locked: options.lock.is_some(),
             listens: listener.is_some(),
             proxied: proxy.is_some(),
+            recorded: options.ring.is_some(),
             confinement: enforcement.confinement(),
             gauges: enforcement.gauges(),
             duties: enforcement.duties().clone(),
@@ -127,7 +130,7 @@ impl Launcher {
             .into_iter()
             .flatten()
             .map(|one| one.as_fd())
-            .chain(enforcement.descriptors())
+            .chain(enforcement.descriptors(options.ring.as_ref()))
             .collect();
         let request = Request::Launch(Box::new(launch));
         let lock = options.lock.as_ref().map(|lock| lock.as_fd());

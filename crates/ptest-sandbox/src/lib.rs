@@ -24,6 +24,7 @@ pub mod profile;
 pub mod protocol;
 pub mod proxy;
 pub mod queue;
+pub mod ring;
 pub mod run;
 #[expect(
     unsafe_code,
@@ -43,6 +44,8 @@ pub use plan::{
     Access, Isolation, Mount, Network, Overlay, Plan, Privileges, Source, SystemCalls, Upper,
 };
 pub use profile::{Home, Level, Shape};
-pub use protocol::{Exit, Leftovers, Meter, Status, Term, TerminalSize, Traffic, Usage};
+pub use protocol::{
+    Exit, Leftovers, Listed, Listing, Meter, Status, Term, TerminalSize, Traffic, Usage,
+};
 pub use run::{Command, Run, Stdio};
 pub use sys::is_still;

@@ -20,7 +20,7 @@ pub const VERSION: u16 = 5;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// The first message, to the stub. Descriptors: owner's pidfd if `owned`, lock if `locked`,
-    /// bound socket if `listens`, v2 cgroup directory if [`Confinement::born`], a file for each gauge.
+    /// bound socket if `listens`, v2 cgroup directory if [`Confinement::born`], the ring if `recorded`, a file for each gauge.
     Launch(Box<Launch>),
     /// Serve another connection. Descriptor: its end of a socket pair.
     Adopt,
@@ -42,6 +42,17 @@ pub(crate) enum Request {
     },
     /// Report what the sandbox uses.
     Usage,
+    /// List the processes of commands.
+    Processes,
+    /// Send a signal to a process of a command.
+    SignalProcess {
+        /// Its process id, as the sandbox sees it.
+        pid: i32,
+        /// When it was started, as it was listed: an id can come again.
+        started: u64,
+        /// The signal's number.
+        signal: i32,
+    },
     /// Stop every process until this connection ends.
     Freeze,
     /// End every process, politely for as long as the grace lasts, then init.
@@ -82,6 +93,8 @@ pub(crate) enum Reply {
     Exited(Exit),
     /// What the sandbox uses.
     Usage(Usage),
+    /// The processes of commands.
+    Processes(Listing),
     /// The request was carried out.
     Done,
 }
@@ -96,6 +109,8 @@ pub(crate) struct Launch {
     pub(crate) listens: bool,
     /// Init makes the socket of a proxy.
     pub(crate) proxied: bool,
+    /// Init records what is used.
+    pub(crate) recorded: bool,
     pub(crate) confinement: Confinement,
     /// Descriptors: the file of each.
     pub(crate) gauges: Vec<Gauge>,
@@ -296,6 +311,36 @@ pub struct Traffic {
     pub received_bytes: u64,
     /// That were sent.
     pub sent_bytes: u64,
+}
+
+/// The processes of commands at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// Them, each after its parent.
+    pub processes: Vec<Listed>,
+    /// How many more there are than can be listed.
+    pub left_out: u32,
+}
+
+/// One process of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Its id, as the sandbox sees it.
+    pub pid: i32,
+    /// Its parent's, if that is one of them.
+    pub parent: Option<i32>,
+    /// When it was started, in ticks of the machine's clock since it booted.
+    pub started: u64,
+    /// Its state, as in proc_pid_stat(5).
+    pub state: char,
+    /// How many threads it has.
+    pub threads: u32,
+    /// Processor time that it and its waited-for children have used.
+    pub cpu_time: Duration,
+    /// Its resident memory, shared pages included.
+    pub memory_bytes: u64,
+    /// Its arguments with spaces between, or its name in brackets; not always all of it.
+    pub command: String,
 }
 
 /// Something of the host that could not be made visible inside.

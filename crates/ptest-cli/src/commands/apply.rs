@@ -50,7 +50,6 @@ pub(crate) struct Arguments {
     report: ReportOptions,
 }
 
-
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let host = context.host();

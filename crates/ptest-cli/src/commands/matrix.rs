@@ -91,7 +91,6 @@ pub(crate) struct Arguments {
     command: Vec<String>,
 }
 
-
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config_for(ui, arguments.environment.profile)?;
     let cells = cells(&ui, context, &config, &arguments)?;

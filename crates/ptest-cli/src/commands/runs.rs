@@ -33,7 +33,6 @@ pub(crate) struct Arguments {
     report: ReportOptions,
 }
 
-
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;

@@ -15,6 +15,7 @@ use rustix::process::{
     DumpableBehavior, geteuid, getpid, set_child_subreaper, set_dumpable_behavior, setsid,
 };
 
+use crate::init::accounts::Accounts;
 use crate::init::freezing::Freezing;
 use crate::init::limiting::Limiting;
 use crate::init::processes::{self, Process};
@@ -22,12 +23,10 @@ use crate::init::runs::{News, Run};
 use crate::init::stub::Passed;
 use crate::init::term::{self, Term};
 use crate::init::watch::{self, Watcher};
-use crate::init::{AtStage as _, root, security, traffic};
+use crate::init::{AtStage as _, listing, root, security};
 use crate::limits::Struck;
 use crate::plan::{Isolation, Network, Plan, Privileges};
-use crate::protocol::{
-    Failure, Launch, LeftOut, Meter, Reply, Request, Spawn, Stage, Usage, Watch,
-};
+use crate::protocol::{Failure, Launch, LeftOut, Reply, Request, Spawn, Stage, Usage, Watch};
 use crate::proxy;
 use crate::sys::{self, WaitEvent};
 use crate::wire::{self, Filled, Inbox, WireError};
@@ -81,9 +80,10 @@ pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
         waiting: Vec::new(),
         term: Term::new(launch.term, Instant::now()),
         ending: None,
-        peak_memory_bytes: 0,
+        accounts: Accounts::new(passed.ring),
     };
     while server.turn() {}
+    server.record_end();
     if server.isolation == Isolation::None {
         // The kernel does not.
         processes::kill_descendants(getpid());
@@ -177,7 +177,7 @@ struct Server {
     term: Term,
     /// When everything that then still runs is killed.
     ending: Option<Instant>,
-    peak_memory_bytes: u64,
+    accounts: Accounts,
 }
 
 struct Connection {
@@ -247,6 +247,7 @@ impl Server {
             }
         }
         self.look();
+        self.record();
         self.start_waiting();
         let now = Instant::now();
         let due: Vec<u64> = self.runs.keys().copied().collect();
@@ -312,6 +313,7 @@ impl Server {
         let acts = self.runs.values().filter_map(Run::next_action);
         let mut next = acts
             .chain(self.limiting.next_action())
+            .chain(self.accounts.next_look())
             .chain(self.deaf_until)
             .chain(self.term.next_action().filter(|_| self.ending.is_none()))
             .min();
@@ -480,8 +482,21 @@ impl Server {
                 self.say(id, &reply, None);
             }
             Request::Usage => {
-                let usage = self.usage();
+                let family = self.family();
+                let usage = self.usage(&family);
                 self.say(id, &Reply::Usage(usage), None);
+            }
+            Request::Processes => {
+                let listing = listing::of(&self.commands());
+                self.say(id, &Reply::Processes(listing), None);
+            }
+            Request::SignalProcess {
+                pid,
+                started,
+                signal,
+            } => {
+                let reply = self.signal_process(pid, started, signal);
+                self.say(id, &reply, None);
             }
             Request::Freeze => {
                 let mut freezing = std::mem::take(&mut self.freezing);
@@ -505,6 +520,7 @@ impl Server {
                 self.leaders.insert(run.leader_pid());
                 self.runs.insert(id, run);
                 self.limiting.watcher.wake();
+                self.accounts.wake();
             }
             Err(failure) => self.say(id, &Reply::Failed(failure), None),
         }
@@ -534,6 +550,9 @@ impl Server {
 
     fn pass_on(&mut self, id: u64, news: Option<News>) {
         if let Some((reply, descriptor)) = news {
+            if let Reply::Exited(exit) = &reply {
+                self.accounts.see_peak(exit.peak_memory_bytes);
+            }
             self.say(id, &reply, descriptor);
         }
     }
@@ -557,8 +576,8 @@ impl Server {
     /// The living processes that are not init's own.
     fn commands(&self) -> Vec<Process> {
         let survey = self.limiting.watcher.survey().map(|(pid, _)| pid);
-        let mut found = processes::descendants(own_pid());
-        found.retain(|process| !self.leaders.contains(&process.pid) && Some(process.pid) != survey);
+        let mut found = processes::family(own_pid());
+        found.retain(|process| is_command(process, &self.leaders, survey));
         found
     }
 
@@ -625,37 +644,72 @@ impl Server {
         }
     }
 
-    fn usage(&mut self) -> Usage {
-        let commands = self.commands();
-        let family = processes::family(own_pid());
-        let present: Duration = family.iter().map(Process::cpu_time).sum();
-        let transfers = family.iter().map(Process::transfers);
-        let (read, written) = transfers.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        let past = sys::children_usage();
-        let gauges = &self.limiting.gauges;
-        let in_group = gauges.memory();
-        let memory_bytes =
-            in_group.unwrap_or_else(|| commands.iter().map(Process::memory_bytes).sum());
-        let seen = gauges.peak_memory().unwrap_or(past.largest_memory_bytes);
-        self.peak_memory_bytes = self.peak_memory_bytes.max(memory_bytes).max(seen);
-        Usage {
-            processes: commands.len() as u32,
-            cpu_time: present + past.cpu_time,
-            memory_bytes,
-            peak_memory_bytes: self.peak_memory_bytes,
-            memory_source: match in_group {
-                Some(_) => Meter::ControlGroup,
-                None => Meter::Processes,
-            },
-            read_bytes: read + past.read_bytes,
-            written_bytes: written + past.written_bytes,
-            traffic: self
-                .isolation
-                .has_own_network()
-                .then(traffic::through)
-                .flatten(),
+    /// The processes below init, dead ones too.
+    fn family(&self) -> Vec<Process> {
+        let own = own_pid();
+        match self.isolation {
+            // Of a whole machine.
+            Isolation::None => processes::offspring(own).unwrap_or_else(|| processes::family(own)),
+            Isolation::Namespaces { .. } => processes::family(own),
         }
     }
+
+    fn usage(&mut self, family: &[Process]) -> Usage {
+        let Self {
+            leaders, limiting, ..
+        } = self;
+        let survey = limiting.watcher.survey().map(|(pid, _)| pid);
+        self.accounts.measure(
+            family,
+            |process| is_command(process, leaders, survey),
+            &limiting.gauges,
+            self.isolation.has_own_network(),
+        )
+    }
+
+    /// Records what is used, if it is time.
+    fn record(&mut self) {
+        let now = Instant::now();
+        if self.accounts.is_due(now) {
+            let family = self.family();
+            let usage = self.usage(&family);
+            let is_busy = usage.processes > 0 || !self.leaders.is_empty();
+            let disk = self.limiting.watcher.disk_bytes();
+            self.accounts.record(now, &usage, disk, &family, is_busy);
+        }
+    }
+
+    /// Records what was used, of which nothing is left.
+    fn record_end(&mut self) {
+        if !self.accounts.is_open() {
+            return;
+        }
+        let family = self.family();
+        let usage = Usage {
+            processes: 0,
+            memory_bytes: 0,
+            ..self.usage(&family)
+        };
+        let disk = self.limiting.watcher.disk_bytes();
+        self.accounts
+            .record(Instant::now(), &usage, disk, &[], false);
+    }
+
+    fn signal_process(&self, pid: i32, started: u64, signal: i32) -> Reply {
+        let mut commands = self.commands().into_iter();
+        let is_there = commands.any(|process| process.pid == pid && process.started == started);
+        if !is_there {
+            return refusal(libc::ESRCH);
+        }
+        match sys::kill(pid, signal) {
+            Ok(()) => Reply::Done,
+            Err(error) => refusal(error.raw_os_error().unwrap_or(libc::EIO)),
+        }
+    }
+}
+
+fn is_command(process: &Process, leaders: &HashSet<i32>, survey: Option<i32>) -> bool {
+    process.is_alive() && !leaders.contains(&process.pid) && Some(process.pid) != survey
 }
 
 fn refusal(errno: i32) -> Reply {

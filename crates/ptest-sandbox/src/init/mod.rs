@@ -12,6 +12,7 @@
 //! Each command has a *leader* (`leader`): a copy of init that is the session's leader and the
 //! parent to whom everything the command leaves behind comes back.
 
+mod accounts;
 mod attend;
 mod events;
 mod execute;
@@ -22,6 +23,7 @@ mod gauges;
 mod landlock;
 mod leader;
 mod limiting;
+mod listing;
 mod overlay;
 mod processes;
 mod root;

@@ -31,6 +31,7 @@ pub(super) struct Passed {
     pub(super) lock: Option<OwnedFd>,
     pub(super) listener: Option<OwnedFd>,
     pub(super) gauges: Gauges,
+    pub(super) ring: Option<OwnedFd>,
     cgroup: Option<OwnedFd>,
 }
 
@@ -175,6 +176,7 @@ fn sort(launch: &Launch, descriptors: Vec<OwnedFd>) -> Option<Passed> {
         lock: take(launch.locked)?,
         listener: take(launch.listens)?,
         cgroup: take(launch.confinement.born)?,
+        ring: take(launch.recorded)?,
         gauges: Gauges::new(
             launch
                 .gauges

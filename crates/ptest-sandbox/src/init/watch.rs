@@ -29,6 +29,8 @@ pub(super) struct Watcher {
     /// The directories whose room is limited.
     directories: Vec<OwnedFd>,
     survey: Option<Survey>,
+    /// What the last survey has counted.
+    counted: Option<u64>,
     next: Option<Instant>,
     next_survey: Option<Instant>,
 }
@@ -46,6 +48,7 @@ impl Watcher {
             temporaries: plan.mounts.iter().filter_map(in_memory).collect(),
             directories,
             survey: None,
+            counted: None,
             next: None,
             next_survey: None,
         })
@@ -111,12 +114,18 @@ impl Watcher {
     /// Takes in what the survey found.
     pub(super) fn end_survey(&mut self) -> Option<Struck> {
         let (counted, time) = self.survey.take()?.end();
-        self.judge(counted.unwrap_or_default(), time)
+        self.judge(counted.or(self.counted).unwrap_or_default(), time)
+    }
+
+    /// What the directories whose room is limited took on the disk when it was last counted.
+    pub(super) fn disk_bytes(&self) -> Option<u64> {
+        self.counted
     }
 
     /// Judges what is on the disk, which took some time to find out.
     fn judge(&mut self, bytes: u64, time: Duration) -> Option<Struck> {
         self.next_survey = Some(Instant::now() + INTERVAL.max(time * DISK_REST));
+        self.counted = Some(bytes);
         let configured = self.watch.disk.as_ref()?.bytes;
         exceeded(Limit::Disk, configured, bytes)
     }

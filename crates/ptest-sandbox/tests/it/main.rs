@@ -16,6 +16,7 @@ mod limits;
 mod ordinary_user;
 mod probes;
 mod proxies;
+mod records;
 mod stacks;
 mod still;
 mod strict;

@@ -16,8 +16,8 @@ mod keys;
 mod load;
 mod origin;
 mod project;
-mod table;
 mod schema;
+mod table;
 mod toml_file;
 mod units;
 mod value;
@@ -29,9 +29,9 @@ pub use keys::{Config, KEYS, Key, Row};
 pub(crate) use load::project_file;
 pub use load::{Files, Sources};
 pub use origin::{Origin, Setting, Source};
+pub use schema::{file_schema, pyproject_schema};
 pub(crate) use table::{Field, Table};
 pub(crate) use toml_file::TomlFile;
-pub use schema::{file_schema, pyproject_schema};
 pub use units::{
     InvalidUnit, Size, Timeout, format_bytes, format_duration, parse_bytes, parse_duration,
 };

@@ -10,7 +10,7 @@ use crate::{
     commands::{
         activate, apply, completions, config, create, deactivate, diff, doctor, events, exec,
         export, fork, gc, import, improve, install, kill, list, logs, man, matrix, packages, path,
-        port, prune, recover, reference, remove, run, runs, shell, snapshot, status, uninstall,
+        port, prune, recover, reference, remove, run, runs, shell, snapshot, stats, status, uninstall,
         upgrade, verify,
     },
     options::Format,
@@ -116,6 +116,7 @@ pub(crate) enum Command {
     Kill(kill::Arguments),
     List(list::Arguments),
     Status(status::Arguments),
+    Stats(stats::Arguments),
     Path(path::Arguments),
     Activate(activate::Arguments),
     Deactivate(deactivate::Arguments),

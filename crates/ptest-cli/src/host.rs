@@ -64,6 +64,18 @@ impl Host {
             .filter(|value| !value.is_empty())
     }
 
+    /// How wide what is written to standard output may be.
+    pub(crate) fn columns(&self) -> u16 {
+        const USUAL: u16 = 80;
+        let said = self
+            .variable("COLUMNS")
+            .and_then(|text| text.to_str()?.parse().ok());
+        let terminal = || rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok();
+        said.or_else(|| terminal().map(|size| size.ws_col))
+            .filter(|columns| *columns > 0)
+            .unwrap_or(USUAL)
+    }
+
     /// The caller's home directory.
     pub(crate) fn home(&self) -> Option<&Path> {
         self.variable("HOME")

@@ -19,6 +19,7 @@ mod progress;
 mod reference;
 mod refusals;
 mod runs;
+mod screen;
 mod signals;
 mod spec;
 mod table;

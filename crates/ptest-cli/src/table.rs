@@ -22,9 +22,25 @@ pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// A text that a process chose, on one line and without what a terminal would obey.
+pub(crate) fn printable(text: &str) -> String {
+    let visible = |character: char| match character {
+        character if character.is_control() => ' ',
+        // They change in which direction what follows is read.
+        '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => ' ',
+        character => character,
+    };
+    text.chars().map(visible).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_obeys_nothing_that_a_process_is_called() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc\u{202e}é"), "a [2Jb c é");
+    }
 
     #[test]
     fn columns_line_up_by_characters_and_lines_end_without_spaces() {

@@ -107,6 +107,11 @@ impl Ui {
     }
 
     /// A report as one JSON object on lines of its own.
+    /// Whether data for people may be coloured.
+    pub(crate) fn colors_data(&self) -> bool {
+        self.colors(self.stdout_is_terminal)
+    }
+
     pub(crate) fn json<R: Report>(&self, report: &R) -> Result<(), CliError> {
         self.data(json::to_text(report))
     }

@@ -31,6 +31,7 @@ mod lease;
 mod lock;
 mod materialize;
 pub mod matrix;
+pub mod monitor;
 mod mortal;
 mod names;
 pub mod operation;

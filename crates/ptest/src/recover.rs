@@ -150,6 +150,8 @@ impl Ptest {
         }
         let engine = self.engine(&record.engine)?;
         self.block_on(engine.deactivate(&record.id, Duration::ZERO))?;
+        // It is at rest, whatever becomes of its history.
+        let _ = self.fold_to_the_end(&record);
         let change = Change {
             deactivated_at: Some(Timestamp::now()),
             ..Change::default()

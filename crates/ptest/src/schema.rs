@@ -18,4 +18,5 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     crate::mortal::SCHEMA,
     crate::refusals::SCHEMA,
     crate::apply::table::SCHEMA,
+    crate::monitor::history::SCHEMA,
 ];

@@ -34,6 +34,7 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod shell;
 pub(crate) mod snapshot;
+pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod uninstall;
 pub(crate) mod upgrade;
@@ -60,6 +61,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::Kill(arguments) => kill::run(ui, context, arguments),
         Command::List(arguments) => list::run(ui, context, arguments),
         Command::Status(arguments) => status::run(ui, context, arguments),
+        Command::Stats(arguments) => stats::run(ui, context, arguments),
         Command::Path(arguments) => path::run(ui, context, arguments),
         Command::Activate(arguments) => activate::run(ui, context, arguments),
         Command::Deactivate(arguments) => deactivate::run(ui, context, arguments),

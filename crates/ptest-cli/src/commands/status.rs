@@ -1,13 +1,15 @@
 //! `ptest status`: all that is known of one environment.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, time::Duration};
 
 use clap::Args;
 use ptest::{
     Failure, Ptest,
     config::{format_bytes, format_duration},
+    engine::Processes,
     environment::{Record, Status},
     labels::Labels,
+    monitor::Totals,
     runs::RunRecord,
     settings::amount,
 };
@@ -20,7 +22,7 @@ use crate::{
     json::{BulkReport, EnvironmentReport, Known},
     options::{Format, ReportOptions, SelectorOptions},
     refusals::words,
-    runs,
+    runs, table,
     ui::Ui,
 };
 
@@ -86,6 +88,8 @@ fn text(known: &Known) -> String {
         refusals,
         runs,
         failure,
+        totals,
+        processes,
     } = known;
     let Status {
         record,
@@ -136,8 +140,7 @@ fn text(known: &Known) -> String {
                 .ends_at()
                 .map_or_else(|| "when it is removed".to_owned(), |end| end.to_string()),
         ),
-        ("processes", usage.processes.to_string()),
-        ("cpu", format_duration(usage.cpu)),
+        ("cpu", format_duration(whole(usage.cpu))),
         (
             "memory",
             format!(
@@ -163,6 +166,7 @@ fn text(known: &Known) -> String {
             ),
         ),
     ];
+    lines.push(("in all", in_all(totals)));
     lines.extend(
         achieved
             .iter()
@@ -209,6 +213,8 @@ fn text(known: &Known) -> String {
             .flat_map(|achieved| &achieved.degraded)
             .map(|what| ("degraded", what.clone())),
     );
+    lines.push(("processes", usage.processes.to_string()));
+    lines.extend(tree(processes).into_iter().map(|line| ("", line)));
     lines
         .into_iter()
         .map(|(name, value)| match name {
@@ -229,4 +235,54 @@ fn run_line(run: &RunRecord) -> String {
         runs::command(&run.arguments),
         parts.join(", ")
     )
+}
+
+/// What was used since the environment was made.
+fn in_all(totals: &Totals) -> String {
+    let mut text = format!(
+        "{} of cpu, {} of memory at most, {} read, {} written",
+        format_duration(whole(totals.cpu)),
+        format_bytes(totals.memory_peak),
+        format_bytes(totals.read),
+        format_bytes(totals.written)
+    );
+    if let Some(traffic) = totals.traffic {
+        let (received, sent) = (format_bytes(traffic.received), format_bytes(traffic.sent));
+        text += &format!(", {received} received, {sent} sent");
+    }
+    text
+}
+
+/// A time in whole milliseconds: what is measured is no more exact.
+fn whole(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The processes, one a line, each below its parent.
+fn tree(processes: &Processes) -> Vec<String> {
+    let depths = processes.depths();
+    let rows: Vec<Vec<String>> = processes
+        .processes
+        .iter()
+        .zip(depths)
+        .map(|(process, depth)| {
+            vec![
+                process.pid.to_string(),
+                process.state.to_string(),
+                format_duration(whole(process.cpu)),
+                format_bytes(process.memory),
+                format!(
+                    "{}{}",
+                    "  ".repeat(depth),
+                    table::printable(&process.command)
+                ),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let text = table::render(&["PID", "STATE", "CPU", "MEMORY", "COMMAND"], &rows);
+    let more = (processes.left_out > 0).then(|| format!("and {} more", processes.left_out));
+    text.lines().map(str::to_owned).chain(more).collect()
 }

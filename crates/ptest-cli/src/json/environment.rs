@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use ptest::engine::{Listed, Processes};
 use ptest::environment::{Disk, Record, Status};
+use ptest::monitor::Totals;
 use ptest::runs::RunRecord;
 use ptest::{Environment, Failure, Refusals};
 use serde::Serialize;
@@ -55,6 +57,10 @@ pub(crate) struct EnvironmentDto {
     /// The ports that are leased to it.
     ports: Vec<PortDto>,
     usage: UsageDto,
+    /// What it has used since it was made; null where that is not looked at: only `status` does.
+    totals: Option<TotalsDto>,
+    /// Its processes, each after its parent; null where `totals` is.
+    processes: Option<Vec<ProcessDto>>,
     /// What of the network is to be had: `host`, `none` or `private`; null before it is known.
     network: Option<&'static str>,
     /// The limits that hold since it was last activated.
@@ -165,6 +171,83 @@ struct UsageDto {
     processes: u32,
 }
 
+/// What an environment has used since it was made, in all its activations.
+#[derive(Debug, Serialize)]
+pub(super) struct TotalsDto {
+    cpu_seconds: f64,
+    memory_peak_bytes: u64,
+    /// Read from disks.
+    read_bytes: u64,
+    /// Written to disks.
+    written_bytes: u64,
+    /// What arrived through the network, where that was its own.
+    network_received_bytes: Option<u64>,
+    /// What was sent through it.
+    network_sent_bytes: Option<u64>,
+}
+
+impl From<Totals> for TotalsDto {
+    fn from(totals: Totals) -> Self {
+        Self {
+            cpu_seconds: totals.cpu.as_secs_f64(),
+            memory_peak_bytes: totals.memory_peak,
+            read_bytes: totals.read,
+            written_bytes: totals.written,
+            network_received_bytes: totals.traffic.map(|traffic| traffic.received),
+            network_sent_bytes: totals.traffic.map(|traffic| traffic.sent),
+        }
+    }
+}
+
+impl TotalsDto {
+    pub(super) fn samples() -> Vec<Self> {
+        let bare = || Self {
+            cpu_seconds: 0.5,
+            memory_peak_bytes: 1,
+            read_bytes: 1,
+            written_bytes: 1,
+            network_received_bytes: None,
+            network_sent_bytes: None,
+        };
+        let full = Self {
+            network_received_bytes: Some(1),
+            network_sent_bytes: Some(1),
+            ..bare()
+        };
+        vec![bare(), full]
+    }
+}
+
+/// A process of an environment.
+#[derive(Debug, Serialize)]
+struct ProcessDto {
+    /// Its id, as the environment sees it.
+    pid: i32,
+    /// Its parent's; null for one that ptest started, or whose parent has ended.
+    parent: Option<i32>,
+    command: String,
+    /// The letter of its state, as `ps` writes it.
+    state: String,
+    threads: u32,
+    cpu_seconds: f64,
+    /// Resident memory; what processes share counts in each.
+    memory_bytes: u64,
+}
+
+impl From<&Listed> for ProcessDto {
+    fn from(process: &Listed) -> Self {
+        Self {
+            pid: process.pid,
+            parent: process.parent,
+            command: process.command.clone(),
+            state: process.state.to_string(),
+            threads: process.threads,
+            cpu_seconds: process.cpu.as_secs_f64(),
+            memory_bytes: process.memory,
+        }
+    }
+}
+
 /// A limit of an environment.
 #[derive(Debug, Serialize)]
 struct LimitDto {
@@ -190,6 +273,8 @@ pub(crate) struct Known {
     pub(crate) refusals: Refusals,
     pub(crate) runs: Vec<RunRecord>,
     pub(crate) failure: Option<Failure>,
+    pub(crate) totals: Totals,
+    pub(crate) processes: Processes,
 }
 
 /// How many runs are told.
@@ -203,6 +288,8 @@ impl Known {
             refusals: environment.refusals()?,
             runs: environment.runs(LATEST_RUNS)?,
             failure: environment.failure()?,
+            totals: environment.totals()?,
+            processes: environment.processes()?,
         })
     }
 }
@@ -213,6 +300,8 @@ impl From<Known> for EnvironmentDto {
         environment.usage.disk_bytes = Some(known.disk.private);
         environment.usage.shared_bytes = Some(known.disk.shared);
         environment.refusals = Some((&known.refusals).into());
+        environment.totals = Some(known.totals.into());
+        environment.processes = Some(known.processes.processes.iter().map(Into::into).collect());
         environment.runs = Some(known.runs.into_iter().map(Into::into).collect());
         environment.last_failure = known.failure.map(Into::into);
         environment
@@ -298,6 +387,8 @@ impl From<Status> for EnvironmentDto {
                 shared_bytes: None,
                 processes: usage.processes,
             },
+            totals: None,
+            processes: None,
             network: achieved.as_ref().map(|achieved| achieved.network.as_str()),
             limits: achieved
                 .iter()
@@ -352,6 +443,8 @@ impl EnvironmentDto {
                 shared_bytes: None,
                 processes: 1,
             },
+            totals: None,
+            processes: None,
             network: None,
             limits: vec![LimitDto {
                 limit: "memory",
@@ -379,6 +472,20 @@ impl EnvironmentDto {
             error: Some("its directory is gone".to_owned()),
             network: Some("private"),
             runs: Some(RunDto::samples()),
+            totals: TotalsDto::samples().pop(),
+            processes: Some(
+                [None, Some(7)]
+                    .map(|parent| ProcessDto {
+                        pid: 7,
+                        parent,
+                        command: "python -m http.server".to_owned(),
+                        state: "S".to_owned(),
+                        threads: 1,
+                        cpu_seconds: 0.5,
+                        memory_bytes: 1,
+                    })
+                    .into(),
+            ),
             refusals: Some(RefusalsDto {
                 total: 2,
                 latest: vec![

@@ -22,6 +22,7 @@ mod run;
 mod schema;
 mod scratch;
 mod snapshot;
+mod stats;
 mod store;
 
 use serde::Serialize;
@@ -47,6 +48,7 @@ pub(crate) use scratch::{ScratchChange, ScratchReport};
 pub(crate) use snapshot::{
     DifferenceReport, RemovedSnapshotsReport, RestoredReport, SnapshotReport, SnapshotsReport,
 };
+pub(crate) use stats::StatsReport;
 pub(crate) use store::{CollectedReport, ImprovedReport, StoreVerificationReport};
 
 /// A report: what one command writes.
@@ -79,6 +81,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<BulkReport>(),
         schema_of::<AppliedReport>(),
         schema_of::<MatrixReport>(),
+        schema_of::<StatsReport>(),
         schema_of::<MaterializedReport>(),
         schema_of::<PathReport>(),
         schema_of::<RemovedReport>(),

@@ -32,6 +32,7 @@ mod runs;
 mod settings;
 mod signals;
 mod snapshots;
+mod stats;
 mod terminal;
 mod upkeep;
 mod wheel;

@@ -27,6 +27,10 @@ pub struct Capability {
     pub timeout: bool,
     /// What an environment uses can be read.
     pub usage: bool,
+    /// Its processes can be listed and signalled.
+    pub processes: bool,
+    /// What it uses is sampled while something is done.
+    pub samples: bool,
     /// The number of processes can be limited.
     pub pids_limit: bool,
     /// The profiles `standard` and `strict` hold.

@@ -22,7 +22,7 @@ use ptest_store::{Stack, StackId};
 
 use super::{
     Achieved, Capability, Change, ChangeKind, Command, Copied, Engine, Exit, ExitStatus, Instance,
-    Process, RunUsage, Stdio, Upper, Usage,
+    Listed, Process, Processes, RunUsage, Stdio, Upper, Usage,
 };
 use crate::environment::EnvironmentId;
 use crate::error::{Error, ErrorKind, Result};
@@ -88,6 +88,7 @@ impl Engine for Memory {
             signal: true,
             timeout: true,
             usage: true,
+            processes: true,
             ..Capability::default()
         }
     }
@@ -178,8 +179,10 @@ impl Engine for Memory {
                 "the memory engine has no terminals",
             ));
         };
+        let words = command.arguments.join(OsStr::new(" "));
         let run = Arc::new(Run {
             id: run,
+            command: words.to_string_lossy().into_owned(),
             ..Run::default()
         });
         entry.runs.push(Arc::clone(&run));
@@ -235,6 +238,47 @@ impl Engine for Memory {
             processes: processes as u32,
             ..Usage::default()
         })
+    }
+
+    async fn processes(&self, id: &EnvironmentId) -> Result<Processes> {
+        let instances = self.entries();
+        let runs = instances.get(id).into_iter().flat_map(|entry| &entry.runs);
+        let listed = (1..)
+            .zip(runs)
+            .filter(|(_, run)| lock(&run.state).exit.is_none())
+            .map(|(pid, run)| Listed {
+                pid,
+                parent: None,
+                started: 0,
+                state: 'S',
+                threads: 1,
+                cpu: Duration::ZERO,
+                memory: 0,
+                command: run.command.clone(),
+            });
+        Ok(Processes {
+            processes: listed.collect(),
+            left_out: 0,
+        })
+    }
+
+    async fn signal_process(
+        &self,
+        id: &EnvironmentId,
+        process: &Listed,
+        signal: i32,
+    ) -> Result<bool> {
+        let instances = self.entries();
+        let index = usize::try_from(process.pid - 1).ok();
+        let run = instances
+            .get(id)
+            .zip(index)
+            .and_then(|(entry, index)| entry.runs.get(index))
+            .filter(|run| lock(&run.state).exit.is_none());
+        if let Some(run) = run {
+            run.signal(signal);
+        }
+        Ok(run.is_some())
     }
 
     async fn disk(&self, id: &EnvironmentId) -> Result<u64> {
@@ -329,6 +373,7 @@ struct Context {
 #[derive(Debug, Default)]
 struct Run {
     id: Option<RunId>,
+    command: String,
     state: Mutex<RunState>,
     changed: Condvar,
 }

@@ -19,6 +19,9 @@
 //! | [`Process::signal`], [`Engine::signal`] | a second exec of `kill`, for Docker has no signal for an exec | the same |
 //! | [`Process::relay`] | `Tty: true`, resize by `POST /exec/ID/resize` | `tty=true`, resize by channel 4 |
 //! | [`Engine::usage`] | one frame of the stats stream | `metrics.k8s.io`, else the kubelet's summary |
+//! | [`Engine::samples`] | the ring of ptest-init, by the archive API | the same, by an exec |
+//! | [`Engine::processes`] | `GET /containers/ID/top` | an exec of `ps` |
+//! | [`Engine::signal_process`] | an exec of `kill` | the same |
 //! | [`Engine::changes`] | `GET /containers/ID/changes` | an exec that lists the upper directory |
 //! | [`Engine::scratch_changes`] | none: a volume is written or not | none |
 //! | [`Engine::host_files`] | none: the files are the daemon's | none |
@@ -32,6 +35,7 @@
 //! is async; an instance's place inside is asked of the engine, never assumed;
 //! and no method needs the engine to be on this machine.
 
+pub mod activity;
 pub mod capability;
 pub mod memory;
 pub mod process;
@@ -46,6 +50,7 @@ use async_trait::async_trait;
 use ptest_store::{Prepared, Stack, Store};
 use serde::{Deserialize, Serialize};
 
+pub use self::activity::{Listed, Meter, Processes, Sample, Samples, Seen, Traffic, Usage};
 pub use self::capability::Capability;
 pub use self::process::{Command, Exit, ExitStatus, Process, RunUsage, Stdio, TerminalSize};
 use crate::environment::EnvironmentId;
@@ -89,57 +94,6 @@ pub struct Achieved {
     pub limits: Vec<Kept>,
     /// What had to be given up, each a sentence for people.
     pub degraded: Vec<String>,
-}
-
-/// What an instance uses now, and has used since it was activated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// CPU time of everything that runs or ran.
-    pub cpu: Duration,
-    /// Memory now, in bytes.
-    pub memory: u64,
-    /// The most that it was, in bytes, as far as it was seen.
-    pub memory_peak: u64,
-    /// Where the figures of memory are from.
-    pub memory_source: Meter,
-    /// Processes now, init not counted.
-    pub processes: u32,
-    /// Bytes read from disks.
-    pub read: u64,
-    /// Bytes written to disks.
-    pub written: u64,
-    /// What went through the network, where it is the environment's own.
-    pub traffic: Option<Traffic>,
-}
-
-/// Where a figure of use is from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Meter {
-    /// The kernel's count of a control group: files in memory are in it, and shared pages once.
-    ControlGroup,
-    /// The sum over processes.
-    #[default]
-    Processes,
-}
-
-impl Meter {
-    /// The word used in JSON and in messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ControlGroup => "control_group",
-            Self::Processes => "processes",
-        }
-    }
-}
-
-/// Bytes through a network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Traffic {
-    /// That arrived.
-    pub received: u64,
-    /// That were sent.
-    pub sent: u64,
 }
 
 /// What happens to the upper when a stack is swapped.
@@ -284,6 +238,59 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// - A running command is counted among the processes.
     /// - An instance that is not active uses nothing.
     async fn usage(&self, id: &EnvironmentId) -> Result<Usage>;
+
+    /// What was sampled of the instance's use since it was last activated, after what was seen.
+    ///
+    /// Samples are taken once a second while something is done, and one when nothing runs any more; they stay when it is
+    /// deactivated, until it is activated again. How many are kept is the engine's choice. An engine that takes none gives
+    /// none.
+    ///
+    /// *Behaviour*
+    /// - What was seen is not given again.
+    /// - The last sample of an instance that was deactivated has no processes.
+    async fn samples(&self, id: &EnvironmentId, seen: Option<Seen>) -> Result<Samples> {
+        let _ = (id, seen);
+        Ok(Samples::default())
+    }
+
+    /// The processes of the instance's commands.
+    ///
+    /// Requires [`Capability::processes`].
+    ///
+    /// *Behaviour*
+    /// - A running command is among them, and not when it has ended.
+    /// - An instance that is not active has none.
+    async fn processes(&self, id: &EnvironmentId) -> Result<Processes> {
+        Err(self.lacks_processes(id))
+    }
+
+    /// Sends a signal to a process that was listed; `false` if it has ended.
+    ///
+    /// Requires [`Capability::processes`].
+    ///
+    /// *Behaviour*
+    /// - A command that is killed ends.
+    /// - A process that has ended is not signalled, whoever has its id now.
+    async fn signal_process(
+        &self,
+        id: &EnvironmentId,
+        process: &Listed,
+        signal: i32,
+    ) -> Result<bool> {
+        let _ = (process, signal);
+        Err(self.lacks_processes(id))
+    }
+
+    /// What an engine says that shows no processes.
+    fn lacks_processes(&self, id: &EnvironmentId) -> Error {
+        Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "the engine `{}` shows no processes of environment {id}",
+                self.name()
+            ),
+        )
+    }
 
     /// What was refused to the instance's commands beyond the hosts that its settings allow.
     ///

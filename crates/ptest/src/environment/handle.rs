@@ -9,7 +9,7 @@ use ptest_store::Stack;
 
 use super::table::{self, Change, Record};
 use super::{EnvironmentId, State};
-use crate::engine::{Command, Process, Usage};
+use crate::engine::{Command, Listed, Process, Processes, Usage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Cause, Event};
 use crate::improve;
@@ -105,6 +105,24 @@ impl Environment {
             private: self.ptest.block_on(engine.disk(&record.id))?,
             shared: store.stack_bytes(&stack)?,
         })
+    }
+
+    /// The processes of its commands; none where its engine shows none.
+    pub fn processes(&self) -> Result<Processes> {
+        let record = self.record()?;
+        let engine = self.ptest.engine(&record.engine)?;
+        match self.ptest.block_on(engine.processes(&record.id)) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(Processes::default()),
+            processes => processes,
+        }
+    }
+
+    /// Sends a signal to one of its processes; `false` if that has ended.
+    pub fn signal(&self, process: &Listed, signal: i32) -> Result<bool> {
+        let record = self.record()?;
+        let engine = self.ptest.engine(&record.engine)?;
+        let sent = engine.signal_process(&record.id, process, signal);
+        self.ptest.block_on(sent)
     }
 
     /// What its commands were refused beyond the hosts that they are allowed. What is new of it is recorded as events.
@@ -263,6 +281,8 @@ impl Environment {
         reach("deactivate.row")?;
         self.ptest.block_on(engine.deactivate(&self.id, grace))?;
         self.ptest.note_refusals(&record);
+        // It is at rest, whatever becomes of its history.
+        let _ = self.ptest.fold_to_the_end(&record);
         reach("deactivate.init")?;
         let change = Change {
             deactivated_at: Some(Timestamp::now()),

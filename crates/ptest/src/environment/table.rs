@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::events::{self, About, Event};
 use crate::json;
 use crate::labels::{self, Selector};
+use crate::monitor::history;
 use crate::mortal;
 use crate::names;
 use crate::ports;
@@ -477,6 +478,7 @@ pub(crate) fn delete(database: &Database, record: &Record) -> Result<()> {
         ] {
             transaction.prepare_cached(sql)?.execute([id.as_str()])?;
         }
+        history::forget(transaction, id)?;
         events::append(transaction, Some(About::from(record)), &Event::Removed {})?;
         Ok(())
     })

@@ -15,6 +15,7 @@ mod hand_over;
 mod improve;
 mod logs;
 mod many;
+mod monitor;
 mod mortal;
 mod ports;
 mod python;

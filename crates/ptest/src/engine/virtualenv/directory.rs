@@ -5,10 +5,10 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use ptest_sandbox::{Upper, cgroup};
+use ptest_sandbox::{Upper, cgroup, ring};
 use ptest_store::Store;
 
 use super::driver::Driver;
@@ -148,6 +148,30 @@ impl Directory {
     /// What shows the instance's files to the host, and where an overlay also appears inside.
     pub(super) fn view(&self) -> PathBuf {
         self.path.join("view")
+    }
+
+    /// What is recorded of an activation's use.
+    fn ring(&self) -> PathBuf {
+        self.path.join("usage")
+    }
+
+    /// Begins the record of an activation, in the place of the one before.
+    pub(super) fn begin_ring(&self) -> Result<OwnedFd> {
+        let path = self.ring();
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(true);
+        let begun = options.mode(0o600).open(&path).and_then(ring::begin);
+        begun.map_err(|source| Error::io(format!("write {}", path.display()), source))
+    }
+
+    /// Reads the record of the last activation, if there is one.
+    pub(super) fn read_ring(&self) -> Result<Option<ring::Reader>> {
+        let path = self.ring();
+        let read = match File::open(&path) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.and_then(ring::Reader::new),
+        };
+        read.map_err(|source| Error::io(format!("read {}", path.display()), source))
     }
 
     /// Keeps where the groups of the instance's init may be, before it is made: whoever ends it may look elsewhere.

@@ -11,6 +11,7 @@ mod directory;
 mod driver;
 mod limits;
 mod lowers;
+mod monitoring;
 mod root;
 mod running;
 mod snapshot;
@@ -32,8 +33,8 @@ use self::directory::Directory;
 use self::driver::{Driver, Mounts};
 use self::root::Inside;
 use super::{
-    Achieved, Capability, Change, Command, Copied, Engine, HandedOver, HostFiles, Instance, Meter,
-    Process, Traffic, Upper, Usage,
+    Achieved, Capability, Change, Command, Copied, Engine, HandedOver, HostFiles, Instance, Listed,
+    Process, Processes, Samples, Seen, Upper, Usage,
 };
 use crate::disk;
 use crate::environment::EnvironmentId;
@@ -158,6 +159,8 @@ impl Engine for Virtualenv {
             signal: true,
             timeout: true,
             usage: true,
+            processes: true,
+            samples: true,
             pids_limit: true,
             isolation: matches!(self.mounts.work(&self.store, &self.launcher), Ok(Ok(()))),
         }
@@ -196,6 +199,7 @@ impl Engine for Virtualenv {
                 name: Directory::SOCKET.into(),
             }),
             proxy: way_out(&directory, instance, plan.network)?,
+            ring: Some(directory.begin_ring()?),
             limits: limits::for_sandbox(&limits, &directory, &driver, instance),
             term: Term {
                 left: instance.ends_at.map(|end| Timestamp::now().until(end)),
@@ -287,23 +291,33 @@ impl Engine for Virtualenv {
         let Some(client) = self.client(id)? else {
             return Ok(Usage::default());
         };
-        let usage = client.usage()?;
-        Ok(Usage {
-            cpu: usage.cpu_time,
-            memory: usage.memory_bytes,
-            memory_peak: usage.peak_memory_bytes,
-            memory_source: match usage.memory_source {
-                ptest_sandbox::Meter::ControlGroup => Meter::ControlGroup,
-                ptest_sandbox::Meter::Processes => Meter::Processes,
-            },
-            processes: usage.processes,
-            read: usage.read_bytes,
-            written: usage.written_bytes,
-            traffic: usage.traffic.map(|traffic| Traffic {
-                received: traffic.received_bytes,
-                sent: traffic.sent_bytes,
-            }),
-        })
+        Ok(monitoring::usage(client.usage()?))
+    }
+
+    async fn samples(&self, id: &EnvironmentId, seen: Option<Seen>) -> Result<Samples> {
+        match self.directory(id).read_ring()? {
+            Some(ring) => monitoring::samples(&ring, seen),
+            None => Ok(Samples::default()),
+        }
+    }
+
+    async fn processes(&self, id: &EnvironmentId) -> Result<Processes> {
+        match self.client(id)? {
+            Some(client) => Ok(monitoring::processes(client.processes()?)),
+            None => Ok(Processes::default()),
+        }
+    }
+
+    async fn signal_process(
+        &self,
+        id: &EnvironmentId,
+        process: &Listed,
+        signal: i32,
+    ) -> Result<bool> {
+        match self.client(id)? {
+            Some(client) => Ok(client.signal(&monitoring::listed(process), signal)?),
+            None => Ok(false),
+        }
     }
 
     async fn refusals(&self, id: &EnvironmentId) -> Result<Refusals> {

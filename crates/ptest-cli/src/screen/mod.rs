@@ -1,0 +1,9 @@
+//! What is drawn: charts, and a drawing as text for a terminal or a file.
+//!
+//! Drawings are made of the widgets of `ratatui`, whether they fill a terminal (`ptest top`) or are written to it once.
+
+mod ansi;
+mod chart;
+
+pub(crate) use ansi::to_text;
+pub(crate) use chart::{Chart, resampled};

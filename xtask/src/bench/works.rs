@@ -37,6 +37,7 @@ pub(crate) fn all(bench: &Bench) -> Vec<Work<'_>> {
             remove(bench, set),
             remove_active(bench, set),
             status(bench, set),
+            sample(bench, set),
         ]);
     }
     works.extend([fork(bench), restore(bench)]);
@@ -314,6 +315,25 @@ fn remove_active<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
         title: format!("Remove, active: {}", describe(set)),
         rounds: bench.rounds(20),
         contenders,
+    }
+}
+
+/// The processor time that an init takes for a second of recording.
+fn sample<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
+    let kinds = [
+        ("a process that waits", "sample-quiet"),
+        ("four processes that work", "sample-busy"),
+    ];
+    let contenders = kinds
+        .into_iter()
+        .filter_map(|(name, work)| by_library(bench, name, format!("{work} {}", set.name)));
+    Work {
+        key: "sample",
+        title: String::from(
+            "A second of recording what an environment uses, processor time of init",
+        ),
+        rounds: bench.rounds(3),
+        contenders: contenders.collect(),
     }
 }
 

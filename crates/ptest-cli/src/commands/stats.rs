@@ -151,7 +151,7 @@ fn charts(stats: &Stats, columns: usize) -> Vec<(Series, Vec<f64>)> {
         },
         Series {
             title: "memory",
-            value: |point| point.memory as f64,
+            value: |point| point.memory_most as f64,
             details: |stats| {
                 let most = stats.points.iter().map(|point| point.memory_most).max();
                 format!(

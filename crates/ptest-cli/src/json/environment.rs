@@ -515,7 +515,11 @@ impl EnvironmentDto {
             },
             ..bare()
         };
-        vec![bare(), full]
+        let without_network = Self {
+            totals: TotalsDto::samples().into_iter().next(),
+            ..bare()
+        };
+        vec![bare(), full, without_network]
     }
 }
 

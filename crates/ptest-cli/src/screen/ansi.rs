@@ -43,9 +43,10 @@ fn style_of(cell: &Cell) -> Style {
         _ => None,
     };
     let style = Style::new().fg_color(color.map(Into::into));
-    match cell.modifier.contains(Modifier::BOLD) {
-        true => style.bold(),
-        false => style,
+    if cell.modifier.contains(Modifier::BOLD) {
+        style.bold()
+    } else {
+        style
     }
 }
 

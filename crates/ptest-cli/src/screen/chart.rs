@@ -63,11 +63,12 @@ impl Widget for Chart<'_> {
                 gray,
             );
         }
-        let steps = self.values.iter().map(|value| match top > 0.0 {
-            // What is not nothing is seen.
-            true if *value > 0.0 => (value / top * STEPS).ceil() as u64,
+        // What is not nothing is seen; the top is not nothing then.
+        let step = |value: &f64| match *value {
+            value if value > 0.0 => (value / top * STEPS).ceil() as u64,
             _ => 0,
-        });
+        };
+        let steps = self.values.iter().map(step);
         Sparkline::default()
             .data(steps)
             .max(STEPS as u64)

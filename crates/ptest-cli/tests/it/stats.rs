@@ -34,7 +34,6 @@ fn what_was_used_is_drawn_over_time() {
         "cpu  ",
         "memory  ",
         "processes  ",
-        "▕",
         "█",
     ] {
         assert!(text.contains(said), "{drawn}");

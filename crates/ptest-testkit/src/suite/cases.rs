@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use ptest::engine::{Change, ChangeKind, Copied, ExitStatus, HandedOver, Instance, Seen, Upper};
+use ptest::engine::{Change, ChangeKind, Copied, ExitStatus, HandedOver, Instance, Upper};
 use ptest::error::ErrorKind;
 use ptest::runs::RunId;
 
@@ -133,51 +133,11 @@ pub(super) fn all() -> Vec<(&'static str, Required, Case)> {
             |capability| capability.signal,
             signal_at_rest,
         ),
-        (
-            "usage::a_running_command_is_counted",
-            |capability| capability.usage,
-            usage_counts,
-        ),
         ("disk::what_was_written_counts", files, disk_counts),
         (
             "disk::an_unknown_instance_takes_nothing",
             files,
             disk_of_unknown,
-        ),
-        (
-            "samples::what_was_seen_is_not_given_again",
-            |capability| capability.samples,
-            samples_once,
-        ),
-        (
-            "samples::the_last_of_a_deactivated_instance_has_no_processes",
-            |capability| capability.samples,
-            samples_end,
-        ),
-        (
-            "processes::a_running_command_is_among_them_and_not_when_it_has_ended",
-            |capability| capability.processes,
-            processes_run,
-        ),
-        (
-            "processes::an_instance_that_is_not_active_has_none",
-            |capability| capability.processes,
-            processes_at_rest,
-        ),
-        (
-            "signal_process::a_command_that_is_killed_ends",
-            |capability| capability.processes,
-            kill_process,
-        ),
-        (
-            "signal_process::a_process_that_has_ended_is_not_signalled",
-            |capability| capability.processes,
-            kill_ended_process,
-        ),
-        (
-            "usage::an_instance_at_rest_uses_nothing",
-            |capability| capability.usage,
-            usage_at_rest,
         ),
         (
             "changes::a_file_that_was_written_is_among_them",
@@ -260,13 +220,13 @@ pub(super) fn all() -> Vec<(&'static str, Required, Case)> {
 }
 
 /// An instance that is created, and removed when the case ends, however it ends.
-struct Made<'a> {
+pub(super) struct Made<'a> {
     subject: &'a dyn Subject,
-    instance: Instance,
+    pub(super) instance: Instance,
 }
 
 impl<'a> Made<'a> {
-    fn created(subject: &'a dyn Subject) -> Self {
+    pub(super) fn created(subject: &'a dyn Subject) -> Self {
         let made = Self {
             subject,
             instance: subject.instance(),
@@ -275,7 +235,7 @@ impl<'a> Made<'a> {
         made
     }
 
-    fn active(subject: &'a dyn Subject) -> Self {
+    pub(super) fn active(subject: &'a dyn Subject) -> Self {
         let made = Self::created(subject);
         made.activate();
         made
@@ -285,7 +245,7 @@ impl<'a> Made<'a> {
         block_on(self.subject.engine().activate(&self.instance)).unwrap();
     }
 
-    fn deactivate(&self) {
+    pub(super) fn deactivate(&self) {
         block_on(self.subject.engine().deactivate(&self.instance.id, GRACE)).unwrap();
     }
 
@@ -317,7 +277,7 @@ impl<'a> Made<'a> {
         block_on(self.subject.engine().is_active(&self.instance.id)).unwrap()
     }
 
-    fn output(&self, task: Task<'_>, input: &[u8]) -> Vec<u8> {
+    pub(super) fn output(&self, task: Task<'_>, input: &[u8]) -> Vec<u8> {
         let output = output_of(self.subject, &self.instance, task, input).unwrap();
         assert_eq!(output.exit.status, ExitStatus::Code(0), "{task:?}");
         output.stdout
@@ -574,91 +534,6 @@ fn signal_at_rest(subject: &dyn Subject) {
     assert!(!Made::created(subject).signal("r1", SIGTERM));
 }
 
-fn usage_counts(subject: &dyn Subject) {
-    let made = Made::active(subject);
-    let usage = || block_on(subject.engine().usage(&made.instance.id)).unwrap();
-    let before = usage().processes;
-    let mut stubborn = start(subject, &made.instance, Task::Stubborn, b"", |_| {}).unwrap();
-    stubborn.first_byte();
-    assert!(usage().processes > before);
-}
-
-fn samples_once(subject: &dyn Subject) {
-    let made = Made::active(subject);
-    made.output(Task::Echo("hello"), b"");
-    made.deactivate();
-    let samples = |seen| block_on(subject.engine().samples(&made.instance.id, seen)).unwrap();
-    let found = samples(None);
-    let seen = Seen {
-        series: found.series,
-        sequence: found.samples.last().unwrap().sequence,
-    };
-    assert_eq!(samples(Some(seen)).samples, []);
-    // What was seen of another activation is another matter.
-    let other = Seen {
-        series: seen.series ^ 1,
-        ..seen
-    };
-    assert_eq!(samples(Some(other)), found);
-}
-
-fn samples_end(subject: &dyn Subject) {
-    let made = Made::active(subject);
-    let mut stubborn = start(subject, &made.instance, Task::Stubborn, b"", |_| {}).unwrap();
-    stubborn.first_byte();
-    made.deactivate();
-    let found = block_on(subject.engine().samples(&made.instance.id, None)).unwrap();
-    assert_eq!(found.samples.last().unwrap().processes, 0);
-}
-
-fn processes_run(subject: &dyn Subject) {
-    let made = Made::active(subject);
-    let list = || block_on(subject.engine().processes(&made.instance.id)).unwrap();
-    assert_eq!(list().processes, []);
-    let started = start(subject, &made.instance, Task::Sleep, b"", |_| {}).unwrap();
-    assert_eq!(list().processes.len(), 1);
-    block_on(started.process.signal(SIGTERM)).unwrap();
-    block_on(started.process.wait()).unwrap();
-    assert_eq!(list().processes, []);
-}
-
-fn processes_at_rest(subject: &dyn Subject) {
-    let made = Made::created(subject);
-    let list = |id| block_on(subject.engine().processes(id)).unwrap();
-    assert_eq!(list(&made.instance.id).processes, []);
-    assert_eq!(list(&subject.instance().id).processes, []);
-}
-
-fn kill_process(subject: &dyn Subject) {
-    let made = Made::active(subject);
-    let started = start(subject, &made.instance, Task::Sleep, b"", |_| {}).unwrap();
-    let listed = block_on(subject.engine().processes(&made.instance.id)).unwrap();
-    let kill = |signal| {
-        let engine = subject.engine();
-        block_on(engine.signal_process(&made.instance.id, &listed.processes[0], signal)).unwrap()
-    };
-    assert!(kill(SIGKILL));
-    assert_eq!(
-        block_on(started.process.wait()).unwrap().status,
-        ExitStatus::Signal(SIGKILL)
-    );
-}
-
-fn kill_ended_process(subject: &dyn Subject) {
-    let made = Made::active(subject);
-    let started = start(subject, &made.instance, Task::Sleep, b"", |_| {}).unwrap();
-    let listed = block_on(subject.engine().processes(&made.instance.id)).unwrap();
-    block_on(started.process.signal(SIGTERM)).unwrap();
-    block_on(started.process.wait()).unwrap();
-    let signal = |process| {
-        let engine = subject.engine();
-        block_on(engine.signal_process(&made.instance.id, process, SIGKILL)).unwrap()
-    };
-    assert!(!signal(&listed.processes[0]));
-    made.deactivate();
-    assert!(!signal(&listed.processes[0]));
-}
-
 fn disk_counts(subject: &dyn Subject) {
     let made = Made::active(subject);
     let disk = || block_on(subject.engine().disk(&made.instance.id)).unwrap();
@@ -672,16 +547,6 @@ fn disk_counts(subject: &dyn Subject) {
 fn disk_of_unknown(subject: &dyn Subject) {
     let disk = block_on(subject.engine().disk(&subject.instance().id)).unwrap();
     assert_eq!(disk, 0);
-}
-
-fn usage_at_rest(subject: &dyn Subject) {
-    let made = Made::created(subject);
-    assert_eq!(
-        block_on(subject.engine().usage(&made.instance.id))
-            .unwrap()
-            .processes,
-        0
-    );
 }
 
 fn changes_show_files(subject: &dyn Subject) {

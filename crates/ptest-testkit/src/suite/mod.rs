@@ -5,6 +5,8 @@
 //! passed. Not for what one engine alone does: that is tested beside it.
 
 #[expect(clippy::unwrap_used, reason = "a case fails by panicking")]
+mod activity;
+#[expect(clippy::unwrap_used, reason = "a case fails by panicking")]
 mod cases;
 #[expect(clippy::unwrap_used, reason = "a case fails by panicking")]
 mod running;
@@ -65,6 +67,7 @@ pub fn trials(subject: &Arc<dyn Subject>) -> Vec<Trial> {
     let name = subject.name();
     cases::all()
         .into_iter()
+        .chain(activity::all())
         .map(|(behaviour, required, case)| {
             let subject = Arc::clone(subject);
             Trial::test(format!("{name}::{behaviour}"), move || {

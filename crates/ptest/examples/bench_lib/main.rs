@@ -10,6 +10,7 @@ mod depth;
 mod endings;
 mod isolation;
 mod ports;
+mod samples;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -115,6 +116,12 @@ fn work(bench: &mut Bench, line: &str) -> Result<Duration> {
             let begin = Instant::now();
             environment.status()?;
             Ok(begin.elapsed())
+        }
+        "sample-quiet" | "sample-busy" => {
+            let environment = bench.create(set)?;
+            let time = samples::time(&environment, &bench.options.home, work);
+            environment.remove()?;
+            time
         }
         "fork" => {
             let source = bench.create(set)?;

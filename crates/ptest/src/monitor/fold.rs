@@ -150,7 +150,7 @@ impl Share {
     /// What of an amount that was used evenly. The shares of a time add up to it.
     pub(super) fn amount(self, all: u64) -> u64 {
         let until = |moment: i64| {
-            u128::from(all) * moment.unsigned_abs() as u128 / u128::from(self.of.unsigned_abs())
+            u128::from(all) * u128::from(moment.unsigned_abs()) / u128::from(self.of.unsigned_abs())
         };
         (until(self.to) - until(self.from)) as u64
     }

@@ -9,9 +9,9 @@ use ptest::config::{ColorChoice, parse_duration};
 use crate::{
     commands::{
         activate, apply, completions, config, create, deactivate, diff, doctor, events, exec,
-        export, fork, gc, import, improve, install, kill, list, logs, man, matrix, packages, path,
-        port, prune, recover, reference, remove, run, runs, shell, snapshot, stats, status, uninstall,
-        upgrade, verify,
+        export, fork, gc, import, improve, install, kill, list, logs, man, matrix, metrics,
+        packages, path, port, prune, recover, reference, remove, run, runs, shell, snapshot, stats,
+        status, top, uninstall, upgrade, verify,
     },
     options::Format,
 };
@@ -55,12 +55,11 @@ impl Cli {
 fn format(matches: &ArgMatches) -> Format {
     match matches.subcommand() {
         Some((_, inner)) => format(inner),
-        None => matches
-            .try_get_one("format")
-            .ok()
-            .flatten()
-            .copied()
-            .unwrap_or(Format::Text),
+        // As it was written: a command may know other formats besides.
+        None => match matches.try_get_raw("format") {
+            Ok(Some(mut words)) if words.any(|word| word == "json") => Format::Json,
+            _ => Format::Text,
+        },
     }
 }
 
@@ -117,6 +116,8 @@ pub(crate) enum Command {
     List(list::Arguments),
     Status(status::Arguments),
     Stats(stats::Arguments),
+    Top(top::Arguments),
+    Metrics(metrics::Arguments),
     Path(path::Arguments),
     Activate(activate::Arguments),
     Deactivate(deactivate::Arguments),

@@ -20,8 +20,15 @@ use ptest::{
 };
 
 use crate::{
-    background, cli::GlobalOptions, error::CliError, host::Host, log, options::CommandOptions,
-    signals::Signals, ui::Ui,
+    background,
+    cli::GlobalOptions,
+    collector::Collector,
+    error::CliError,
+    host::Host,
+    log::{self, Spans},
+    options::CommandOptions,
+    signals::Signals,
+    ui::Ui,
 };
 
 pub(crate) struct Context {
@@ -35,8 +42,18 @@ pub(crate) struct Context {
     wait: Option<Duration>,
     /// Stops the tools that making something runs.
     cancel: Cancel,
-    /// The store, once it was opened, and whether it is improved in the background.
-    opened: OnceCell<(Ptest, bool)>,
+    /// The operations that somebody collects.
+    spans: Spans,
+    /// The store, once it was opened.
+    opened: OnceCell<Opened>,
+}
+
+/// A store, and what is done when the command has ended.
+struct Opened {
+    store: Ptest,
+    /// Whether it is improved in the background.
+    is_improved: bool,
+    collector: Option<Collector>,
 }
 
 impl Context {
@@ -55,6 +72,7 @@ impl Context {
             no_wait: options.no_wait,
             wait: options.wait,
             cancel: Cancel::default(),
+            spans: Spans::default(),
             opened: OnceCell::new(),
         }
     }
@@ -149,8 +167,13 @@ impl Context {
                 patience: *config.wait,
             },
         })?;
-        let (store, _) = self.opened.get_or_init(|| (store, *config.improve));
-        Ok(store.clone())
+        let collector = self.collector(config);
+        let opened = self.opened.get_or_init(|| Opened {
+            store,
+            is_improved: *config.improve,
+            collector,
+        });
+        Ok(opened.store.clone())
     }
 
     /// What the command is to see besides what every command sees. Later options for the same variable win.
@@ -169,18 +192,42 @@ impl Context {
             level: *config.log,
             verbose: self.is_verbose,
             secrets: self.secrets.clone(),
+            spans: self.collector(config).map(|_| self.spans.clone()),
         });
+    }
+
+    /// Where operations and metrics are sent, and with what headers.
+    fn collector(&self, config: &Config) -> Option<Collector> {
+        let variable = |name| Some(self.host.variable(name)?.to_str()?.to_owned());
+        let endpoint = config.otlp_endpoint.as_ref().cloned();
+        Some(Collector {
+            endpoint: endpoint.or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT"))?,
+            headers: variable("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default(),
+        })
     }
 
     /// Deletes what was thrown away, when the command has said all it has to say; what takes longer than a person notices
     /// is left to the next time. Lets what could start faster be worked on.
     pub(crate) fn tidy(&self, ui: &Ui) {
         const PATIENCE: Duration = Duration::from_millis(50);
-        let Some((store, is_improved)) = self.opened.get() else {
+        let Some(Opened {
+            store,
+            is_improved,
+            collector,
+        }) = self.opened.get()
+        else {
             return;
         };
         if let Err(error) = store.tidy(PATIENCE) {
             ui.explain(&error.into());
+        }
+        if let Some(collector) = collector
+            && let Err(error) = collector.send(store, self.spans.take())
+        {
+            let error = CliError::from(error);
+            let causes = error.causes().into_iter();
+            let words = std::iter::once(error.to_string()).chain(causes);
+            ui.warning(words.collect::<Vec<_>>().join(": "));
         }
         if let Some(program) = &self.host.program
             && *is_improved

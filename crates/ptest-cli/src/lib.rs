@@ -6,6 +6,7 @@
 mod background;
 mod cells;
 mod cli;
+mod collector;
 mod commands;
 mod context;
 mod error;
@@ -23,6 +24,7 @@ mod screen;
 mod signals;
 mod spec;
 mod table;
+mod top;
 mod ui;
 
 use std::{ffi::OsString, process::ExitCode};

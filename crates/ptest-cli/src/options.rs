@@ -17,6 +17,7 @@ use ptest::{
     PortName,
     config::{Config, Origin, Size, Timeout, UserHome, parse_duration},
     labels::{Label, Labels, Selector},
+    monitor::Alert,
     settings::{Cpus, HostRule, Network, Profile},
 };
 
@@ -84,6 +85,11 @@ pub(crate) struct EnvironmentOptions {
     /// address or a network such as 10.0.0.0/8. Without a port, 80 and 443.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) allow: Vec<HostRule>,
+
+    /// Record an event when the environment uses more than this: `METRIC>VALUE`, with ` for DURATION` if it must last. METRIC
+    /// is cpu (in processors), memory, processes, or disk where that is limited.
+    #[arg(long, value_name = "METRIC>VALUE")]
+    pub(crate) alert: Vec<Alert>,
 
     /// What commands see as their home directory: `private`, `host` or a path [default: private].
     #[arg(long, value_name = "HOME", value_parser = OsStringValueParser::new().try_map(|text| UserHome::from_os(&text)))]

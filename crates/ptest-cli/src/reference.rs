@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use ptest::config::{Config, KEYS, file_schema, pyproject_schema};
 
-use crate::{cli::Cli, exit_code, json};
+use ratatui::{Terminal, backend::TestBackend};
+
+use crate::{cli::Cli, commands::stats, exit_code, json, screen, top};
 
 /// A generated file of the repository.
 #[derive(Clone, Debug)]
@@ -29,6 +31,9 @@ pub fn generated_files() -> Vec<GeneratedFile> {
         file("docs/reference/cli.md", command_line()),
         file("docs/reference/configuration.md", configuration()),
     ];
+    for (name, contents) in pictures() {
+        files.push(file(&format!("docs/pictures/{name}.svg"), contents));
+    }
     let settings = [
         ("ptest.toml", file_schema()),
         ("pyproject.toml", pyproject_schema()),
@@ -39,6 +44,23 @@ pub fn generated_files() -> Vec<GeneratedFile> {
         files.push(file(&format!("docs/reference/schemas/{name}.json"), text));
     }
     files
+}
+
+/// What the program draws, of a made-up moment.
+fn pictures() -> [(&'static str, String); 2] {
+    let Ok(mut terminal) = Terminal::new(TestBackend::new(118, 38));
+    let view = top::scene::view();
+    let Ok(_drawn) = terminal.draw(|frame| top::draw(frame, &view));
+    let top = screen::to_svg(
+        terminal.backend().buffer(),
+        "ptest top: environments with their processor time and memory over time, and the processes of one",
+    );
+    let drawn = stats::drawing("api-tests", &top::scene::stats(), 100);
+    let stats = screen::to_svg(
+        &drawn,
+        "ptest stats: processor time, memory, processes, transfers and traffic of an environment over ten minutes",
+    );
+    [("top", top), ("stats", stats)]
 }
 
 fn command_line() -> String {

@@ -141,6 +141,8 @@ fn settings(
     pass.extend(options.pass.iter().cloned());
     let mut allow = config.allow.to_vec();
     allow.extend(options.allow.iter().cloned());
+    let mut alerts = config.alerts.to_vec();
+    alerts.extend(&options.alert);
     let settings = Settings {
         profile: options.profile.or(*config.profile),
         network: options.network.or(*config.network),
@@ -158,6 +160,7 @@ fn settings(
         ttl: options.ttl.or(*config.ttl).map(Timeout::duration),
         idle: options.idle.or(*config.idle).map(Timeout::duration),
         limits: limits(config, &options.limits),
+        alerts,
         project,
         hard_links: *config.hard_links,
         git_identity: git::identity(&host.library()),

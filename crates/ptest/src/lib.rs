@@ -62,6 +62,7 @@ pub mod spec;
 mod steps;
 mod swap;
 mod sync;
+pub mod telemetry;
 #[cfg(test)]
 mod test_support;
 mod tidy;

@@ -151,7 +151,7 @@ impl Ptest {
         let engine = self.engine(&record.engine)?;
         self.block_on(engine.deactivate(&record.id, Duration::ZERO))?;
         // It is at rest, whatever becomes of its history.
-        let _ = self.fold_to_the_end(&record);
+        operation::passed_over("keep its history", self.fold_to_the_end(&record));
         let change = Change {
             deactivated_at: Some(Timestamp::now()),
             ..Change::default()
@@ -171,6 +171,7 @@ impl Ptest {
         reach("remove.row")?;
         let engine = self.engine(&record.engine)?;
         self.note_refusals(&record);
+        self.fold_before_removal(&record);
         if let Err(error) = self.block_on(engine.remove(&record.id)) {
             let message = error.to_string();
             let change = Change {

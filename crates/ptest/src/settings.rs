@@ -18,6 +18,7 @@ pub use ptest_sandbox::proxy::Rule as HostRule;
 pub use self::limits::{Cpus, InvalidCpus, Kept, Limit, Limits, Strength, Struck, amount, tell};
 use crate::error::{Error, ErrorKind};
 use crate::labels::Labels;
+use crate::monitor::Alert;
 use crate::ports::{PortName, PortRange};
 use crate::project::Project;
 
@@ -121,6 +122,9 @@ pub struct Settings {
     /// Limits on what runs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: Limits,
+    /// What it may use before that is told.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub alerts: Vec<Alert>,
     /// The project that commands work on.
     pub project: Project,
     /// Whether a copy of the stack may consist of further names of the store's files.
@@ -154,6 +158,7 @@ impl Settings {
             ttl: None,
             idle: None,
             limits: Limits::default(),
+            alerts: Vec::new(),
             project,
             hard_links: false,
             git_identity: None,

@@ -74,6 +74,7 @@ impl Ptest {
         }
         self.prune_events(self.housekeeping().events)?;
         self.prune_runs(self.housekeeping().runs)?;
+        self.fold_what_is_due()?;
         self.shorten_log()
     }
 

@@ -23,6 +23,7 @@ pub(crate) mod logs;
 pub(crate) mod man;
 mod many;
 pub(crate) mod matrix;
+pub(crate) mod metrics;
 pub(crate) mod packages;
 pub(crate) mod path;
 pub(crate) mod port;
@@ -36,6 +37,7 @@ pub(crate) mod shell;
 pub(crate) mod snapshot;
 pub(crate) mod stats;
 pub(crate) mod status;
+pub(crate) mod top;
 pub(crate) mod uninstall;
 pub(crate) mod upgrade;
 pub(crate) mod verify;
@@ -62,6 +64,8 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::List(arguments) => list::run(ui, context, arguments),
         Command::Status(arguments) => status::run(ui, context, arguments),
         Command::Stats(arguments) => stats::run(ui, context, arguments),
+        Command::Top(arguments) => top::run(ui, context, arguments),
+        Command::Metrics(arguments) => metrics::run(ui, context, arguments),
         Command::Path(arguments) => path::run(ui, context, arguments),
         Command::Activate(arguments) => activate::run(ui, context, arguments),
         Command::Deactivate(arguments) => deactivate::run(ui, context, arguments),

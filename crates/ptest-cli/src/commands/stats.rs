@@ -21,7 +21,6 @@ use crate::{
     error::CliError,
     exit_code::Exit,
     json::StatsReport,
-    options::Format,
     screen::{self, Chart},
     ui::Ui,
 };
@@ -55,15 +54,6 @@ enum Form {
     Csv,
 }
 
-impl Arguments {
-    pub(crate) fn format(&self) -> Format {
-        match self.format {
-            Form::Json => Format::Json,
-            Form::Text | Form::Csv => Format::Text,
-        }
-    }
-}
-
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;
@@ -90,7 +80,7 @@ const CHART: u16 = 6;
 /// The narrowest and the widest drawing.
 const WIDTHS: (u16, u16) = (40, 160);
 
-fn drawing(label: &str, stats: &Stats, columns: u16) -> Buffer {
+pub(crate) fn drawing(label: &str, stats: &Stats, columns: u16) -> Buffer {
     let width = columns.clamp(WIDTHS.0, WIDTHS.1);
     let charts = charts(stats, Chart::columns(width));
     let height = 2 + (CHART + 1) * charts.len() as u16;

@@ -150,6 +150,8 @@ impl From<&Refusals> for RefusalsDto {
 #[derive(Debug, Serialize)]
 struct UsageDto {
     cpu_seconds: f64,
+    /// How many processors were busy in the last second; null where that is not looked at: only `top` does.
+    cpus: Option<f64>,
     memory_bytes: u64,
     /// The most that it was, as far as it was seen; null where nothing runs.
     memory_peak_bytes: Option<u64>,
@@ -266,6 +268,16 @@ impl EnvironmentsReport {
     }
 }
 
+impl EnvironmentsReport {
+    /// The same with how many processors each keeps busy.
+    pub(crate) fn with_cpus(mut self, cpus: &[f64]) -> Self {
+        for (environment, cpus) in self.environments.iter_mut().zip(cpus) {
+            environment.usage.cpus = Some(*cpus);
+        }
+        self
+    }
+}
+
 /// All that `status` tells of an environment.
 pub(crate) struct Known {
     pub(crate) status: Status,
@@ -376,6 +388,7 @@ impl From<Status> for EnvironmentDto {
             ports: ports.iter().map(Into::into).collect(),
             usage: UsageDto {
                 cpu_seconds: usage.cpu.as_secs_f64(),
+                cpus: None,
                 memory_bytes: usage.memory,
                 memory_peak_bytes: (usage.memory_peak > 0).then_some(usage.memory_peak),
                 memory_source: usage.memory_source.as_str(),
@@ -432,6 +445,7 @@ impl EnvironmentDto {
             ports: PortDto::samples(),
             usage: UsageDto {
                 cpu_seconds: 0.5,
+                cpus: None,
                 memory_bytes: 1,
                 memory_peak_bytes: None,
                 memory_source: "processes",
@@ -506,6 +520,7 @@ impl EnvironmentDto {
                 ],
             }),
             usage: UsageDto {
+                cpus: Some(0.5),
                 memory_peak_bytes: Some(1),
                 network_received_bytes: Some(1),
                 network_sent_bytes: Some(1),

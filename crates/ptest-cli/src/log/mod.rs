@@ -6,6 +6,7 @@
 
 mod file;
 mod line;
+mod spans;
 
 use std::{fmt::Debug, io::Write as _, path::PathBuf, time::Instant};
 
@@ -25,8 +26,11 @@ use tracing_subscriber::{
 use self::{
     file::RotatedFile,
     line::{Fields, Line},
+    spans::Keeper,
 };
+
 use crate::error::CliError;
+pub(crate) use spans::Spans;
 
 /// The target of what the caller is told of anyway.
 const COMMAND: &str = "ptest::command";
@@ -42,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) verbose: bool,
     /// What may be in neither.
     pub(crate) secrets: Secrets,
+    /// Where operations are kept, if somebody collects them.
+    pub(crate) spans: Option<Spans>,
 }
 
 /// From now on what is told is written, for as long as this process lives. The first call counts: a program that has a
@@ -52,17 +58,23 @@ pub(crate) fn start(options: Options) {
         filter => Some((RotatedFile::new(options.file), filter)),
     };
     let people = options.verbose.then_some(LevelFilter::DEBUG);
-    if file.is_none() && people.is_none() {
+    let spans = options.spans.map(|spans| Keeper {
+        spans,
+        secrets: options.secrets.clone(),
+    });
+    let is_read = file.is_some() || people.is_some();
+    if !is_read && spans.is_none() {
         return;
     }
-    let log = Log {
+    let log = is_read.then(|| Log {
         file,
         people,
         secrets: options.secrets,
         began: Instant::now(),
-    };
+    });
+    let subscriber = Registry::default().with(log).with(spans);
     // As said above.
-    let _ = tracing::subscriber::set_global_default(Registry::default().with(log));
+    let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
 /// Keeps why a command failed.

@@ -4,6 +4,8 @@
 
 mod ansi;
 mod chart;
+mod svg;
 
 pub(crate) use ansi::to_text;
 pub(crate) use chart::{Chart, resampled};
+pub(crate) use svg::to_svg;

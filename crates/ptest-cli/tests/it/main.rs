@@ -3,6 +3,7 @@
 
 mod allow;
 mod apply;
+mod collector;
 mod config;
 mod context;
 mod damage;
@@ -19,6 +20,7 @@ mod log;
 mod many;
 mod materialize;
 mod matrix;
+mod metrics;
 mod mounts;
 mod package;
 mod packages;
@@ -34,5 +36,6 @@ mod signals;
 mod snapshots;
 mod stats;
 mod terminal;
+mod top;
 mod upkeep;
 mod wheel;

@@ -62,19 +62,19 @@ fn a_command_in_the_background_runs_and_reads_when_it_comes_to_the_front() {
 }
 
 /// The only child of a process.
-fn child(process: u32) -> u32 {
+pub(crate) fn child(process: u32) -> u32 {
     let children = format!("/proc/{process}/task/{process}/children");
     let child = std::fs::read_to_string(children).unwrap();
     child.trim().parse().unwrap()
 }
 
 /// A terminal in which a shell runs.
-struct Terminal {
-    script: Child,
+pub(crate) struct Terminal {
+    pub(crate) script: Child,
 }
 
 impl Terminal {
-    fn new(context: &TestContext, job: &str) -> Self {
+    pub(crate) fn new(context: &TestContext, job: &str) -> Self {
         let known = context.command::<&str>([]);
         let variables = known
             .get_envs()
@@ -94,7 +94,7 @@ impl Terminal {
     }
 
     /// Reads until this has come; the end fails the test.
-    fn until(&mut self, text: &str) {
+    pub(crate) fn until(&mut self, text: &str) {
         let output = self.script.stdout.as_mut().unwrap();
         let mut seen = Vec::new();
         while !seen.ends_with(text.as_bytes()) {
@@ -109,7 +109,7 @@ impl Terminal {
         }
     }
 
-    fn types(&mut self, keys: &str) {
+    pub(crate) fn types(&mut self, keys: &str) {
         let input = self.script.stdin.as_mut().unwrap();
         input.write_all(keys.as_bytes()).unwrap();
         input.flush().unwrap();

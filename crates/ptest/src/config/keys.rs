@@ -13,6 +13,7 @@ use super::{
     units::{Size, Timeout},
     value::{ConfigValue, Context, Invalid},
 };
+use crate::monitor::Alert;
 use crate::ports::PortRange;
 use crate::settings::{Cpus, HostRule, Network, Profile};
 
@@ -121,6 +122,9 @@ keys! {
     file_size: Option<Size> = None;
     /// How much an environment may hold on the disk, in its tree and its home. Default: no limit.
     disk: Option<Size> = None;
+    /// What an environment may use before an event tells of it: `METRIC>VALUE`, and ` for DURATION` if it must last, where
+    /// METRIC is `cpu` (in processors), `memory`, `processes` or `disk` (of what is limited).
+    alerts: Vec<Alert> = Vec::new();
     /// How long an operation waits for another one on the same environment.
     busy_timeout: Duration = Duration::from_mins(1);
     /// How many environments there may be at once. Default: no limit.
@@ -178,6 +182,9 @@ keys! {
     /// The file of the log. When it is a mebibyte long it becomes `FILE.1`, and so on, up to `FILE.7`. Default:
     /// `logs/ptest.log` in the store.
     log_file: Option<PathBuf> = None;
+    /// Where operations and metrics are sent when a command ends: a collector of OpenTelemetry (OTLP over HTTP), such as
+    /// `http://localhost:4318`. Default: what `OTEL_EXPORTER_OTLP_ENDPOINT` says, else nowhere.
+    otlp_endpoint: Option<String> = None;
     /// When progress is shown.
     progress: ProgressChoice = ProgressChoice::Auto;
     /// When messages are coloured.
@@ -185,8 +192,9 @@ keys! {
 }
 
 /// The settings by which a project's file gives the code in it nothing that it does not have.
-pub(super) const HARMLESS: [&str; 11] = [
+pub(super) const HARMLESS: [&str; 12] = [
     "pip",
+    "alerts",
     "env",
     "timeout",
     "grace",

@@ -12,6 +12,7 @@ use super::{
     keys::{Config, KEYS},
     units::{Size, Timeout},
 };
+use crate::monitor::Alert;
 use crate::ports::PortRange;
 use crate::settings::{Cpus, HostRule, Network, Profile};
 
@@ -187,6 +188,12 @@ impl Described for Vec<String> {
 impl Described for Vec<HostRule> {
     fn schema() -> Value {
         list(json!({ "type": "string", "minLength": 1 }))
+    }
+}
+
+impl Described for Vec<Alert> {
+    fn schema() -> Value {
+        list(json!({ "type": "string", "pattern": "^[a-z_ ]+>" }))
     }
 }
 

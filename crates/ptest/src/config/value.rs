@@ -15,6 +15,7 @@ use super::{
     choice::{ColorChoice, InstallerChoice, LogLevel, ProgressChoice, UserHome},
     units::{InvalidUnit, Size, Timeout, format_duration, parse_duration},
 };
+use crate::monitor::{Alert, InvalidAlert};
 use crate::ports::PortRange;
 use crate::settings::{Cpus, HostRule, Network, Profile};
 
@@ -374,6 +375,30 @@ impl ConfigValue for Vec<HostRule> {
 fn host_rule(text: &str) -> Result<HostRule, Invalid> {
     text.parse::<HostRule>()
         .map_err(|invalid| Invalid(format!("`{}` ({})", invalid.text, invalid.why)))
+}
+
+impl ConfigValue for Vec<Alert> {
+    const EXPECTED: &'static str =
+        "a list of alerts such as \"memory>400M\" or \"cpu>1.5 for 30s\"";
+
+    fn from_text(text: &OsStr, _: &Context<'_>) -> Result<Self, Invalid> {
+        split(text, b',').map(|one| alert(utf8(one)?)).collect()
+    }
+
+    fn from_toml(item: &Item, _: &Context<'_>) -> Result<Self, Invalid> {
+        array(item)?.into_iter().map(alert).collect()
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        Some(Value::Array(
+            self.iter().map(ToString::to_string).collect::<Array>(),
+        ))
+    }
+}
+
+fn alert(text: &str) -> Result<Alert, Invalid> {
+    text.parse()
+        .map_err(|invalid: InvalidAlert| Invalid(format!("`{text}` ({invalid})")))
 }
 
 impl ConfigValue for BTreeMap<String, String> {

@@ -281,8 +281,8 @@ impl Environment {
         reach("deactivate.row")?;
         self.ptest.block_on(engine.deactivate(&self.id, grace))?;
         self.ptest.note_refusals(&record);
-        // It is at rest, whatever becomes of its history.
-        let _ = self.ptest.fold_to_the_end(&record);
+        let folded = self.ptest.fold_to_the_end(&record);
+        operation::passed_over("keep its history", folded);
         reach("deactivate.init")?;
         let change = Change {
             deactivated_at: Some(Timestamp::now()),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::Transition;
 use crate::packages::PackageChange;
+use crate::timestamp::Timestamp;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -180,6 +181,30 @@ pub enum Event {
         /// How many.
         count: u32,
     },
+    /// More is used than an alert allows.
+    AlertRaised {
+        /// The alert, as it was asked for.
+        alert: String,
+        /// What is measured: `cpu`, `memory`, `processes` or `disk`.
+        metric: String,
+        /// What it allows: processors, bytes or processes.
+        threshold: f64,
+        /// What is used.
+        value: f64,
+        /// Since when there is more.
+        since: Timestamp,
+    },
+    /// That is over.
+    AlertCleared {
+        /// The alert, as it was asked for.
+        alert: String,
+        /// What is measured.
+        metric: String,
+        /// What it allows.
+        threshold: f64,
+        /// What is used.
+        value: f64,
+    },
     /// A hook could not do what it was to do.
     HookFailed {
         /// The event that it was called for.
@@ -270,6 +295,8 @@ impl Event {
             Self::RunEnded { .. } => "run_ended",
             Self::LimitStruck { .. } => "limit_struck",
             Self::ProcessesLeaked { .. } => "processes_leaked",
+            Self::AlertRaised { .. } => "alert_raised",
+            Self::AlertCleared { .. } => "alert_cleared",
             Self::HookFailed { .. } => "hook_failed",
             Self::Emitted { .. } => "emitted",
         }
@@ -416,6 +443,19 @@ impl Event {
             Self::ProcessesLeaked {
                 run: "r17".to_owned(),
                 count: 2,
+            },
+            Self::AlertRaised {
+                alert: "memory>400M".to_owned(),
+                metric: "memory".to_owned(),
+                threshold: 419_430_400.0,
+                value: 500_000_000.0,
+                since: Timestamp::from_millisecond(1_700_000_000_000),
+            },
+            Self::AlertCleared {
+                alert: "memory>400M".to_owned(),
+                metric: "memory".to_owned(),
+                threshold: 419_430_400.0,
+                value: 1.0,
             },
             Self::HookFailed {
                 sequence: 7,

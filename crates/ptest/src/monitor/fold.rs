@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::alert::{Alert, Standing};
 use super::history::{Part, Place, RESOLUTIONS, Resolution, Totals};
 use crate::engine::{Sample, Samples, Seen, Traffic};
+use crate::events::Event;
+use crate::timestamp::Timestamp;
 
 /// How long before a sample what it tells of was done, at most, when samples are taken without a pause.
 const PAUSE: i64 = 4_000;
@@ -17,12 +20,15 @@ const PAUSE: i64 = 4_000;
 const STEP: i64 = 1_000;
 
 /// Up to where samples are folded, and what they come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Folded {
     /// Which activation the last sample is of.
     pub(crate) series: u64,
     pub(crate) last: Sample,
     pub(crate) totals: Totals,
+    /// How alerts stand.
+    #[serde(default)]
+    pub(crate) standing: Standing,
 }
 
 impl Folded {
@@ -35,20 +41,33 @@ impl Folded {
     }
 }
 
-/// The parts that samples add to, and where folding is then; `None` without samples.
+/// What comes of folding.
+#[derive(Debug)]
+pub(crate) struct Folding {
+    pub(crate) folded: Folded,
+    /// What is added to history.
+    pub(crate) parts: BTreeMap<Place, Part>,
+    /// What is to be told of alerts.
+    pub(crate) told: Vec<Event>,
+}
+
+/// Folds samples, and judges them by alerts; `None` without samples.
 pub(crate) fn fold(
     before: Option<&Folded>,
     samples: &Samples,
-) -> Option<(Folded, BTreeMap<Place, Part>)> {
+    alerts: &[Alert],
+) -> Option<Folding> {
     let mut totals = before.map_or_else(Totals::default, |before| before.totals);
+    let mut standing = before.map_or_else(Standing::default, |before| before.standing.clone());
     let mut last = before
         .filter(|before| before.series == samples.series)
         .map(|before| before.last);
-    let mut parts = BTreeMap::new();
+    let (mut parts, mut told) = (BTreeMap::new(), Vec::new());
     for sample in &samples.samples {
         let used = Used::between(last.as_ref(), sample);
         totals.add(&used, sample);
         add(&mut parts, last.as_ref(), sample, &used);
+        told.extend(standing.judge(alerts, last.as_ref(), sample, &used));
         last = Some(*sample);
     }
     samples.samples.last()?;
@@ -56,8 +75,31 @@ pub(crate) fn fold(
         series: samples.series,
         last: last?,
         totals,
+        standing,
     };
-    Some((folded, parts))
+    Some(Folding {
+        folded,
+        parts,
+        told,
+    })
+}
+
+/// What comes of time alone, where what runs does nothing: alerts that wait for something to last. `None` if that is nothing.
+pub(crate) fn wait(before: &Folded, alerts: &[Alert], now: Timestamp) -> Option<Folding> {
+    let last = &before.last;
+    let passed = now.as_millisecond() - last.time.as_millisecond();
+    if last.processes == 0 || !before.standing.is_pending() || passed <= PAUSE + STEP {
+        return None;
+    }
+    let held = Sample { time: now, ..*last };
+    let used = Used::between(Some(last), &held);
+    let mut folded = before.clone();
+    let told = folded.standing.judge(alerts, Some(last), &held, &used);
+    (folded.standing != before.standing).then_some(Folding {
+        folded,
+        parts: BTreeMap::new(),
+        told,
+    })
 }
 
 /// The same for an activation that is over although its last sample does not say so: init was killed.
@@ -81,6 +123,8 @@ pub(crate) fn end(folded: &Folded) -> Option<Samples> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Used {
     pub(super) cpu: Duration,
+    /// In how many milliseconds.
+    pub(super) over: i64,
     pub(super) read: u64,
     pub(super) written: u64,
     pub(super) traffic: Option<Traffic>,
@@ -95,6 +139,7 @@ impl Used {
             cpu: sample
                 .cpu
                 .saturating_sub(last.map_or(Duration::ZERO, |last| last.cpu)),
+            over: span(last, sample),
             read: since(sample.read, last.map(|last| last.read)),
             written: since(sample.written, last.map(|last| last.written)),
             traffic: sample.traffic.map(|now| Traffic {
@@ -106,20 +151,11 @@ impl Used {
 }
 
 fn add(parts: &mut BTreeMap<Place, Part>, last: Option<&Sample>, sample: &Sample, used: &Used) {
-    let now = sample.time.as_millisecond();
-    let then = last.map_or(i64::MIN, |last| last.time.as_millisecond());
-    let passed = now.saturating_sub(then);
-    let is_next = last.is_some_and(|last| last.sequence + 1 == sample.sequence);
+    let (now, begin) = (
+        sample.time.as_millisecond(),
+        sample.time.as_millisecond().saturating_sub(used.over),
+    );
     let was_busy = last.is_some_and(|last| last.processes > 0);
-    let span = match passed {
-        // The clock was set back.
-        ..=0 => STEP,
-        _ if !was_busy => passed.min(STEP),
-        // Those between were overwritten before anybody folded them.
-        _ if !is_next => passed,
-        _ => passed.min(PAUSE),
-    };
-    let begin = now.saturating_sub(span);
     let peaked = last.is_none_or(|last| sample.memory_peak > last.memory_peak);
     let most = if peaked { sample.memory_peak } else { 0 };
     for resolution in RESOLUTIONS {
@@ -131,10 +167,25 @@ fn add(parts: &mut BTreeMap<Place, Part>, last: Option<&Sample>, sample: &Sample
         // What was in use stayed so. Of each second of it nobody keeps a record.
         if let Some(last) = last.filter(|_| was_busy && resolution != Resolution::Second) {
             let oldest = now.saturating_sub(resolution.kept());
+            let then = last.time.as_millisecond();
             spread(parts, resolution, then.max(oldest), begin, |share| {
                 Part::held(last, share)
             });
         }
+    }
+}
+
+/// In how many milliseconds before a sample that was used which it tells of.
+fn span(last: Option<&Sample>, sample: &Sample) -> i64 {
+    let Some(last) = last else { return STEP };
+    let passed = sample.time.as_millisecond() - last.time.as_millisecond();
+    match passed {
+        // The clock was set back.
+        ..=0 => STEP,
+        _ if last.processes == 0 => passed.min(STEP),
+        // Those between were overwritten before anybody folded them.
+        _ if last.sequence + 1 < sample.sequence => passed,
+        _ => passed.min(PAUSE),
     }
 }
 
@@ -186,7 +237,6 @@ fn spread(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timestamp::Timestamp;
 
     /// A sample of so many milliseconds after a whole hour, of somebody who uses half a processor.
     fn sample(sequence: u64, time: i64, memory: u64, processes: u32) -> Sample {
@@ -213,6 +263,10 @@ mod tests {
             (place.resolution == resolution).then(|| (place.start, part.cpu, part.mean_memory()))
         };
         parts.iter().filter_map(of).collect()
+    }
+
+    fn fold(before: Option<&Folded>, samples: &Samples) -> Option<(Folded, BTreeMap<Place, Part>)> {
+        super::fold(before, samples, &[]).map(|folding| (folding.folded, folding.parts))
     }
 
     const HALF: Duration = Duration::from_millis(500);
@@ -320,5 +374,23 @@ mod tests {
         assert_eq!((ended.last.processes, ended.last.memory), (0, 0));
         assert_eq!(ended.totals, folded.totals);
         assert_eq!(end(&ended), None);
+    }
+
+    #[test]
+    fn an_alert_that_waits_is_raised_by_time_where_what_runs_does_nothing() {
+        let alerts = ["memory>50 for 10s".parse().unwrap()];
+        let taken = samples(1, vec![sample(1, 1_000, 100, 1)]);
+        let folding = super::fold(None, &taken, &alerts).unwrap();
+        assert_eq!(folding.told, []);
+        let at = |seconds| folding.folded.last.time.after(Duration::from_secs(seconds));
+        assert!(wait(&folding.folded, &alerts, at(3)).is_none());
+        assert!(wait(&folding.folded, &alerts, at(9)).is_none());
+        let waited = wait(&folding.folded, &alerts, at(11)).unwrap();
+        assert_eq!(waited.told.len(), 1);
+        assert!(wait(&waited.folded, &alerts, at(20)).is_none());
+        // Nothing runs: there is nothing to wait for.
+        let rests = samples(1, vec![sample(1, 1_000, 100, 0)]);
+        let rests = super::fold(None, &rests, &alerts).unwrap().folded;
+        assert!(wait(&rests, &alerts, at(11)).is_none());
     }
 }

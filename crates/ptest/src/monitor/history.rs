@@ -1,16 +1,16 @@
 //! The rows of history: for each environment what the seconds of an hour, the minutes of a day and the hours of a month had.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ptest_store::Database;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
-use super::fold::{Folded, Share, Used};
+use super::fold::{Folded, Folding, Share, Used};
 use crate::engine::{Sample, Traffic};
-use crate::environment::EnvironmentId;
+use crate::environment::{EnvironmentId, Record};
 use crate::error::Result;
+use crate::events::{self, About};
 use crate::json;
 use crate::timestamp::Timestamp;
 
@@ -203,15 +203,15 @@ pub(super) fn folded(database: &Database, id: &EnvironmentId) -> Result<Option<(
     }))
 }
 
-/// Adds parts to an environment's history; `false` when somebody else has folded meanwhile, or the environment is gone.
+/// Adds what was folded to an environment's history, and tells what is to be told; `false` when somebody else has folded meanwhile, or the environment is gone.
 pub(super) fn store(
     database: &Database,
-    id: &EnvironmentId,
+    record: &Record,
     before: Option<&str>,
-    after: &Folded,
-    parts: &BTreeMap<Place, Part>,
+    folding: &Folding,
 ) -> Result<bool> {
-    let after = json::text(after)?;
+    let id = &record.id;
+    let after = json::text(&folding.folded)?;
     let now = Timestamp::now().as_millisecond();
     database.write(|transaction| {
         let is_ours: bool = transaction
@@ -225,13 +225,18 @@ pub(super) fn store(
         if !is_ours {
             return Ok(false);
         }
-        for (place, part) in parts {
+        for (place, part) in &folding.parts {
             // The end of what would be dropped at once.
             if (place.start + 1) * place.resolution.milliseconds() > now - place.resolution.kept() {
                 insert(transaction, id, *place, part)?;
             }
         }
-        prune(transaction, id, now)?;
+        if !folding.parts.is_empty() {
+            prune(transaction, id, now)?;
+        }
+        for event in &folding.told {
+            events::append(transaction, Some(About::from(record)), event)?;
+        }
         Ok(true)
     })
 }

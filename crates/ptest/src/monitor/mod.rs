@@ -3,9 +3,15 @@
 //! Not for taking samples: engines do that while something runs. Nobody watches here either: whoever looks, or brings an
 //! environment to rest, folds what is new.
 
+mod alert;
 mod fold;
 pub(crate) mod history;
+mod metrics;
 mod stats;
+mod watch;
 
+pub use self::alert::{Alert, InvalidAlert};
 pub use self::history::Totals;
+pub use self::metrics::{Family, Labels};
 pub use self::stats::{Point, Stats};
+pub(crate) use self::watch::Watch;

@@ -121,18 +121,20 @@ impl Ptest {
         let database = self.store().database();
         let engine = self.engine(&record.engine)?;
         let mut before = history::folded(database, &record.id)?;
+        let alerts = &record.settings.alerts;
         for _ in 0..TRIES {
             let folded = before.as_ref().map(|(_, folded)| folded);
             let samples = match folded.and_then(&more) {
                 Some(more) => more,
                 None => self.block_on(engine.samples(&record.id, folded.map(Folded::seen)))?,
             };
-            let Some((after, parts)) = fold::fold(folded, &samples) else {
+            let waited = || fold::wait(folded?, alerts, Timestamp::now());
+            let Some(folding) = fold::fold(folded, &samples, alerts).or_else(waited) else {
                 break;
             };
             let text = before.as_ref().map(|(text, _)| text.as_str());
-            if history::store(database, &record.id, text, &after, &parts)? {
-                return Ok(Some(after));
+            if history::store(database, record, text, &folding)? {
+                return Ok(Some(folding.folded));
             }
             before = history::folded(database, &record.id)?;
         }

@@ -12,6 +12,7 @@ use crate::engine::{Command, Exit, Process};
 use crate::environment::table::Record;
 use crate::environment::{Environment, EnvironmentId};
 use crate::error::{Error, ErrorKind, Result};
+use crate::monitor::Watch;
 use crate::ptest::Ptest;
 use crate::secrets::Secrets;
 
@@ -30,6 +31,8 @@ pub struct ActiveRun {
     process: Box<dyn Process>,
     logged: Option<Logged>,
     is_recorded: AtomicBool,
+    /// Until it is over somebody looks at what the environment uses.
+    _watch: Option<Watch>,
 }
 
 impl ActiveRun {
@@ -71,6 +74,7 @@ impl ActiveRun {
                 process,
                 logged,
                 is_recorded: AtomicBool::new(false),
+                _watch: Watch::begin(ptest, record),
             }),
             Err(error) => {
                 let why = explain(&error);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ptest::events::{Event, EventFilter};
 use ptest::progress::Silent;
 use ptest::settings::Profile;
 use ptest::{Environment, Input, Keep, Lifetime, Output, Ptest, Run};
@@ -218,4 +219,87 @@ fn a_process_is_shown_and_can_be_ended() {
         assert_eq!(exit.status, ptest::engine::ExitStatus::Code(7));
         assert!(!environment.signal(&process, 9).unwrap());
     });
+}
+
+/// What was told of alerts, oldest first.
+fn told(place: &Place) -> Vec<Event> {
+    let filter = EventFilter {
+        kinds: vec!["alert_raised".to_owned(), "alert_cleared".to_owned()],
+        ..EventFilter::default()
+    };
+    let events = place.ptest.events(&filter, 100).unwrap();
+    events.into_iter().map(|event| event.event).collect()
+}
+
+fn with_alert(place: &Place, alert: &str) -> Environment {
+    let mut spec = spec(place.directory.path());
+    spec.lifetime = Lifetime::Process;
+    spec.settings.alerts = vec![alert.parse().unwrap()];
+    place.ptest.create(&spec, &Silent).unwrap()
+}
+
+#[test]
+fn an_alert_is_raised_while_a_command_runs_and_cleared_when_it_has_ended() {
+    let place = Place::new();
+    let environment = with_alert(&place, "memory>1K");
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| environment.run(shell("read line")));
+        eventually("an alert", || !told(&place).is_empty());
+        let listed = environment.processes().unwrap();
+        assert!(environment.signal(&listed.processes[0], 9).unwrap());
+        run.join().unwrap().unwrap().ended.unwrap();
+    });
+    environment.deactivate(Duration::ZERO).unwrap();
+    let told = told(&place);
+    let [
+        Event::AlertRaised { alert, value, .. },
+        Event::AlertCleared { .. },
+    ] = &told[..]
+    else {
+        panic!("{told:?}");
+    };
+    assert_eq!(alert, "memory>1K");
+    assert!(*value > 1024.0, "{told:?}");
+}
+
+#[test]
+fn an_alert_of_an_environment_that_goes_at_once_is_not_missed() {
+    let place = Place::new();
+    let environment = with_alert(&place, "memory>1K");
+    environment.run(shell("true")).unwrap().ended.unwrap();
+    environment.remove().unwrap();
+    let told = told(&place);
+    assert!(matches!(&told[..], [Event::AlertRaised { .. }]), "{told:?}");
+}
+
+#[test]
+fn nothing_is_told_of_what_is_not_crossed() {
+    let place = Place::new();
+    let environment = with_alert(&place, "memory>900G");
+    environment.run(shell(BURN)).unwrap().ended.unwrap();
+    environment.remove().unwrap();
+    assert_eq!(told(&place), []);
+}
+
+#[test]
+fn metrics_say_what_every_environment_has_used() {
+    let place = Place::new();
+    let environment = with_alert(&place, "memory>1K");
+    environment.run(shell(BURN)).unwrap().ended.unwrap();
+    environment.deactivate(Duration::ZERO).unwrap();
+    let families = place.ptest.metrics().unwrap();
+    let value = |name: &str| {
+        let family = families.iter().find(|family| family.name == name).unwrap();
+        family.samples[0].1
+    };
+    assert!(value("ptest_environment_cpu_seconds_total") > 0.0);
+    assert!(value("ptest_environment_memory_peak_bytes") > 1024.0);
+    let text = place.ptest.metrics_text().unwrap();
+    assert!(
+        text.contains("ptest_environments{state=\"inactive\"} 1\n"),
+        "{text}"
+    );
+    let id = environment.id();
+    let line = format!("ptest_environment_active{{environment=\"{id}\",id=\"{id}\"}} 0\n");
+    assert!(text.contains(&line), "{text}");
 }

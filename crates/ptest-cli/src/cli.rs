@@ -53,13 +53,15 @@ impl Cli {
 
 /// What is said by `--format` of the innermost command; text where there is no such option.
 fn format(matches: &ArgMatches) -> Format {
-    match matches.subcommand() {
-        Some((_, inner)) => format(inner),
-        // As it was written: a command may know other formats besides.
-        None => match matches.try_get_raw("format") {
-            Ok(Some(mut words)) if words.any(|word| word == "json") => Format::Json,
-            _ => Format::Text,
-        },
+    if let Some((_, inner)) = matches.subcommand() {
+        return format(inner);
+    }
+    // As it was written: a command may know other formats besides.
+    let words = matches.try_get_raw("format").ok().flatten();
+    if words.into_iter().flatten().any(|word| word == "json") {
+        Format::Json
+    } else {
+        Format::Text
     }
 }
 

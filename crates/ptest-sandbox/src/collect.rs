@@ -32,8 +32,11 @@ pub struct Collector {
     buffer: Vec<u8>,
 }
 
+/// What is told of each piece of each stream.
+type Hear = dyn FnMut(StreamKind, &[u8]) + Send;
+
 /// Hears of all that comes, in the order in which it is taken.
-pub struct Tap(Box<dyn FnMut(StreamKind, &[u8]) + Send>);
+pub struct Tap(Box<Hear>);
 
 impl Tap {
     /// One that is told of each piece of each stream.
@@ -74,10 +77,9 @@ impl Collector {
     ///
     /// Writing to a pipe that nobody reads raises SIGPIPE, unless this program has changed what that does.
     pub fn forward(&mut self, kind: StreamKind, to: OwnedFd) {
-        let streams = self.outputs.iter_mut().flatten();
-        for stream in streams.filter(|stream| stream.kind == kind) {
+        let mut streams = self.outputs.iter_mut().flatten();
+        if let Some(stream) = streams.find(|stream| stream.kind == kind) {
             stream.forward = Some(Forward::new(to));
-            return;
         }
     }
 

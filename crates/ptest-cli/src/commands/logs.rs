@@ -54,6 +54,24 @@ pub(crate) struct Arguments {
     report: ReportOptions,
 }
 
+impl Arguments {
+    fn filter(&self) -> OutputFilter {
+        OutputFilter {
+            stream: match (self.stdout, self.stderr) {
+                (true, _) => Some(StreamKind::Stdout),
+                (_, true) => Some(StreamKind::Stderr),
+                _ => None,
+            },
+            lines: match (self.head, self.tail) {
+                (Some(count), _) => Lines::First(count),
+                (_, Some(count)) => Lines::Last(count),
+                _ => Lines::All,
+            },
+            follow: self.follow,
+        }
+    }
+}
+
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;

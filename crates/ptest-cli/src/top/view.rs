@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ptest::config::{format_bytes, format_duration};
 use ptest::engine::Processes;
+use ptest::settings::amount;
 use ptest::timestamp::Timestamp;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -200,7 +201,7 @@ fn plot(frame: &mut Frame<'_>, state: &State, area: Rect) {
         let mut limits = row.entry.limits.iter();
         let kept = limits.find(|kept| kept.limit.as_str() == name);
         kept.map_or_else(String::new, |kept| {
-            let amount = kept.limit.amount(kept.configured);
+            let amount = amount(kept.limit, kept.configured);
             format!(", limit {amount} ({})", kept.strength.as_str())
         })
     };

@@ -56,7 +56,7 @@ pub struct RunOutput {
 #[derive(Debug)]
 enum Source {
     Read(LogReader),
-    Followed(LogFollower),
+    Followed(Box<LogFollower>),
     /// What the log has not got, at its end.
     Record(VecDeque<Piece>),
 }
@@ -71,9 +71,10 @@ impl Ptest {
         let streams = &run.streams;
         let is_taken = |stream: &Stream| matches!(stream.destination, Destination::Taken { .. });
         let source = if streams.log {
-            match filter.follow {
-                true => Source::Followed(self.follow_log(run)?),
-                false => Source::Read(self.log(run.id)?),
+            if filter.follow {
+                Source::Followed(Box::new(self.follow_log(run)?))
+            } else {
+                Source::Read(self.log(run.id)?)
             }
         } else if is_taken(&streams.stdout) || is_taken(&streams.stderr) {
             Source::Record(recorded(run, filter.stream))
@@ -106,7 +107,7 @@ impl Ptest {
         let (mut count, mut last) = (0, b'\n');
         while let Some(piece) = output.piece()? {
             if let Piece::Bytes(_, bytes) = piece {
-                count += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+                count += bytes.split(|byte| *byte == b'\n').skip(1).count() as u64;
                 last = bytes.last().copied().unwrap_or(last);
             }
         }

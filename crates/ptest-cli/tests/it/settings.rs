@@ -5,11 +5,14 @@
 
 use std::{
     fs::{self, File},
+    net::TcpListener,
     os::unix::net::UnixListener,
     path::Path,
     process::{Command, Stdio},
-    rc::Rc,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
@@ -43,16 +46,20 @@ fn every_setting_changes_what_ptest_does() {
     require!(requirement::userns());
     let next = AtomicUsize::new(0);
     let work = || {
-        let shared = Rc::new(place());
+        let shared = Arc::new(place());
         while let Some(key) = KEYS.get(next.fetch_add(1, Ordering::Relaxed)) {
-            // The last that is printed is the one that fails.
-            println!("{}", key.name);
             let context = if OF_A_STORE.contains(&key.name) {
-                Rc::new(place())
+                Arc::new(place())
             } else {
-                Rc::clone(&shared)
+                Arc::clone(&shared)
             };
-            prove(&User { key, context });
+            let user = User { key, context };
+            // A panic names its thread.
+            let named = thread::Builder::new().name(key.name.to_owned());
+            thread::scope(|scope| {
+                let proving = named.spawn_scoped(scope, || prove(&user)).unwrap();
+                proving.join().unwrap();
+            });
         }
     };
     thread::scope(|scope| {
@@ -71,7 +78,7 @@ fn place() -> TestContext {
 /// A user who has a setting in a file of theirs, or has not.
 struct User {
     key: &'static Key,
-    context: Rc<TestContext>,
+    context: Arc<TestContext>,
 }
 
 impl Drop for User {
@@ -289,11 +296,9 @@ fn prove(user: &User) {
         }
         "memory" => user.limits("'256M'"),
         "cpus" => user.limits("1.5"),
-        "pids" => user.limits("100"),
+        "pids" | "open_files" => user.limits("100"),
         "cpu_time" => user.limits("'100s'"),
-        "open_files" => user.limits("100"),
-        "file_size" => user.limits("'100M'"),
-        "disk" => user.limits("'100M'"),
+        "file_size" | "disk" => user.limits("'100M'"),
         "ttl" | "idle" => {
             user.sets("'1ms'");
             let _ = user.run(&["create", "web"]).success();
@@ -472,6 +477,34 @@ fn prove(user: &User) {
             let (without, with) = user.both("'always'", &["remove", "absent"]);
             let coloured = |outcome: &Outcome| outcome.stderr().contains('\x1b');
             assert_eq!(pair(coloured(&without), coloured(&with)), (false, true));
+        }
+        "keep_output" => {
+            let _ = user.run(&["create", "web"]).success();
+            let write = ["exec", "--log", "web", "--", "sh", "-c"];
+            let write = [&write[..], &["head -c 50000 /dev/zero | tr '\\0' x"]].concat();
+            let kept = || {
+                let _ = user.run(&write).success();
+                user.run(&["logs", "web"]).success().stdout().len()
+            };
+            let without = kept();
+            user.sets("'10K'");
+            assert!(without >= 50_000 && kept() < 20_000);
+            let _ = user.run(&["remove", "web"]).success();
+        }
+        "alerts" => {
+            user.sets("['processes>1']");
+            let busy = ["run", "sh", "-c", "sleep 2.5 & wait"];
+            let _ = user.run(&busy).success();
+            let told = user.json(&["events", "--kind", "alert_raised"]);
+            assert_eq!(told["events"].as_array().unwrap().len(), 1);
+        }
+        "otlp_endpoint" => {
+            let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+            user.sets(&format!("'http://{}'", collector.local_addr().unwrap()));
+            // What hangs up is told, and harms nobody.
+            let asked = thread::spawn(move || collector.accept().is_ok());
+            let _ = user.run(&["run", "true"]).success();
+            assert!(asked.join().unwrap());
         }
         unknown => panic!("nothing here shows that the setting `{unknown}` changes anything"),
     }

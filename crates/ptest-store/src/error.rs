@@ -253,6 +253,11 @@ impl Error {
                 ErrorKind::NoSpace => {
                     Some("the disk is full, or a quota is reached: free some space".to_owned())
                 }
+                ErrorKind::Corrupt if matches!(self, Self::Database { .. }) => Some(
+                    "put ptest.db and ptest.db-wal aside and call `ptest doctor`: it finds the layers \
+                     again; environments and snapshots are lost with the old database"
+                        .to_owned(),
+                ),
                 ErrorKind::Busy => {
                     Some("another process has held the store's database for ten seconds".to_owned())
                 }

@@ -56,6 +56,7 @@ mod rebase;
 mod recover;
 mod remove;
 mod rewrite;
+mod salvage;
 mod scan;
 mod served;
 mod stack;
@@ -83,6 +84,7 @@ pub use self::pack::{
     Compression, Exported, ImportLimits, Imported, Package, PackageError, TarError,
 };
 pub use self::recover::Recovered;
+pub use self::salvage::Salvaged;
 pub use self::scan::{LeftOut, Lost, Modes, Mtimes, Specials};
 pub use self::stack::Stack;
 pub use self::staging::Staging;

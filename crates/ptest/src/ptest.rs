@@ -130,7 +130,11 @@ impl Ptest {
         Self::assemble(store, options, engines)
     }
 
-    fn assemble(store: Store, options: OpenOptions, engines: Vec<Arc<dyn Engine>>) -> Result<Self> {
+    pub(crate) fn assemble(
+        store: Store,
+        options: OpenOptions,
+        engines: Vec<Arc<dyn Engine>>,
+    ) -> Result<Self> {
         let OpenOptions {
             host,
             mut provision,

@@ -32,7 +32,8 @@ pub(crate) fn open_with_patience(home: &Path, patience: Duration) -> Ptest {
     Ptest::open(options).unwrap()
 }
 
-fn options(home: &Path) -> OpenOptions {
+/// How it is opened.
+pub(crate) fn options(home: &Path) -> OpenOptions {
     let variables = ["PATH", "HOME"]
         .into_iter()
         .filter_map(|name| Some((name.into(), std::env::var_os(name)?)));

@@ -7,6 +7,7 @@ mod clone;
 mod collect;
 mod configuration;
 mod context;
+mod database;
 mod endurance;
 mod engine;
 mod events;

@@ -243,7 +243,7 @@ fn an_alert_is_raised_while_a_command_runs_and_cleared_when_it_has_ended() {
     let place = Place::new();
     let environment = with_alert(&place, "memory>1K");
     std::thread::scope(|scope| {
-        let run = scope.spawn(|| environment.run(shell("read line")));
+        let run = scope.spawn(|| environment.run(shell("exec sleep 1000")));
         eventually("an alert", || !told(&place).is_empty());
         let listed = environment.processes().unwrap();
         assert!(environment.signal(&listed.processes[0], 9).unwrap());

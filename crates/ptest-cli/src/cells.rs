@@ -1,7 +1,7 @@
 //! What is shown while the cells of a matrix run.
 //!
-//! On a terminal a line for each cell that has begun; else a line for each that has ended. What the command of a failed
-//! cell wrote is shown when it has ended.
+//! A line for each cell that has ended, with what its command wrote if it failed. On a terminal also a line for each that
+//! has begun, and one for how far the matrix is.
 
 use std::{
     fs::File,
@@ -27,7 +27,8 @@ pub(crate) struct Cells {
     ui: Ui,
     names: Vec<String>,
     width: usize,
-    lines: Option<MultiProgress>,
+    /// On a terminal, with the last of them.
+    lines: Option<(MultiProgress, ProgressBar)>,
     state: Mutex<State>,
 }
 
@@ -47,9 +48,13 @@ impl Cells {
                 .map(|name| name.chars().count())
                 .max()
                 .unwrap_or_default(),
-            lines: ui
-                .draws_progress()
-                .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr())),
+            lines: ui.draws_progress().then(|| {
+                let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+                let last = lines.add(ProgressBar::new(names.len() as u64));
+                style(&last, "  {pos} of {len} cells, {elapsed}");
+                last.tick();
+                (lines, last)
+            }),
             state: Mutex::new(State {
                 bars: vec![None; names.len()],
                 counted: vec![Counted::default(); names.len()],
@@ -65,15 +70,11 @@ impl Cells {
 
     /// The line of a cell, made when it begins.
     fn bar(&self, number: usize) -> Option<ProgressBar> {
-        let lines = self.lines.as_ref()?;
+        let (lines, last) = self.lines.as_ref()?;
         let mut state = self.state();
         let bar = state.bars[number].get_or_insert_with(|| {
-            let bar = lines.add(ProgressBar::new_spinner());
-            if let Ok(style) =
-                ProgressStyle::with_template("{spinner} {prefix} {wide_msg} {elapsed:>4}")
-            {
-                bar.set_style(style);
-            }
+            let bar = lines.insert_before(last, ProgressBar::new_spinner());
+            style(&bar, "{spinner} {prefix} {wide_msg} {elapsed:>4}");
             let width = self.width;
             bar.set_prefix(format!("{:<width$}", self.names[number]));
             bar.enable_steady_tick(Duration::from_millis(100));
@@ -100,7 +101,10 @@ impl Cells {
         }
         let say = || self.say(number, ended, result);
         match &self.lines {
-            Some(lines) => lines.suspend(say),
+            Some((lines, last)) => {
+                last.inc(1);
+                lines.suspend(say);
+            }
             None => say(),
         }
     }
@@ -150,10 +154,17 @@ impl Watch for Cells {
 
 impl Drop for Cells {
     fn drop(&mut self) {
-        if let Some(lines) = &self.lines {
+        if let Some((lines, _)) = &self.lines {
             // What cannot be drawn any more is not there.
             let _ = lines.clear();
         }
+    }
+}
+
+fn style(bar: &ProgressBar, template: &str) {
+    // A template that is none leaves the usual one.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod ask;
 mod build;
+mod distributions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;

@@ -19,7 +19,7 @@ use crate::workspace::Workspace;
 const PROJECT: &str = "click==8.1.8";
 
 /// What tox is installed by.
-const TOX: &str = "tox-uv==1.37.9";
+const TOX: &str = "tox-uv==1.37.1";
 
 const PYTHONS: [&str; 4] = ["3.9", "3.10", "3.11", "3.12"];
 

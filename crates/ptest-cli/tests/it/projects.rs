@@ -7,7 +7,7 @@ use ptest_testkit::{require, requirement};
 use crate::context::TestContext;
 
 /// A build back-end without requirements, so that nothing needs a network. It writes into the project, as the usual
-/// ones do.
+/// ones do, and a dot for each build into the home of who builds.
 const BACKEND: &str = r#"
 import base64, hashlib, os, zipfile
 
@@ -30,7 +30,15 @@ def write(directory, files):
         wheel.writestr(f"{INFO}/RECORD", record + f"{INFO}/RECORD,,\n")
     return name
 
+def prepare_metadata_for_build_wheel(directory, settings=None):
+    os.mkdir(os.path.join(directory, INFO))
+    with open(os.path.join(directory, INFO, "METADATA"), "w") as file:
+        file.write("Metadata-Version: 2.1\nName: mine\nVersion: 0.1\n")
+    return INFO
+
 def build_wheel(directory, settings=None, metadata=None):
+    with open(os.path.expanduser("~/builds"), "a") as file:
+        file.write(".")
     return write(directory, {"mine.py": open("src/mine.py").read()})
 
 def build_editable(directory, settings=None, metadata=None):
@@ -72,6 +80,26 @@ fn names(directory: &Path) -> Vec<OsString> {
         .collect();
     names.sort();
     names
+}
+
+#[test]
+fn a_project_is_built_once_for_an_interpreter_until_it_changes() {
+    require!(requirement::userns());
+    with_each_installer(|context| {
+        let builds = || fs::read(context.path("home/builds")).unwrap().len();
+        // Two sets of distributions that have the project in common.
+        let both = || {
+            for more in [&[][..], &["--no-pip"]] {
+                let words = ["run", "--with", "."].iter().chain(more).chain(&["mine"]);
+                context.run(words).success();
+            }
+        };
+        both();
+        assert_eq!(builds(), 1);
+        version(&context, 2);
+        both();
+        assert_eq!(builds(), 2);
+    });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Everything that is on its way lies in staging directories of the store, so
 //! that what a dead process left is found and deleted with them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,12 +15,10 @@ use super::{Answers, Cache, Provision};
 use crate::config::InstallerChoice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::improve;
-use crate::lock::FileLock;
 use crate::operation;
-use crate::parallel;
 use crate::progress::{Progress, Silent, Step};
 use crate::python::command::Supervision;
-use crate::python::fetch::{self, FetchRequest, Fetched};
+use crate::python::fetch::{self, Fetched};
 use crate::python::installer::{
     Context, FailureKind, Installer, InstallerError, Pinned, Resolution, ResolveRequest, Source,
 };
@@ -31,7 +29,7 @@ use crate::python::provenance::{self, Provenance};
 use crate::python::reqfile::RequirementsFile;
 use crate::python::requirements::Requirements;
 use crate::python::uv::Uv;
-use crate::python::wheel::{self, Layout};
+use crate::python::wheel::Layout;
 use crate::python::{HostEnv, PipTool, skeleton};
 use crate::recipe::{self, Content, Pin, Recipe};
 use crate::sync;
@@ -41,10 +39,7 @@ use crate::timestamp::Timestamp;
 const MTIME_BASE: i64 = 1_577_836_800;
 
 /// The longest that one run of an installer may take: a build of a large project.
-const DEADLINE: Duration = Duration::from_hours(1);
-
-/// A distribution whose layer is there.
-type Known = (Pinned, LayerId, Content);
+pub(super) const DEADLINE: Duration = Duration::from_hours(1);
 
 /// Everything that a new recipe is made from.
 pub(super) struct Build<'a> {
@@ -177,163 +172,6 @@ impl Build<'_> {
         }
     }
 
-    /// A layer for each distribution; what is missing is fetched and made, many at once.
-    fn distributions(
-        &self,
-        installer: &dyn Installer,
-        resolution: &Resolution,
-        work: &Path,
-    ) -> Result<Vec<Pin>> {
-        let (mut known, mut missing) = self.sorted(&resolution.distributions)?;
-        let locks = self.wait_for_builds(&missing)?;
-        if !locks.is_empty() {
-            (known, missing) = self.sorted(&resolution.distributions)?;
-        }
-        let layers: Vec<LayerId> = known.iter().map(|(_, layer, _)| *layer).collect();
-        let kept: BTreeSet<LayerId> = self.store.touch(&layers)?.into_iter().collect();
-        let mut pins = Vec::new();
-        for (pin, layer, content) in known {
-            // Collected since it was found.
-            if kept.contains(&layer) {
-                pins.push(named(&pin, &layer, content, provenance::direct_url(&pin)));
-            } else {
-                missing.push(pin);
-            }
-        }
-        if missing.is_empty() {
-            return Ok(pins);
-        }
-        self.progress.step(Step::Missing(missing.len()));
-        for pin in &missing {
-            if let Source::Project {
-                path,
-                editable: true,
-                ..
-            } = &pin.source
-            {
-                let project = path.clone();
-                self.progress.step(Step::WritingInto { project });
-            }
-        }
-        fs::create_dir(work)
-            .map_err(|source| Error::io(format!("create {}", work.display()), source))?;
-        let fetched = fetch::fetch(&FetchRequest {
-            context: self.context(work),
-            installer,
-            offline_first: !self.options.refresh,
-            pins: &missing,
-            requirements: &self.asked.requirements,
-            on_wheel: &|pin| {
-                self.progress.step(Step::Fetched {
-                    name: pin.name.clone(),
-                });
-            },
-        })?;
-        pins.extend(parallel::try_map(
-            &fetched,
-            parallel::processors(),
-            |fetched| -> Result<Pin> {
-                let (layer, content) = self.layer(fetched)?;
-                let direct_url = provenance::direct_url(&fetched.pin);
-                Ok(named(&fetched.pin, &layer, content, direct_url))
-            },
-        )?);
-        for lock in locks {
-            lock.discard()?;
-        }
-        Ok(pins)
-    }
-
-    /// Those whose layers are there, and the others.
-    fn sorted(&self, pins: &[Pinned]) -> Result<(Vec<Known>, Vec<Pinned>)> {
-        let mut known = Vec::new();
-        let mut missing = Vec::new();
-        for pin in pins {
-            match self.known(pin)? {
-                Some((layer, content)) => known.push((pin.clone(), layer, content)),
-                None => missing.push(pin.clone()),
-            }
-        }
-        Ok((known, missing))
-    }
-
-    /// By what the layer of a distribution is known, if that can be said before it is made.
-    fn layer_key(&self, pin: &Pinned) -> Option<String> {
-        match &pin.source {
-            Source::Project {
-                path,
-                editable: false,
-                ..
-            } => {
-                let tag = self.interpreter.build_tag();
-                Some(format!("project 1 {tag} {}", self.projects.get(path)?))
-            }
-            _ => wheel::distribution_key(pin, self.interpreter),
-        }
-    }
-
-    /// Waits for who builds one of these projects for this interpreter: then it need not be built again.
-    fn wait_for_builds(&self, missing: &[Pinned]) -> Result<Vec<FileLock>> {
-        let is_project = |pin: &&Pinned| matches!(pin.source, Source::Project { .. });
-        let keys = missing
-            .iter()
-            .filter(is_project)
-            .filter_map(|pin| self.layer_key(pin));
-        // In one order everywhere, or two could wait for each other.
-        let keys: BTreeSet<String> = keys.collect();
-        keys.iter()
-            .map(|key| {
-                let name = format!("recipe-{}", blake3::hash(key.as_bytes()).to_hex());
-                FileLock::acquire(
-                    &self.store.dir("locks")?.join(name),
-                    DEADLINE,
-                    "the project",
-                )
-            })
-            .collect()
-    }
-
-    fn known(&self, pin: &Pinned) -> Result<Option<(LayerId, Content)>> {
-        let Some(key) = self.layer_key(pin) else {
-            return Ok(None);
-        };
-        let Some((layer, content)) = recipe::known_layer(self.store.database(), &key)? else {
-            return Ok(None);
-        };
-        Ok(has(self.store, &layer)?.then_some((layer, content)))
-    }
-
-    /// Makes the layer of a distribution from its wheel alone.
-    fn layer(&self, fetched: &Fetched) -> Result<(LayerId, Content)> {
-        let staging = self.store.stage()?;
-        let unpacked = wheel::unpack(
-            &fetched.wheel,
-            &Layout::of(self.interpreter),
-            staging.path(),
-        )?;
-        let layer = commit(self.store, staging)?;
-        let content = Content {
-            name: unpacked.name,
-            version: unpacked.version,
-            dist_info: unpacked.dist_info,
-            file: fetched
-                .wheel
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
-            sha256: fetched.sha256.clone(),
-        };
-        if let Some(key) = self.layer_key(&fetched.pin) {
-            recipe::know_layer(self.store.database(), &key, &layer, &content)?;
-        }
-        self.progress.step(Step::Layered {
-            name: content.name.clone(),
-            version: content.version.clone(),
-        });
-        Ok((layer, content))
-    }
-
     /// pip itself: the copy that ptest carries, or what comes with an older interpreter.
     fn carried_pip(&self) -> Result<Pin> {
         let wheel = self.pip.wheel_for(self.interpreter)?;
@@ -363,7 +201,7 @@ impl Build<'_> {
         })
     }
 
-    fn context<'c>(&'c self, work_dir: &'c Path) -> Context<'c> {
+    pub(super) fn context<'c>(&'c self, work_dir: &'c Path) -> Context<'c> {
         Context {
             interpreter: self.interpreter,
             host: self.host,
@@ -397,7 +235,7 @@ pub(super) fn skeleton(
 }
 
 /// Whether the store has the layer. A damaged one is taken out of service, so that it is made again.
-fn has(store: &Store, layer: &LayerId) -> Result<bool> {
+pub(super) fn has(store: &Store, layer: &LayerId) -> Result<bool> {
     match store.layer(layer) {
         Ok(found) => Ok(found.is_some()),
         Err(damaged) if damaged.layer().is_some() => {
@@ -474,7 +312,7 @@ fn keep(
     Ok((recipe, stack))
 }
 
-fn commit(store: &Store, staging: Staging) -> Result<LayerId> {
+pub(super) fn commit(store: &Store, staging: Staging) -> Result<LayerId> {
     let options = CommitOptions {
         mtimes: Mtimes::FromContent { base: MTIME_BASE },
         modes: Modes::Normal,
@@ -483,7 +321,12 @@ fn commit(store: &Store, staging: Staging) -> Result<LayerId> {
     Ok(store.commit(staging, options)?.layer.id)
 }
 
-fn named(pin: &Pinned, layer: &LayerId, content: Content, direct_url: Option<String>) -> Pin {
+pub(super) fn named(
+    pin: &Pinned,
+    layer: &LayerId,
+    content: Content,
+    direct_url: Option<String>,
+) -> Pin {
     Pin {
         name: normalize(&content.name),
         version: content.version,

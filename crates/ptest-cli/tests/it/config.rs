@@ -33,6 +33,7 @@ fn list_shows_each_value_and_its_origin() {
     open_files - built-in
     file_size - built-in
     disk - built-in
+    alerts [] built-in
     busy_timeout "1m" built-in
     max_environments - built-in
     max_memory - built-in
@@ -55,6 +56,10 @@ fn list_shows_each_value_and_its_origin() {
     keep_events_for "720h" built-in
     keep_runs 1000 built-in
     keep_runs_for "168h" built-in
+    keep_output "16M" built-in
+    log "info" built-in
+    log_file - built-in
+    otlp_endpoint - built-in
     progress "auto" built-in
     color "auto" built-in
     "#);

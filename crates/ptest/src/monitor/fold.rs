@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::{Alert, Standing};
 use super::history::{Part, Place, RESOLUTIONS, Resolution, Totals};
-use crate::engine::{Sample, Samples, Seen, Traffic};
+use crate::engine::{Sample, Samples, Seen, Traffic, Usage};
 use crate::events::Event;
 use crate::timestamp::Timestamp;
 
@@ -100,6 +100,23 @@ pub(crate) fn wait(before: &Folded, alerts: &[Alert], now: Timestamp) -> Option<
         parts: BTreeMap::new(),
         told,
     })
+}
+
+/// Adds what is used now, and is in no sample yet.
+pub(crate) fn add_usage(totals: &mut Totals, last: Option<&Sample>, usage: &Usage) {
+    let sample = Sample {
+        sequence: 0,
+        time: Timestamp::now(),
+        cpu: usage.cpu,
+        memory: usage.memory,
+        memory_peak: usage.memory_peak,
+        processes: usage.processes,
+        read: usage.read,
+        written: usage.written,
+        traffic: usage.traffic,
+        disk: None,
+    };
+    totals.add(&Used::between(last, &sample), &sample);
 }
 
 /// The same for an activation that is over although its last sample does not say so: init was killed.

@@ -90,14 +90,15 @@ impl Environment {
             to: now,
             resolution: Duration::from_millis(width.unsigned_abs()),
             points: parts.into_iter().map(point).collect(),
-            totals: folded.map_or_else(Totals::default, |folded| folded.totals),
+            totals: self.ptest.totals(&record, folded.as_ref())?,
         })
     }
 
     /// What it has used since it was made.
     pub fn totals(&self) -> Result<Totals> {
-        let folded = self.ptest.fold(&self.record()?)?;
-        Ok(folded.map_or_else(Totals::default, |folded| folded.totals))
+        let record = self.record()?;
+        let folded = self.ptest.fold(&record)?;
+        self.ptest.totals(&record, folded.as_ref())
     }
 }
 
@@ -111,6 +112,21 @@ impl Ptest {
     pub(crate) fn fold_to_the_end(&self, record: &Record) -> Result<()> {
         self.fold(record)?;
         self.fold_with(record, fold::end).map(drop)
+    }
+
+    /// What was folded, and what an active environment has used since its last sample.
+    fn totals(&self, record: &Record, folded: Option<&Folded>) -> Result<Totals> {
+        let mut totals = folded.map_or_else(Totals::default, |folded| folded.totals);
+        if record.state == State::Active {
+            let engine = self.engine(&record.engine)?;
+            let usage = self.block_on(engine.usage(&record.id))?;
+            // A sample of another activation says nothing of this one.
+            let last = folded
+                .map(|folded| folded.last)
+                .filter(|last| record.activated_at.is_some_and(|begin| last.time >= begin));
+            fold::add_usage(&mut totals, last.as_ref(), &usage);
+        }
+        Ok(totals)
     }
 
     fn fold_with(

@@ -7,6 +7,7 @@
 mod clock;
 mod library;
 mod machine;
+mod matrix;
 mod peers;
 mod program;
 mod report;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use self::clock::Measured;
 use self::library::Library;
 use self::machine::Machine;
+use self::matrix::Matrix;
 use self::peers::Peers;
 use self::program::Program;
 use self::sets::Set;
@@ -155,6 +157,8 @@ struct Bench {
 struct Ptest {
     program: Program,
     library: Library,
+    /// `None` where a Python that it needs is missing, or where it is not measured.
+    matrix: Option<Matrix>,
 }
 
 impl Bench {
@@ -180,7 +184,16 @@ impl Bench {
             let release = workspace.target.join("release");
             let program = Program::prepare(&release.join("ptest"), scratch, &python, &uv, &sets)?;
             let library = Library::start(&release.join("examples/bench_lib"), &program, &sets)?;
-            Some(Ptest { program, library })
+            let matrix = if arguments.wants_work("matrix") {
+                Matrix::prepare(workspace, scratch, &release.join("ptest"), &python)?
+            } else {
+                None
+            };
+            Some(Ptest {
+                program,
+                library,
+                matrix,
+            })
         } else {
             None
         };
@@ -205,6 +218,9 @@ impl Bench {
         let mut versions = self.peers.versions()?;
         if let Some(ptest) = &self.ptest {
             versions.insert(0, ptest.program.version()?);
+            if let Some(matrix) = &ptest.matrix {
+                versions.push(matrix.version()?);
+            }
         }
         Ok(versions)
     }

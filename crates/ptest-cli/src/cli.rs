@@ -8,9 +8,9 @@ use ptest::config::{ColorChoice, parse_duration};
 
 use crate::{
     commands::{
-        activate, completions, config, create, deactivate, diff, doctor, events, exec, export,
-        fork, gc, import, improve, install, list, man, packages, path, port, prune, recover,
-        reference, remove, run, shell, snapshot, status, uninstall, upgrade, verify,
+        activate, apply, completions, config, create, deactivate, diff, doctor, events, exec,
+        export, fork, gc, import, improve, install, list, man, matrix, packages, path, port, prune,
+        recover, reference, remove, run, shell, snapshot, status, uninstall, upgrade, verify,
     },
     options::Format,
 };
@@ -76,6 +76,8 @@ pub(crate) struct GlobalOptions {
 pub(crate) enum Command {
     Run(run::Arguments),
     Create(create::Arguments),
+    Apply(apply::Arguments),
+    Matrix(matrix::Arguments),
     Exec(exec::Arguments),
     Shell(shell::Arguments),
     Install(install::Arguments),
@@ -113,6 +115,8 @@ impl Command {
     pub(crate) fn format(&self) -> Format {
         match self {
             Self::Create(arguments) => arguments.format(),
+            Self::Apply(arguments) => arguments.format(),
+            Self::Matrix(arguments) => arguments.format(),
             Self::Install(arguments) => arguments.format(),
             Self::Uninstall(arguments) => arguments.format(),
             Self::Upgrade(arguments) => arguments.format(),

@@ -5,7 +5,7 @@
 
 /// Everything was done.
 pub const SUCCESS: u8 = 0;
-/// The command did its work, and what it reports is not in order (`verify`, `doctor`).
+/// The command did its work, and what it reports is not in order (`verify`, `doctor`, `apply`).
 pub const FINDINGS: u8 = 1;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;

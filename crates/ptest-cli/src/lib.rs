@@ -4,6 +4,7 @@
 //! stderr. What a command does is not decided here.
 
 mod background;
+mod cells;
 mod cli;
 mod commands;
 mod context;

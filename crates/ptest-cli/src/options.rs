@@ -15,7 +15,7 @@ use clap::{
 };
 use ptest::{
     PortName,
-    config::{Size, Timeout, UserHome, parse_duration},
+    config::{Config, Origin, Size, Timeout, UserHome, parse_duration},
     labels::{Label, Labels, Selector},
     settings::{Cpus, HostRule, Network, Profile},
 };
@@ -38,13 +38,25 @@ pub(crate) struct ReportOptions {
     pub(crate) format: Format,
 }
 
-/// What an environment is to be like: the options of `run` and `create`.
+/// Which interpreter an environment has: the option of `run` and `create`.
 #[derive(Args, Debug, Default)]
-pub(crate) struct EnvironmentOptions {
+pub(crate) struct PythonOptions {
     /// Which Python: a version (3.12), a range (>=3.10), a name (python3.11) or a path.
     #[arg(long, short, value_name = "PYTHON")]
-    pub(crate) python: Option<String>,
+    python: Option<String>,
+}
 
+impl PythonOptions {
+    /// The configuration with what the option says.
+    pub(crate) fn over(&self, config: &mut Config) {
+        let python = self.python.clone().map(Some);
+        config.python.replace(python, Origin::OPTION);
+    }
+}
+
+/// What an environment is to be like: the options of `run`, `create` and `matrix`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct EnvironmentOptions {
     /// Install this: a requirement, a URL, or the path of a project or wheel.
     #[arg(long, value_name = "REQUIREMENT")]
     pub(crate) with: Vec<String>,

@@ -29,8 +29,9 @@ pub(crate) struct Shown {
     line: Option<Line>,
 }
 
-#[derive(Default)]
-struct Counted {
+/// What was counted of the steps of one operation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counted {
     missing: usize,
     layered: usize,
     done: usize,
@@ -44,24 +45,26 @@ impl Shown {
             line: ui.draws_progress().then(Line::new),
         }
     }
+}
 
-    fn text(&self, step: &Step) -> String {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+impl Counted {
+    /// A step in words for people, with how many there were before.
+    pub(crate) fn words(&mut self, step: &Step) -> String {
         match step {
             Step::WritingInto { project } => writing_into(project),
             Step::Fetched { name } => format!("{name} is here"),
             Step::AskingInterpreter => "asking the interpreter what it is".to_owned(),
             Step::Resolving => "choosing versions".to_owned(),
             Step::Missing(count) => {
-                counted.missing = *count;
+                self.missing = *count;
                 format!("bringing {count} distributions into the store")
             }
             Step::Layered { name, version } => {
-                counted.layered += 1;
+                self.layered += 1;
                 format!(
                     "{}/{} {name} {version}",
-                    counted.layered,
-                    counted.missing.max(counted.layered)
+                    self.layered,
+                    self.missing.max(self.layered)
                 )
             }
             Step::Compiling { name } => format!("compiling {name}"),
@@ -69,8 +72,8 @@ impl Shown {
             Step::Flattening(count) => format!("making one layer of {count}"),
             Step::Created => "created".to_owned(),
             Step::OneOf { label, count } => {
-                counted.done += 1;
-                format!("{}/{count} {label}", counted.done)
+                self.done += 1;
+                format!("{}/{count} {label}", self.done)
             }
         }
     }
@@ -90,7 +93,11 @@ impl Progress for Shown {
         if self.line.is_none() && !enabled!(Level::DEBUG) {
             return;
         }
-        let text = self.text(&step);
+        let text = self
+            .counted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .words(&step);
         debug!("{text}");
         if let Some(line) = &self.line {
             line.bar.set_message(text);

@@ -29,7 +29,8 @@ pub fn generated_files() -> Vec<GeneratedFile> {
         file("docs/reference/cli.md", command_line()),
         file("docs/reference/configuration.md", configuration()),
     ];
-    for (name, schema) in json::schemas() {
+    let applied = ("ptest.apply-file", ptest::apply::schema());
+    for (name, schema) in json::schemas().into_iter().chain([applied]) {
         let text = serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n";
         files.push(file(&format!("docs/reference/schemas/{name}.json"), text));
     }
@@ -47,9 +48,9 @@ fn command_line() -> String {
     let _ = write!(
         text,
         "\n## Exit codes\n\n| code | meaning |\n|---|---|\n\
-         | the command's own | `run`, `exec` and `shell` end as the command does |\n\
+         | the command's own | `run`, `exec` and `shell` end as the command does, `matrix` as the worst of its cells |\n\
          | {} | everything was done |\n\
-         | {} | `verify` or `doctor` found something that is not in order |\n\
+         | {} | `verify` or `doctor` found something that is not in order, or `apply` could not do all of it |\n\
          | {} | the command line is wrong |\n\
          | {} | the command ran longer than its timeout |\n\
          | {} | ptest itself failed; what it began has been undone |\n\

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     num::NonZeroU32,
     path::{Path, PathBuf},
 };
@@ -12,7 +13,6 @@ use ptest::{
     config::{Config, Size, Timeout, UserHome},
     git,
     project::{Guard, Project},
-    python::Requirement,
     settings::{Home, Limits, Settings},
 };
 
@@ -90,8 +90,7 @@ pub(crate) fn contents(
         pip: *config.pip && !options.no_pip,
         ..requirements(host, &options.with, &options.files)?
     };
-    let python = options.python.as_ref().or(config.python.as_ref()).cloned();
-    Ok((python, requirements))
+    Ok(((*config.python).clone(), requirements))
 }
 
 /// What is to be installed, besides pip. It is kept with the environment, so that every path in it is made absolute: a
@@ -101,35 +100,29 @@ pub(crate) fn requirements(
     specifiers: &[String],
     files: &FileOptions,
 ) -> Result<Requirements, CliError> {
-    let library = host.library();
     let absolute = |paths: &[PathBuf]| paths.iter().map(|path| host.absolute(path)).collect();
-    let specifiers = specifiers
-        .iter()
-        .map(|text| Ok(lasting(text, Requirement::parse(text, &library)?)));
-    let editables = files
-        .editables
-        .iter()
-        .map(|text| Ok(lasting(text, Requirement::editable(text, &library)?)));
     Ok(Requirements {
-        specifiers: specifiers.collect::<Result<_, ptest::Error>>()?,
-        editables: editables.collect::<Result<_, ptest::Error>>()?,
         files: absolute(&files.files),
         constraints: absolute(&files.constraints),
         pip: true,
+        ..Requirements::seen_from(&host.library(), specifiers, &files.editables)?
     })
 }
 
-/// The requirement in words that mean the same from everywhere.
-fn lasting(text: &str, requirement: Requirement) -> String {
-    let (Requirement::Local(local) | Requirement::Editable(local)) = requirement else {
-        return text.to_owned();
+/// Variables that are kept with an environment, which are text.
+pub(crate) fn kept(
+    variables: BTreeMap<OsString, OsString>,
+) -> Result<Vec<(String, String)>, CliError> {
+    let text = |value: OsString| {
+        value.into_string().map_err(|value| CliError::Usage {
+            message: format!("`{}` is not UTF-8", value.display()),
+            hint: Some("`exec --env` takes any bytes"),
+        })
     };
-    // A URL is absolute as it is, and what is not UTF-8 has no other words than those given.
-    match local.path.to_str() {
-        Some(path) if !text.contains("://") && local.extras.is_empty() => path.to_owned(),
-        Some(path) if !text.contains("://") => format!("{path}[{}]", local.extras.join(",")),
-        _ => text.to_owned(),
-    }
+    variables
+        .into_iter()
+        .map(|(name, value)| Ok((text(name)?, text(value)?)))
+        .collect()
 }
 
 fn settings(

@@ -175,6 +175,29 @@ impl Ui {
         self.people(&text);
     }
 
+    /// The same, but nothing is said that is not wrong.
+    pub(crate) fn quiet(&self) -> Self {
+        Self {
+            verbosity: Verbosity::Quiet,
+            ..self.clone()
+        }
+    }
+
+    /// Something that was not done. Said to who asked for quiet, too.
+    pub(crate) fn failed(&self, verb: &str, what: impl Display) {
+        self.people(&format!("{} {what}\n", self.paint(ERROR, verb)));
+    }
+
+    /// What another program wrote, as it is.
+    pub(crate) fn others(&self, bytes: &[u8]) {
+        let mut stderr = io::stderr().lock();
+        // As above.
+        let _ = stderr.write_all(bytes);
+        if !bytes.ends_with(b"\n") && !bytes.is_empty() {
+            let _ = stderr.write_all(b"\n");
+        }
+    }
+
     /// Whom what was just explained happened to.
     pub(crate) fn failed_for(&self, labels: &[&str]) {
         let label = self.paint(

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use crate::apply::Mark;
 use crate::environment::{Environment, Name, Record, table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::labels::Selector;
@@ -13,7 +14,7 @@ use crate::operation;
 use crate::parallel;
 use crate::progress::{Progress, Step};
 use crate::provision::Provisioned;
-use crate::ptest::Ptest;
+use crate::ptest::{Descent, Ptest};
 use crate::spec::{EnvironmentSpec, Lifetime, Requirements};
 
 /// What environments have in common that are made of the same.
@@ -34,6 +35,16 @@ impl Ptest {
     pub fn create_all(
         &self,
         specs: &[EnvironmentSpec],
+        progress: &dyn Progress,
+    ) -> Vec<Result<Environment>> {
+        self.create_marked(specs, &[], progress)
+    }
+
+    /// The same, each marked as declared by a file, if there are marks: then one for each.
+    pub(crate) fn create_marked(
+        &self,
+        specs: &[EnvironmentSpec],
+        marks: &[Mark],
         progress: &dyn Progress,
     ) -> Vec<Result<Environment>> {
         let room = self.check_disk();
@@ -57,8 +68,8 @@ impl Ptest {
                 self.provisioner()
                     .provision(self.store(), *python, requirements, lease, progress)
             });
-        let items: Vec<_> = specs.iter().zip(checked).collect();
-        parallel::map(&items, at_once(), |(spec, checked)| {
+        let items: Vec<_> = specs.iter().zip(checked).enumerate().collect();
+        parallel::map(&items, at_once(), |(number, (spec, checked))| {
             checked.clone()?;
             let made_of = match group_of.get(&asked(spec)).map(|group| &provisioned[*group]) {
                 Some(Ok(provisioned)) => provisioned,
@@ -67,7 +78,7 @@ impl Ptest {
             };
             let name = spec.name.as_ref().map_or("", Name::as_str);
             let environment = self.operation("create", name, || {
-                self.with_room(|| self.create_of(spec, made_of))
+                self.with_room(|| self.create_of(spec, made_of, marks.get(*number)))
             })?;
             progress.step(Step::OneOf {
                 label: label(spec, &environment),
@@ -107,7 +118,12 @@ impl Ptest {
     }
 
     /// Makes one of what was provisioned under a lease, which the caller holds.
-    fn create_of(&self, spec: &EnvironmentSpec, made_of: &Provisioned) -> Result<Environment> {
+    pub(crate) fn create_of(
+        &self,
+        spec: &EnvironmentSpec,
+        made_of: &Provisioned,
+        mark: Option<&Mark>,
+    ) -> Result<Environment> {
         self.refuse_cancelled()?;
         let provisioned = Provisioned {
             stack: made_of.stack.clone(),
@@ -118,7 +134,7 @@ impl Ptest {
         };
         let id = provisioned.stack.id();
         let entered = self
-            .enter(spec, provisioned, None)?
+            .enter(spec, provisioned, Descent { source: None, mark })?
             .ok_or(ptest_store::Error::StackMissing { id })?;
         operation::concerns(&entered.0);
         self.realize(entered, spec.lifetime)
@@ -147,6 +163,6 @@ fn label(spec: &EnvironmentSpec, environment: &Environment) -> String {
 }
 
 /// How many are worked on at a time: each waits for the kernel or the database as often as it computes.
-fn at_once() -> usize {
+pub(crate) fn at_once() -> usize {
     2 * parallel::processors()
 }

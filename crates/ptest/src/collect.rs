@@ -210,6 +210,7 @@ mod tests {
     use crate::improve::table::set_companion;
     use crate::lease::Lease;
     use crate::progress::Silent;
+    use crate::ptest::Descent;
     use crate::spec::EnvironmentSpec;
     use crate::test_support::{open, spec};
 
@@ -250,7 +251,12 @@ mod tests {
             .unwrap();
         assert!(chosen.lease.is_none());
         assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
-        assert!(ptest.enter(&spec, chosen, None).unwrap().is_none());
+        assert!(
+            ptest
+                .enter(&spec, chosen, Descent::default())
+                .unwrap()
+                .is_none()
+        );
         assert!(ptest.records().unwrap().is_empty());
         ptest.create(&spec, &Silent).unwrap().remove().unwrap();
     }
@@ -270,7 +276,10 @@ mod tests {
             ..EVERYTHING
         };
         assert_eq!(ptest.collect(&full).unwrap(), Collected::default());
-        let (record, _, lock) = ptest.enter(&spec, known, None).unwrap().unwrap();
+        let (record, _, lock) = ptest
+            .enter(&spec, known, Descent::default())
+            .unwrap()
+            .unwrap();
         ptest
             .take_away(&record, crate::events::Cause::Asked, lock)
             .unwrap();
@@ -279,7 +288,10 @@ mod tests {
         assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
         let made = provision(None).unwrap();
         assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
-        let (record, _, lock) = ptest.enter(&spec, made, None).unwrap().unwrap();
+        let (record, _, lock) = ptest
+            .enter(&spec, made, Descent::default())
+            .unwrap()
+            .unwrap();
         ptest
             .take_away(&record, crate::events::Cause::Asked, lock)
             .unwrap();

@@ -13,7 +13,7 @@ use crate::lease::Lease;
 use crate::names::{self, Thing};
 use crate::operation;
 use crate::provision::Provisioned;
-use crate::ptest::Ptest;
+use crate::ptest::{self, Ptest};
 use crate::recipe::{self, Contents};
 use crate::settings::Settings;
 use crate::snapshot::{Origin, Snapshot};
@@ -124,8 +124,12 @@ impl Ptest {
             lease: None,
         };
         let stack = source.stack.id();
+        let descent = ptest::Descent {
+            source: Some(label),
+            mark: None,
+        };
         let entered = self
-            .enter(&spec, provisioned, Some(label))?
+            .enter(&spec, provisioned, descent)?
             .ok_or(ptest_store::Error::StackMissing { id: stack })?;
         self.realize(entered, fork.lifetime)
     }

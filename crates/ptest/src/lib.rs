@@ -8,6 +8,7 @@
 //! directory by itself, and never panics on input.
 #![forbid(unsafe_code)]
 
+pub mod apply;
 mod author;
 mod bulk;
 mod collect;
@@ -29,6 +30,7 @@ pub mod labels;
 mod lease;
 mod lock;
 mod materialize;
+pub mod matrix;
 mod mortal;
 mod names;
 pub mod operation;

@@ -48,6 +48,18 @@ pub(crate) fn set(
     if settings.ttl.is_none() && settings.idle.is_none() {
         return Ok(());
     }
+    change(transaction, id, settings, from, from)
+}
+
+/// Says in the transaction that changes its settings how long an environment lives, which is there
+/// since `from` and was used at `used`.
+pub(crate) fn change(
+    transaction: &Connection,
+    id: &EnvironmentId,
+    settings: &Settings,
+    from: Timestamp,
+    used: Timestamp,
+) -> Result<()> {
     let idle = settings
         .idle
         .map(|idle| i64::try_from(idle.as_millis()).unwrap_or(i64::MAX / 2));
@@ -59,7 +71,7 @@ pub(crate) fn set(
             id.as_str(),
             settings.ttl.map(|ttl| from.after(ttl).as_millisecond()),
             idle,
-            from.as_millisecond(),
+            used.as_millisecond(),
         ])?;
     Ok(())
 }

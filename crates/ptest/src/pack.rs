@@ -19,7 +19,7 @@ use crate::lease::Lease;
 use crate::names;
 use crate::progress::Progress;
 use crate::provision::{self, Provisioned};
-use crate::ptest::Ptest;
+use crate::ptest::{self, Ptest};
 use crate::python::interpreter::Interpreter;
 use crate::recipe::{self, Contents};
 use crate::settings::Settings;
@@ -282,7 +282,7 @@ impl Ptest {
             lease: None,
         };
         let entered = self
-            .enter(&spec, provisioned, None)?
+            .enter(&spec, provisioned, ptest::Descent::default())?
             .ok_or(ptest_store::Error::StackMissing { id })?;
         let environment = self.realize(entered, Lifetime::Detached)?;
         Ok(environment.record()?.label().to_owned())

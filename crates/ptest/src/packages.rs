@@ -216,7 +216,7 @@ impl Environment {
     }
 
     /// Computes a new stack by what `wanted` says and swaps it.
-    fn restack(
+    pub(crate) fn restack(
         &self,
         kind: &'static str,
         progress: &dyn Progress,
@@ -343,7 +343,7 @@ pub(crate) fn dist_infos(changes: &[Change], kind: ChangeKind) -> Vec<(String, S
     found
 }
 
-fn versions(pins: &[Pin]) -> BTreeMap<String, String> {
+pub(crate) fn versions(pins: &[Pin]) -> BTreeMap<String, String> {
     pins.iter()
         .map(|pin| (pin.name.clone(), pin.version.clone()))
         .collect()

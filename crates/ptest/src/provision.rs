@@ -175,6 +175,12 @@ impl Provisioner {
         left
     }
 
+    /// A text that changes when what is asked for does: its words, and what the files and projects in it
+    /// hold. Empty where nobody can know.
+    pub(crate) fn asked(&self, requirements: &Requirements) -> Result<String> {
+        Ok(Asked::read(requirements, &self.host)?.fingerprint())
+    }
+
     /// Where the program `ptest` is, if that was said.
     pub(crate) fn program(&self) -> Option<PathBuf> {
         let directory = self.options.program_directory.as_ref()?;
@@ -262,6 +268,7 @@ impl Provisioner {
                 options: &self.options,
                 interpreter,
                 asked: &asked,
+                projects: &asked.requirements.projects(),
                 kept,
                 pip: &pip_tool(store)?,
                 progress,

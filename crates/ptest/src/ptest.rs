@@ -10,6 +10,7 @@ use std::time::Duration;
 use ptest_store::{Stack, Store};
 use tracing::debug;
 
+use crate::apply::{self, Mark};
 use crate::engine::{Engine, Instance, Usage};
 use crate::environment::table::{self, Change, Record};
 use crate::environment::{
@@ -39,6 +40,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An environment whose row is written and whose instance is to be made, with its lock.
 pub(crate) type Entered = (Record, Stack, FileLock);
+
+/// Where an environment comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Descent<'a> {
+    /// The name or id of what it is made of, if it is made of another or of a snapshot.
+    pub(crate) source: Option<&'a str>,
+    /// The file that declares it.
+    pub(crate) mark: Option<&'a Mark>,
+}
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -224,7 +234,7 @@ impl Ptest {
                 progress,
             )?;
             let (stack, is_kept) = (provisioned.stack.id(), provisioned.lease.is_some());
-            match self.enter(spec, provisioned, None)? {
+            match self.enter(spec, provisioned, Descent::default())? {
                 Some(entered) => {
                     operation::concerns(&entered.0);
                     return Ok(entered);
@@ -236,13 +246,13 @@ impl Ptest {
         }
     }
 
-    /// Writes the row of an environment, made of `source` if that is something, from which on its
-    /// stack is kept; `None` when it was collected before.
+    /// Writes the row of an environment, from which on its stack is kept; `None` when it was collected
+    /// before.
     pub(crate) fn enter(
         &self,
         spec: &EnvironmentSpec,
         provisioned: Provisioned,
-        source: Option<&str>,
+        descent: Descent<'_>,
     ) -> Result<Option<Entered>> {
         spec.settings.check()?;
         let record = Record {
@@ -270,11 +280,14 @@ impl Ptest {
         let event = Event::Creating {
             python: record.python.version.clone(),
             engine: record.engine.clone(),
-            source: source.map(str::to_owned),
+            source: descent.source.map(str::to_owned),
         };
         let settings = &record.settings;
         let inserted = table::insert(self.store().database(), &record, &event, |transaction| {
             self.room().check_count(transaction)?;
+            if let Some(mark) = descent.mark {
+                apply::table::set(transaction, &record.id, mark)?;
+            }
             if settings.ports.is_empty() {
                 return Ok(());
             }

@@ -16,4 +16,5 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     crate::labels::SCHEMA,
     crate::failure::SCHEMA,
     crate::mortal::SCHEMA,
+    crate::apply::table::SCHEMA,
 ];

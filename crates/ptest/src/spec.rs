@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::environment::Name;
+use crate::error::Result;
+use crate::python::{HostEnv, Requirement};
 use crate::settings::Settings;
 
 /// Who the new environment is to live for.
@@ -56,8 +58,49 @@ pub struct Requirements {
 }
 
 impl Requirements {
+    /// What these words mean to a caller who stands where `host` does: what is kept of it means the same from everywhere.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is no requirement.
+    pub fn seen_from(host: &HostEnv, specifiers: &[String], editables: &[String]) -> Result<Self> {
+        let specifiers = specifiers
+            .iter()
+            .map(|text| Ok(lasting(text, Requirement::parse(text, host)?)));
+        let editables = editables
+            .iter()
+            .map(|text| Ok(lasting(text, Requirement::editable(text, host)?)));
+        Ok(Self {
+            specifiers: specifiers.collect::<Result<_>>()?,
+            editables: editables.collect::<Result<_>>()?,
+            ..Self::default()
+        })
+    }
+
+    /// Asks for these too.
+    pub(crate) fn add(&mut self, more: Self) {
+        self.specifiers.extend(more.specifiers);
+        self.editables.extend(more.editables);
+        self.files.extend(more.files);
+        self.constraints.extend(more.constraints);
+        self.pip |= more.pip;
+    }
+
     /// Whether nothing but pip can come of it, so that there is nothing to resolve.
     pub fn is_empty(&self) -> bool {
         self.specifiers.is_empty() && self.editables.is_empty() && self.files.is_empty()
+    }
+}
+
+/// The requirement in words that mean the same from everywhere.
+fn lasting(text: &str, requirement: Requirement) -> String {
+    let (Requirement::Local(local) | Requirement::Editable(local)) = requirement else {
+        return text.to_owned();
+    };
+    // A URL is absolute as it is, and what is not UTF-8 has no other words than those given.
+    match local.path.to_str() {
+        Some(path) if !text.contains("://") && local.extras.is_empty() => path.to_owned(),
+        Some(path) if !text.contains("://") => format!("{path}[{}]", local.extras.join(",")),
+        _ => text.to_owned(),
     }
 }

@@ -148,7 +148,7 @@ impl Environment {
     }
 
     /// Stops init for a swap, unless that would end a command.
-    fn pause(&self, record: Record) -> Result<Record> {
+    pub(crate) fn pause(&self, record: Record) -> Result<Record> {
         let engine = self.ptest.engine(&record.engine)?;
         let usage = self.ptest.block_on(engine.usage(&record.id))?;
         if usage.processes > 0 {

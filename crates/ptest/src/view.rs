@@ -71,10 +71,15 @@ impl Ptest {
         Ok(())
     }
 
-    fn make_view(&self, record: &Record) -> Result<HostView> {
+    /// Where the environment's files are on this machine.
+    pub(crate) fn host_files(&self, record: &Record) -> Result<HostFiles> {
         let engine = self.engine(&record.engine)?;
         let instance = self.instance(record)?;
-        let host = self.block_on(engine.host_files(&instance))?;
+        self.block_on(engine.host_files(&instance))
+    }
+
+    fn make_view(&self, record: &Record) -> Result<HostView> {
+        let host = self.host_files(record)?;
         let shims = Shims {
             home: self.store().home(),
             program: self.provisioner().program(),

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::clock::{self, Contender};
+use super::matrix::Tests;
 use super::peers::{self, LINK_MODES};
 use super::sets::{self, Set};
 use super::{Bench, Ptest};
@@ -49,6 +50,7 @@ pub(crate) fn all(bench: &Bench) -> Vec<Work<'_>> {
     works.push(list(bench));
     works.push(create_many(bench));
     works.extend(storms(bench));
+    works.extend(matrices(bench));
     works
 }
 
@@ -79,7 +81,10 @@ fn start_up(bench: &Bench) -> Work<'_> {
 fn create<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
     let peers = &bench.peers;
     let mut contenders = Vec::new();
-    if let Some(Ptest { program, library }) = &bench.ptest {
+    if let Some(Ptest {
+        program, library, ..
+    }) = &bench.ptest
+    {
         contenders.push(Contender::new("ptest create", move |_| {
             program.time_create(set)
         }));
@@ -193,7 +198,10 @@ fn first_result<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
 
 fn activate<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
     let mut contenders = Vec::new();
-    if let Some(Ptest { program, library }) = &bench.ptest {
+    if let Some(Ptest {
+        program, library, ..
+    }) = &bench.ptest
+    {
         contenders.push(Contender::new("ptest activate", move |_| {
             program.time_activate(set)
         }));
@@ -217,7 +225,10 @@ fn activate<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
 fn exec<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
     let peers = &bench.peers;
     let mut contenders = Vec::new();
-    if let Some(Ptest { program, library }) = &bench.ptest {
+    if let Some(Ptest {
+        program, library, ..
+    }) = &bench.ptest
+    {
         let mut name = None;
         contenders.push(Contender::new("ptest exec … true", move |_| {
             let name = match &name {
@@ -253,7 +264,10 @@ fn exec<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
 fn remove<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
     let peers = &bench.peers;
     let mut contenders = Vec::new();
-    if let Some(Ptest { program, library }) = &bench.ptest {
+    if let Some(Ptest {
+        program, library, ..
+    }) = &bench.ptest
+    {
         contenders.push(Contender::new("ptest remove", move |_| {
             program.time_remove(set, false)
         }));
@@ -280,7 +294,10 @@ fn remove<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
 
 fn remove_active<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
     let mut contenders = Vec::new();
-    if let Some(Ptest { program, library }) = &bench.ptest {
+    if let Some(Ptest {
+        program, library, ..
+    }) = &bench.ptest
+    {
         contenders.push(Contender::new("ptest remove", move |_| {
             program.time_remove(set, true)
         }));
@@ -298,7 +315,10 @@ fn remove_active<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
 
 fn status<'a>(bench: &'a Bench, set: &'a Set) -> Work<'a> {
     let mut contenders = Vec::new();
-    if let Some(Ptest { program, library }) = &bench.ptest {
+    if let Some(Ptest {
+        program, library, ..
+    }) = &bench.ptest
+    {
         let mut name = None;
         contenders.push(Contender::new("ptest status, active", move |_| {
             let name = match &name {
@@ -598,6 +618,46 @@ fn storms(bench: &Bench) -> Vec<Work<'_>> {
             })],
         })
         .collect()
+}
+
+/// A project's tests on several Pythons with several sets, each in an environment of its own.
+fn matrices(bench: &Bench) -> Vec<Work<'_>> {
+    let matrix = bench.ptest.as_ref().and_then(|ptest| ptest.matrix.as_ref());
+    let Some(matrix) = matrix else {
+        return Vec::new();
+    };
+    let own = Tests::Own;
+    let cold = vec![
+        Contender::new("ptest matrix", move |_| matrix.time_ptest_cold(own)),
+        Contender::new("tox with tox-uv", move |_| matrix.time_tox_cold(own)),
+    ];
+    let warm = |tests| {
+        vec![
+            Contender::new("ptest matrix", move |_| matrix.time_ptest_warm(tests)),
+            Contender::new("tox with tox-uv, fresh", move |_| {
+                matrix.time_tox_warm(tests, true)
+            }),
+            Contender::new("tox with tox-uv, used before", move |_| {
+                matrix.time_tox_warm(tests, false)
+            }),
+        ]
+    };
+    let work = |key, title: &str, rounds, contenders| Work {
+        key,
+        title: format!("4 Pythons, 3 requirement sets of click: {title}"),
+        rounds: bench.rounds(rounds),
+        contenders,
+    };
+    vec![
+        work("matrix-cold", "its tests, empty caches", 2, cold),
+        work("matrix-warm", "its tests, once more", 5, warm(own)),
+        work(
+            "matrix-bare",
+            "`import click`, once more",
+            10,
+            warm(Tests::Import),
+        ),
+    ]
 }
 
 /// The library doing one work, if ptest takes part.

@@ -1,7 +1,6 @@
 //! `ptest create`: an environment that stays, or a plain virtual environment that needs ptest no more.
 
 use std::{
-    collections::BTreeMap,
     ffi::OsString,
     num::NonZeroU32,
     path::{Path, PathBuf},
@@ -19,7 +18,7 @@ use crate::{
     error::CliError,
     exit_code::Exit,
     json::{EnvironmentReport, MaterializedReport},
-    options::{CommandOptions, EnvironmentOptions, Format, ReportOptions},
+    options::{CommandOptions, EnvironmentOptions, Format, PythonOptions, ReportOptions},
     progress::Shown,
     spec,
     ui::Ui,
@@ -86,6 +85,9 @@ pub(crate) struct Arguments {
     count: Option<NonZeroU32>,
 
     #[command(flatten)]
+    python: PythonOptions,
+
+    #[command(flatten)]
     environment: EnvironmentOptions,
 
     #[command(flatten)]
@@ -114,7 +116,8 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
 
 fn create(ui: &Ui, context: &Context, name: Name, arguments: &Arguments) -> Result<Exit, CliError> {
     let began = Instant::now();
-    let (config, ui) = context.config_for(ui, arguments.environment.profile)?;
+    let (mut config, ui) = context.config_for(ui, arguments.environment.profile)?;
+    arguments.python.over(&mut config);
     let signals = context.stop_making_on_signals()?;
     let store = context.open(&config, arguments.environment.refresh)?;
     let names = fork::names(&name, arguments.count)?;
@@ -157,7 +160,7 @@ fn like_a_source(
     let mut fork = spec::fork(ui, context.host(), config, name, &arguments.environment)?;
     if let Some(settings) = &mut fork.settings {
         let variables = context.variables(&arguments.command_options);
-        settings.variables.extend(kept(variables)?);
+        settings.variables.extend(spec::kept(variables)?);
     }
     Ok(fork)
 }
@@ -173,7 +176,7 @@ fn as_asked(
     let detached = Lifetime::Detached;
     let mut spec = spec::environment(ui, context.host(), config, Some(name), detached, options)?;
     let variables = context.variables(&arguments.command_options);
-    spec.settings.variables.extend(kept(variables)?);
+    spec.settings.variables.extend(spec::kept(variables)?);
     Ok(spec)
 }
 
@@ -226,7 +229,8 @@ fn materialize(
     arguments: &Arguments,
 ) -> Result<Exit, CliError> {
     let began = Instant::now();
-    let (config, ui) = context.config_for(ui, arguments.environment.profile)?;
+    let (mut config, ui) = context.config_for(ui, arguments.environment.profile)?;
+    arguments.python.over(&mut config);
     let signals = context.stop_making_on_signals()?;
     let options = &arguments.environment;
     let host = context.host();
@@ -262,18 +266,4 @@ fn materialize(
 
 fn milliseconds(began: Instant) -> String {
     format!("{:.1} ms", began.elapsed().as_secs_f64() * 1000.0)
-}
-
-/// What is kept with an environment is text.
-fn kept(variables: BTreeMap<OsString, OsString>) -> Result<Vec<(String, String)>, CliError> {
-    let text = |value: OsString| {
-        value.into_string().map_err(|value| CliError::Usage {
-            message: format!("`{}` is not UTF-8", value.display()),
-            hint: Some("`exec --env` takes any bytes"),
-        })
-    };
-    variables
-        .into_iter()
-        .map(|(name, value)| Ok((text(name)?, text(value)?)))
-        .collect()
 }

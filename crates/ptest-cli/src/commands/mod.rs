@@ -1,6 +1,7 @@
 //! One file for each command: its arguments first, then what it does.
 
 pub(crate) mod activate;
+pub(crate) mod apply;
 mod changes;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -19,6 +20,7 @@ pub(crate) mod install;
 pub(crate) mod list;
 pub(crate) mod man;
 mod many;
+pub(crate) mod matrix;
 pub(crate) mod packages;
 pub(crate) mod path;
 pub(crate) mod port;
@@ -41,6 +43,8 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
     match command {
         Command::Run(arguments) => run::run(ui, context, arguments),
         Command::Create(arguments) => create::run(ui, context, arguments),
+        Command::Apply(arguments) => apply::run(ui, context, arguments),
+        Command::Matrix(arguments) => matrix::run(ui, context, arguments),
         Command::Exec(arguments) => exec::run(ui, context, arguments),
         Command::Shell(arguments) => shell::run(ui, context, arguments),
         Command::Install(arguments) => install::run(ui, context, arguments),

@@ -10,7 +10,7 @@ use crate::{
     error::CliError,
     execute::{Execution, execute},
     exit_code::Exit,
-    options::{CommandOptions, EnvironmentOptions, TimeOptions},
+    options::{CommandOptions, EnvironmentOptions, PythonOptions, TimeOptions},
     progress::Shown,
     spec,
     ui::Ui,
@@ -21,6 +21,9 @@ use crate::{
 /// Ends with the command's own code. Options end where the command begins: `ptest run --with requests python -c "..."`.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    python: PythonOptions,
+
     #[command(flatten)]
     environment: EnvironmentOptions,
 
@@ -40,7 +43,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
-    let (config, ui) = context.config_for(ui, arguments.environment.profile)?;
+    let (mut config, ui) = context.config_for(ui, arguments.environment.profile)?;
+    arguments.python.over(&mut config);
     let signals = context.stop_making_on_signals()?;
     let store = context.open(&config, arguments.environment.refresh)?;
     let lifetime = if arguments.keep {

@@ -4,6 +4,7 @@
 //! Each report is one object that begins with its schema's name and version. Fields may be added within a version;
 //! one that goes, or changes its meaning or type, makes a new one. Times are RFC 3339, sizes bytes, durations seconds.
 
+mod applied;
 mod bulk;
 mod config;
 mod doctor;
@@ -11,6 +12,7 @@ mod environment;
 mod error;
 mod event;
 mod materialized;
+mod matrix;
 mod package;
 mod packages;
 mod path;
@@ -25,6 +27,7 @@ mod store;
 use serde::Serialize;
 use serde_json::Value;
 
+pub(crate) use applied::AppliedReport;
 pub(crate) use bulk::{BulkReport, RemovedReport};
 pub(crate) use config::{ConfigPathsReport, ConfigReport};
 pub(crate) use doctor::{DoctorReport, ProofReport};
@@ -33,6 +36,7 @@ use error::ErrorDto;
 pub(crate) use error::ErrorReport;
 pub(crate) use event::{EventReport, EventsReport, event_payload};
 pub(crate) use materialized::MaterializedReport;
+pub(crate) use matrix::MatrixReport;
 pub(crate) use package::{PackedReport, UnpackedReport};
 pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
 pub(crate) use path::PathReport;
@@ -72,6 +76,8 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<EnvironmentsReport>(),
         schema_of::<EnvironmentReport>(),
         schema_of::<BulkReport>(),
+        schema_of::<AppliedReport>(),
+        schema_of::<MatrixReport>(),
         schema_of::<MaterializedReport>(),
         schema_of::<PathReport>(),
         schema_of::<RemovedReport>(),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod allow;
+mod apply;
 mod config;
 mod context;
 mod damage;
@@ -17,6 +18,7 @@ mod isolation;
 mod log;
 mod many;
 mod materialize;
+mod matrix;
 mod package;
 mod packages;
 mod path;

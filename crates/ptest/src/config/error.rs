@@ -42,6 +42,38 @@ pub enum ConfigError {
         /// The known key that it most resembles, if any does.
         nearest: Option<&'static str>,
     },
+    /// A file that a caller names cannot be read.
+    #[error("cannot read {}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A key that does not exist in its table.
+    #[error("{place}: there is no key `{key}` here")]
+    UnknownField {
+        /// Where it was written.
+        place: Place,
+        /// The key.
+        key: String,
+        /// The key that it most resembles, if any does.
+        nearest: Option<&'static str>,
+        /// Every key that there is, for people.
+        known: String,
+    },
+    /// A value that its key does not take.
+    #[error("{place}: `{key}` must be {expected}, not {found}")]
+    Field {
+        /// Where it was written.
+        place: Place,
+        /// The key.
+        key: String,
+        /// What it takes.
+        expected: String,
+        /// What was given, and what is wrong with it.
+        found: String,
+    },
     /// A value of the wrong type, or out of range.
     #[error("{place}: `{key}` must be {expected}, not {found}")]
     Value {
@@ -66,14 +98,22 @@ impl ConfigError {
             Self::UnknownKey {
                 nearest: Some(nearest),
                 ..
+            }
+            | Self::UnknownField {
+                nearest: Some(nearest),
+                ..
             } => Some(format!("did you mean `{nearest}`?")),
             Self::UnknownKey { nearest: None, .. } => {
                 Some("`ptest config list` shows every setting".to_owned())
             }
+            Self::UnknownField { known, .. } => Some(format!("there are {known}")),
             Self::NoUserFile => Some("set HOME or XDG_CONFIG_HOME to an absolute path".to_owned()),
-            Self::Read { .. } | Self::Write { .. } | Self::Syntax { .. } | Self::Value { .. } => {
-                None
-            }
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Unreadable { .. }
+            | Self::Syntax { .. }
+            | Self::Value { .. }
+            | Self::Field { .. } => None,
         }
     }
 }

@@ -225,14 +225,21 @@ impl Key {
 
     /// The known key that a wrong name most resembles, if it resembles any.
     pub fn nearest(name: &str) -> Option<&'static str> {
-        let name = name.replace('-', "_").to_ascii_lowercase();
-        KEYS.iter()
-            .map(|key| (strsim::damerau_levenshtein(key.name, &name), key.name))
-            .min()
-            // One slip for each four letters: enough for typing errors, too little for another word.
-            .filter(|(slips, key)| *slips <= 1 + key.len() / 4 && *slips < key.len())
-            .map(|(_, key)| key)
+        nearest(KEYS.iter().map(|key| key.name), name)
     }
+}
+
+/// Which of these keys a wrong name most resembles, if it resembles any.
+pub(super) fn nearest(
+    keys: impl Iterator<Item = &'static str>,
+    name: &str,
+) -> Option<&'static str> {
+    let name = name.replace('-', "_").to_ascii_lowercase();
+    keys.map(|key| (strsim::damerau_levenshtein(key, &name), key))
+        .min()
+        // One slip for each four letters: enough for typing errors, too little for another word.
+        .filter(|(slips, key)| *slips <= 1 + key.len() / 4 && *slips < key.len())
+        .map(|(_, key)| key)
 }
 
 /// A setting in a report.

@@ -11,6 +11,7 @@ use super::{
     keys::{Config, HARMLESS, KEYS, Key, Raw, Row},
     origin::{Origin, Source},
     project,
+    table::Field,
     toml_file::TomlFile,
     value::Context,
 };
@@ -162,6 +163,9 @@ impl Config {
             home,
         };
         for entry in file.entries() {
+            if source == Source::Project && entry.name == MATRIX {
+                continue;
+            }
             let line = match &entry.key_place {
                 Place::File { line, .. } => *line,
                 Place::Variable(_) | Place::Argument => 0,
@@ -176,6 +180,19 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Takes one key of a file that a caller names.
+    pub(crate) fn take_field(
+        &mut self,
+        field: &Field<'_>,
+        context: &Context<'_>,
+    ) -> Result<(), ConfigError> {
+        match self.assign(field.key, Raw::Toml(field.item), context, Origin::OPTION) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(invalid)) => Err(invalid_value(field.key, field.place(), invalid.0)),
+            None => Err(unknown_key(field.key, field.place())),
+        }
     }
 
     /// An empty variable counts as not set. Variables that only look like a setting are warned of, not refused: the
@@ -230,6 +247,17 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+/// The key of a project's file that is no setting: see [`matrix`](crate::matrix).
+const MATRIX: &str = "matrix";
+
+/// The file of the project that the caller stands in.
+pub(crate) fn project_file(sources: &Sources) -> Result<Option<TomlFile>, ConfigError> {
+    match &sources.working_directory {
+        Some(start) => Ok(project::find(start, sources.user)?.file),
+        None => Ok(None),
     }
 }
 

@@ -16,6 +16,7 @@ mod keys;
 mod load;
 mod origin;
 mod project;
+mod table;
 mod toml_file;
 mod units;
 mod value;
@@ -24,8 +25,12 @@ pub use choice::{ColorChoice, InstallerChoice, LogLevel, ProgressChoice, UserHom
 pub use edit::set;
 pub use error::{ConfigError, Place};
 pub use keys::{Config, KEYS, Key, Row};
+pub(crate) use load::project_file;
 pub use load::{Files, Sources};
 pub use origin::{Origin, Setting, Source};
+pub(crate) use table::{Field, Table};
+pub(crate) use toml_file::TomlFile;
 pub use units::{
     InvalidUnit, Size, Timeout, format_bytes, format_duration, parse_bytes, parse_duration,
 };
+pub(crate) use value::Context;

@@ -13,7 +13,7 @@ use super::error::{ConfigError, Place};
 
 /// A parsed file.
 #[derive(Debug)]
-pub(super) struct TomlFile {
+pub(crate) struct TomlFile {
     path: PathBuf,
     document: Document<String>,
     section: &'static [&'static str],
@@ -34,6 +34,18 @@ impl TomlFile {
                 source,
             }),
         }
+    }
+
+    /// Reads a file that must be there, all of which counts.
+    pub(crate) fn required(path: &Path) -> Result<Self, ConfigError> {
+        let unread = |source| ConfigError::Unreadable {
+            file: path.to_owned(),
+            source,
+        };
+        let text = fs::read_to_string(path).map_err(unread)?;
+        let file = Self::parse(path, text, &[])?;
+        // The whole of a file is a table.
+        file.ok_or_else(|| unread(io::ErrorKind::InvalidData.into()))
     }
 
     /// As [`TomlFile::read`], of a text already read.
@@ -76,7 +88,7 @@ impl TomlFile {
     }
 
     /// The directory that relative paths in the file start from.
-    pub(super) fn directory(&self) -> Option<&Path> {
+    pub(crate) fn directory(&self) -> Option<&Path> {
         self.path.parent()
     }
 
@@ -100,7 +112,13 @@ impl TomlFile {
         })
     }
 
-    fn table(&self) -> Option<&dyn TableLike> {
+    /// What a path in the file means.
+    pub(crate) fn path_from(&self, path: &str) -> PathBuf {
+        self.directory()
+            .map_or_else(|| path.into(), |directory| directory.join(path))
+    }
+
+    pub(super) fn table(&self) -> Option<&dyn TableLike> {
         let mut item = self.document.as_item();
         for name in self.section {
             item = item.get(name)?;
@@ -108,7 +126,7 @@ impl TomlFile {
         item.as_table_like()
     }
 
-    fn place(&self, offset: usize) -> Place {
+    pub(super) fn place(&self, offset: usize) -> Place {
         let (line, column) = position(self.document.raw(), offset);
         Place::File {
             file: self.path.clone(),

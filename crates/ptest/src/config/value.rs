@@ -37,11 +37,11 @@ pub(super) trait ConfigValue: Sized {
 }
 
 /// What relative paths and `~` refer to.
-pub(super) struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// The directory of the file, or the working directory. `None` when that is gone.
-    pub(super) base: Option<&'a Path>,
+    pub(crate) base: Option<&'a Path>,
     /// The user's home directory.
-    pub(super) home: Option<&'a Path>,
+    pub(crate) home: Option<&'a Path>,
 }
 
 impl Context<'_> {
@@ -80,7 +80,7 @@ impl Invalid {
     }
 }
 
-fn with_article(type_name: &str) -> String {
+pub(super) fn with_article(type_name: &str) -> String {
     let article = if type_name.starts_with(['a', 'e', 'i', 'o', 'u']) {
         "an"
     } else {

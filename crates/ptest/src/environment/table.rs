@@ -416,6 +416,29 @@ pub(crate) fn set_made(
     })
 }
 
+/// Makes a row say what the environment is to be like.
+pub(crate) fn set_settings(
+    database: &Database,
+    record: &Record,
+    settings: &Settings,
+    event: &Event,
+) -> Result<()> {
+    let text = json::text(settings)?;
+    database.write(|transaction| {
+        transaction
+            .prepare_cached("UPDATE environments SET settings = ?2 WHERE id = ?1")?
+            .execute(params![record.id.as_str(), text])?;
+        labels::index(transaction, &record.id, &settings.labels)?;
+        let lifetime = |settings: &Settings| (settings.ttl, settings.idle);
+        if lifetime(settings) != lifetime(&record.settings) {
+            let now = Timestamp::now();
+            mortal::change(transaction, &record.id, settings, record.created_at, now)?;
+        }
+        events::append(transaction, Some(record.into()), event)?;
+        Ok(())
+    })
+}
+
 /// Says that no generation of an environment is there but its own.
 pub(crate) fn end_swap(database: &Database, id: &EnvironmentId) -> Result<()> {
     database.write(|transaction| {

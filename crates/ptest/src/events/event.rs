@@ -72,6 +72,11 @@ pub enum Event {
         /// Those whose version is another now.
         updated: Vec<PackageUpdate>,
     },
+    /// It is to be like something else from now on.
+    SettingsChanged {
+        /// The names of the settings that are not what they were.
+        settings: Vec<String>,
+    },
     /// What it is now is being kept under a name.
     SnapshotCreating {},
     /// What it was is kept.
@@ -221,6 +226,7 @@ impl Event {
             Self::SnapshotCreated { .. } => "snapshot_created",
             Self::SnapshotRestoring { .. } => "snapshot_restoring",
             Self::SnapshotRestored { .. } => "snapshot_restored",
+            Self::SettingsChanged { .. } => "settings_changed",
             Self::SnapshotRemoved { .. } => "snapshot_removed",
             Self::RunStarted { .. } => "run_started",
             Self::RunEnded { .. } => "run_ended",
@@ -301,6 +307,9 @@ impl Event {
             },
             Self::SnapshotRemoved {
                 snapshot: snapshot(),
+            },
+            Self::SettingsChanged {
+                settings: vec!["memory".to_owned()],
             },
             Self::RunStarted {
                 run: "r17".to_owned(),

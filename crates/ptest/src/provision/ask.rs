@@ -45,6 +45,15 @@ impl Asked {
             && self.requirements.files.iter().all(|file| file.constraint)
     }
 
+    /// A text that changes when what is asked for does, whatever the interpreter and the index are.
+    pub(super) fn fingerprint(&self) -> String {
+        let words = self.requirements.key().unwrap_or_default();
+        let pip = if self.pip { "pip" } else { "no pip" };
+        blake3::hash(format!("{pip}\n{words}").as_bytes())
+            .to_hex()
+            .to_string()
+    }
+
     /// The key of the recipe; none when the same words may mean something else
     /// next time (a requirements file at a URL).
     pub(super) fn key(

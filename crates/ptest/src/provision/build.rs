@@ -15,6 +15,7 @@ use super::{Answers, Cache, Provision};
 use crate::config::InstallerChoice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::improve;
+use crate::lock::FileLock;
 use crate::operation;
 use crate::parallel;
 use crate::progress::{Progress, Silent, Step};
@@ -42,6 +43,9 @@ const MTIME_BASE: i64 = 1_577_836_800;
 /// The longest that one run of an installer may take: a build of a large project.
 const DEADLINE: Duration = Duration::from_hours(1);
 
+/// A distribution whose layer is there.
+type Known = (Pinned, LayerId, Content);
+
 /// Everything that a new recipe is made from.
 pub(super) struct Build<'a> {
     pub(super) store: &'a Store,
@@ -50,6 +54,8 @@ pub(super) struct Build<'a> {
     pub(super) options: &'a Provision,
     pub(super) interpreter: &'a Interpreter,
     pub(super) asked: &'a Asked,
+    /// What says of projects, which are built from copies, that they are as they were.
+    pub(super) projects: &'a BTreeMap<PathBuf, String>,
     pub(super) kept: &'a BTreeMap<String, String>,
     pub(super) pip: &'a PipTool,
     pub(super) progress: &'a dyn Progress,
@@ -178,13 +184,10 @@ impl Build<'_> {
         resolution: &Resolution,
         work: &Path,
     ) -> Result<Vec<Pin>> {
-        let mut known = Vec::new();
-        let mut missing = Vec::new();
-        for pin in &resolution.distributions {
-            match self.known(pin)? {
-                Some((layer, content)) => known.push((pin, layer, content)),
-                None => missing.push(pin.clone()),
-            }
+        let (mut known, mut missing) = self.sorted(&resolution.distributions)?;
+        let locks = self.wait_for_builds(&missing)?;
+        if !locks.is_empty() {
+            (known, missing) = self.sorted(&resolution.distributions)?;
         }
         let layers: Vec<LayerId> = known.iter().map(|(_, layer, _)| *layer).collect();
         let kept: BTreeSet<LayerId> = self.store.touch(&layers)?.into_iter().collect();
@@ -192,9 +195,9 @@ impl Build<'_> {
         for (pin, layer, content) in known {
             // Collected since it was found.
             if kept.contains(&layer) {
-                pins.push(named(pin, &layer, content, provenance::direct_url(pin)));
+                pins.push(named(&pin, &layer, content, provenance::direct_url(&pin)));
             } else {
-                missing.push(pin.clone());
+                missing.push(pin);
             }
         }
         if missing.is_empty() {
@@ -235,11 +238,63 @@ impl Build<'_> {
                 Ok(named(&fetched.pin, &layer, content, direct_url))
             },
         )?);
+        for lock in locks {
+            lock.discard()?;
+        }
         Ok(pins)
     }
 
+    /// Those whose layers are there, and the others.
+    fn sorted(&self, pins: &[Pinned]) -> Result<(Vec<Known>, Vec<Pinned>)> {
+        let mut known = Vec::new();
+        let mut missing = Vec::new();
+        for pin in pins {
+            match self.known(pin)? {
+                Some((layer, content)) => known.push((pin.clone(), layer, content)),
+                None => missing.push(pin.clone()),
+            }
+        }
+        Ok((known, missing))
+    }
+
+    /// By what the layer of a distribution is known, if that can be said before it is made.
+    fn layer_key(&self, pin: &Pinned) -> Option<String> {
+        match &pin.source {
+            Source::Project {
+                path,
+                editable: false,
+                ..
+            } => {
+                let tag = self.interpreter.build_tag();
+                Some(format!("project 1 {tag} {}", self.projects.get(path)?))
+            }
+            _ => wheel::distribution_key(pin, self.interpreter),
+        }
+    }
+
+    /// Waits for who builds one of these projects for this interpreter: then it need not be built again.
+    fn wait_for_builds(&self, missing: &[Pinned]) -> Result<Vec<FileLock>> {
+        let is_project = |pin: &&Pinned| matches!(pin.source, Source::Project { .. });
+        let keys = missing
+            .iter()
+            .filter(is_project)
+            .filter_map(|pin| self.layer_key(pin));
+        // In one order everywhere, or two could wait for each other.
+        let keys: BTreeSet<String> = keys.collect();
+        keys.iter()
+            .map(|key| {
+                let name = format!("recipe-{}", blake3::hash(key.as_bytes()).to_hex());
+                FileLock::acquire(
+                    &self.store.dir("locks")?.join(name),
+                    DEADLINE,
+                    "the project",
+                )
+            })
+            .collect()
+    }
+
     fn known(&self, pin: &Pinned) -> Result<Option<(LayerId, Content)>> {
-        let Some(key) = wheel::distribution_key(pin, self.interpreter) else {
+        let Some(key) = self.layer_key(pin) else {
             return Ok(None);
         };
         let Some((layer, content)) = recipe::known_layer(self.store.database(), &key)? else {
@@ -269,7 +324,7 @@ impl Build<'_> {
                 .into_owned(),
             sha256: fetched.sha256.clone(),
         };
-        if let Some(key) = wheel::distribution_key(&fetched.pin, self.interpreter) {
+        if let Some(key) = self.layer_key(&fetched.pin) {
             recipe::know_layer(self.store.database(), &key, &layer, &content)?;
         }
         self.progress.step(Step::Layered {

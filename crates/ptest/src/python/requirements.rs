@@ -1,7 +1,7 @@
 //! The whole of what an environment is to contain: single requirements and files of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pep508_rs::MarkerEnvironment;
 
@@ -74,6 +74,17 @@ impl Requirements {
             key.push(format!("{local} {}", state?));
         }
         Some(key.join("\n"))
+    }
+
+    /// The projects that are built from a copy, with what says that they have not changed since.
+    pub(crate) fn projects(&self) -> BTreeMap<PathBuf, String> {
+        let states = self.every(false).filter_map(|(requirement, _)| {
+            let Requirement::Local(local) = requirement else {
+                return None;
+            };
+            Some((local.path.clone(), project::fingerprint(&local.path)?))
+        });
+        states.collect()
     }
 
     /// Every project directory that installing writes into.

@@ -1,0 +1,293 @@
+//! What a file says: environments by name, each with what it is made of and what it is like.
+//!
+//! An environment of the file can stand for several: one for each cell of its matrix, and so many of
+//! each. Not for what is there already: that is `plan`'s.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, ConfigError, Context, Field, Table, TomlFile};
+use crate::environment::Name;
+use crate::labels::{LabelKey, LabelValue, Labels};
+use crate::matrix::declared::{AXES, axes, texts};
+use crate::matrix::{Axes, Cell};
+use crate::ports::PortName;
+
+/// The keys of a file.
+const FILE: [&str; 3] = ["name", "defaults", "environment"];
+
+/// The keys of an environment that are no settings.
+pub(super) const OWN: [&str; 8] = [
+    "with",
+    "requirements",
+    "editable",
+    "constraints",
+    "ports",
+    "labels",
+    "count",
+    "matrix",
+];
+
+/// The settings that an environment can have: those that are about it, not about ptest.
+pub(super) const SETTINGS: [&str; 25] = [
+    "python",
+    "engine",
+    "profile",
+    "network",
+    "allow",
+    "user_home",
+    "memory",
+    "cpus",
+    "pids",
+    "cpu_time",
+    "open_files",
+    "file_size",
+    "disk",
+    "env",
+    "ttl",
+    "idle",
+    "port_range",
+    "pass",
+    "write",
+    "read",
+    "bind_socket",
+    "scratch",
+    "degrade",
+    "hard_links",
+    "pip",
+];
+
+/// What a file declares.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// What it is known by: the name that it gives itself, or its path.
+    pub source: String,
+    /// The directory that relative paths in it start from.
+    pub directory: PathBuf,
+    /// Its environments, each with a name of its own.
+    pub environments: Vec<Declared>,
+}
+
+/// An environment that is to be there.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// Its name.
+    pub name: Name,
+    /// The configuration, with what the file says in it.
+    pub config: Config,
+    /// Requirement specifiers.
+    pub with: Vec<String>,
+    /// Requirements files.
+    pub requirements: Vec<PathBuf>,
+    /// Projects whose source tree is what is imported.
+    pub editables: Vec<String>,
+    /// Constraints files.
+    pub constraints: Vec<PathBuf>,
+    /// The names of its ports.
+    pub ports: Vec<PortName>,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+impl File {
+    /// Reads a file. What it does not say of its environments is as `config` says.
+    ///
+    /// # Errors
+    ///
+    /// With the place of the first thing that is not as it must be.
+    pub fn read(path: &Path, config: &Config, home: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = TomlFile::required(path)?;
+        let directory = file.directory().unwrap_or(Path::new("/")).to_owned();
+        let context = Context {
+            base: Some(&directory),
+            home,
+        };
+        let mut read = Self {
+            source: path.display().to_string(),
+            directory: directory.clone(),
+            environments: Vec::new(),
+        };
+        if let Some(table) = Table::of(&file) {
+            read.take(table, config, &file, &context)?;
+        }
+        Ok(read)
+    }
+
+    fn take(
+        &mut self,
+        table: Table<'_>,
+        config: &Config,
+        file: &TomlFile,
+        context: &Context<'_>,
+    ) -> Result<(), ConfigError> {
+        table.refuse_unknown(&FILE)?;
+        if let Some(name) = table.field("name") {
+            self.source = name.text()?;
+        }
+        let mut base = Entry::new(config.clone());
+        if let Some(defaults) = table.field("defaults") {
+            base.take(defaults.table()?, file, context)?;
+        }
+        let entries = table
+            .field("environment")
+            .map(|field| field.table())
+            .transpose()?;
+        let mut names = BTreeSet::new();
+        for field in entries.into_iter().flat_map(Table::fields) {
+            let mut entry = base.clone();
+            entry.take(field.table()?, file, context)?;
+            for declared in entry.all(&field)? {
+                if !names.insert(declared.name.clone()) {
+                    let found = format!("`{}`, which another one has", declared.name);
+                    return Err(field.invalid("environments with names of their own", found));
+                }
+                self.environments.push(declared);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is said under one name.
+#[derive(Clone)]
+struct Entry {
+    config: Config,
+    with: Vec<String>,
+    requirements: Vec<PathBuf>,
+    editables: Vec<String>,
+    constraints: Vec<PathBuf>,
+    ports: Vec<PortName>,
+    labels: Labels,
+    axes: Axes,
+    count: Option<u32>,
+}
+
+impl Entry {
+    fn new(config: Config) -> Self {
+        Self {
+            config,
+            with: Vec::new(),
+            requirements: Vec::new(),
+            editables: Vec::new(),
+            constraints: Vec::new(),
+            ports: Vec::new(),
+            labels: Labels::new(),
+            axes: Axes::default(),
+            count: None,
+        }
+    }
+
+    /// Takes over what a table says: each key in place of what was said before, but variables and
+    /// labels one by one.
+    fn take(
+        &mut self,
+        table: Table<'_>,
+        file: &TomlFile,
+        context: &Context<'_>,
+    ) -> Result<(), ConfigError> {
+        let known: Vec<&'static str> = OWN.into_iter().chain(SETTINGS).collect();
+        table.refuse_unknown(&known)?;
+        for field in table.fields() {
+            let paths = || -> Result<Vec<PathBuf>, ConfigError> {
+                let paths = texts(table, field.key)?.into_iter();
+                Ok(paths.map(|path| file.path_from(&path)).collect())
+            };
+            match field.key {
+                "with" => self.with = field.texts()?,
+                "requirements" => self.requirements = paths()?,
+                "constraints" => self.constraints = paths()?,
+                "ports" => self.ports = ports(&field)?,
+                "editable" => self.editables = field.texts()?,
+                "labels" => self.labels.extend(labels(&field)?),
+                "count" => self.count = Some(field.count()?),
+                "matrix" => {
+                    let table = field.table()?;
+                    table.refuse_unknown(&AXES)?;
+                    self.axes = axes(table)?;
+                }
+                _ => {
+                    let variables = (*self.config.env).clone();
+                    self.config.take_field(&field, context)?;
+                    if field.key == "env" {
+                        let mut all = variables;
+                        all.extend((*self.config.env).clone());
+                        let origin = self.config.env.origin().clone();
+                        self.config.env.replace(Some(all), origin);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every environment that the entry stands for.
+    fn all(&self, field: &Field<'_>) -> Result<Vec<Declared>, ConfigError> {
+        let cells = self
+            .axes
+            .cells()
+            .map_err(|error| field.invalid("a matrix with cells", error.to_string()))?;
+        let mut all = Vec::new();
+        for cell in cells {
+            let name = match cell.name.as_str() {
+                "" => field.key.to_owned(),
+                cell => format!("{}-{cell}", field.key),
+            };
+            let names = match self.count {
+                Some(count) => (1..=count)
+                    .map(|number| format!("{name}-{number}"))
+                    .collect(),
+                None => vec![name],
+            };
+            for name in names {
+                let name = name.parse().map_err(|error: crate::Error| {
+                    field.invalid("the name of an environment", error.to_string())
+                })?;
+                all.push(self.one(name, &cell));
+            }
+        }
+        Ok(all)
+    }
+
+    fn one(&self, name: Name, cell: &Cell) -> Declared {
+        let mut declared = Declared {
+            name,
+            config: self.config.clone(),
+            with: self.with.clone(),
+            requirements: self.requirements.clone(),
+            editables: self.editables.clone(),
+            constraints: self.constraints.clone(),
+            ports: self.ports.clone(),
+            labels: self.labels.clone(),
+        };
+        if let Some(python) = &cell.python {
+            let origin = declared.config.python.origin().clone();
+            declared
+                .config
+                .python
+                .replace(Some(Some(python.clone())), origin);
+        }
+        if let Some(set) = &cell.set {
+            declared.with.extend(set.requirements.iter().cloned());
+        }
+        let mut variables = (*declared.config.env).clone();
+        variables.extend(cell.variables.clone());
+        let origin = declared.config.env.origin().clone();
+        declared.config.env.replace(Some(variables), origin);
+        declared
+    }
+}
+
+fn ports(field: &Field<'_>) -> Result<Vec<PortName>, ConfigError> {
+    let names = field.texts()?.into_iter();
+    let invalid = |error: crate::Error| field.invalid("names of ports", error.to_string());
+    names.map(|name| name.parse().map_err(invalid)).collect()
+}
+
+fn labels(field: &Field<'_>) -> Result<Labels, ConfigError> {
+    let invalid = |error: crate::Error| field.invalid("labels", error.to_string());
+    let pair = |(key, value): (String, String)| -> Result<(LabelKey, LabelValue), crate::Error> {
+        Ok((key.parse()?, value.parse()?))
+    };
+    let pairs = field.map()?.into_iter().map(pair);
+    pairs.collect::<Result<_, _>>().map_err(invalid)
+}

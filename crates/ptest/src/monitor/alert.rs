@@ -67,8 +67,8 @@ impl Alert {
         }
     }
 
-    /// What a sample says of it, if that is known.
-    fn value(self, last: Option<&Sample>, sample: &Sample, used: &Used) -> Option<u64> {
+    /// The most that there was up to a sample, since the one before, if that is known.
+    fn most(self, last: Option<&Sample>, sample: &Sample, used: &Used) -> Option<u64> {
         match self.metric {
             Metric::Cpu => {
                 let milliseconds = used.over.max(1).unsigned_abs();
@@ -76,7 +76,6 @@ impl Alert {
                 Some(micros / milliseconds)
             }
             Metric::Memory => {
-                // What came and went between two samples counts.
                 let peaked = last.is_none_or(|last| sample.memory_peak > last.memory_peak);
                 Some(
                     sample
@@ -86,6 +85,14 @@ impl Alert {
             }
             Metric::Processes => Some(sample.processes.into()),
             Metric::Disk => sample.disk,
+        }
+    }
+
+    /// What there is at a sample, of which the most is known.
+    fn now(self, sample: &Sample, most: u64) -> u64 {
+        match self.metric {
+            Metric::Memory => sample.memory,
+            Metric::Cpu | Metric::Processes | Metric::Disk => most,
         }
     }
 }
@@ -192,10 +199,16 @@ impl Standing {
     ) -> Vec<Event> {
         let mut told = Vec::new();
         for alert in alerts {
-            let Some(value) = alert.value(last, sample, used) else {
+            let Some(most) = alert.most(last, sample, used) else {
                 continue;
             };
             let stand = self.0.entry(alert.to_string()).or_default();
+            // What came and went between two samples is told of once, and does not keep up what was told of before.
+            let value = if stand.raised {
+                alert.now(sample, most)
+            } else {
+                most
+            };
             if value > alert.above {
                 let since = *stand.since.get_or_insert(sample.time);
                 let lasted = sample.time.as_millisecond() - since.as_millisecond();

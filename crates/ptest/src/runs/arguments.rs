@@ -103,7 +103,7 @@ mod tests {
             "a b\n",
             "--count",
             "5",
-            "def f(token: str):",
+            "def f(x): return x",
             "http://h/a@b",
             "a:b=c",
         ];

@@ -171,9 +171,8 @@ fn what_a_killed_init_had_recorded_is_not_lost_and_has_an_end() {
     std::thread::scope(|scope| {
         let _run = scope.spawn(|| environment.run(shell("while :; do :; done")));
         eventually("a record of a busy command", || {
-            environment
-                .totals()
-                .is_ok_and(|totals| totals.cpu > Duration::ZERO)
+            let stats = environment.stats(HOUR);
+            stats.is_ok_and(|stats| stats.points.iter().any(|point| point.processes > 0.0))
         });
         let init = place
             .directory

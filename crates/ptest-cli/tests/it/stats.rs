@@ -110,7 +110,7 @@ fn status_shows_processes_as_a_tree_and_what_was_used_in_all() {
         "{report:#}"
     );
     let text = context.run(["status", "web"]).success().columns();
-    assert!(text.contains("\n PID STATE CPU MEMORY COMMAND\n"), "{text}");
+    assert!(text.contains("\nPID STATE CPU MEMORY COMMAND\n"), "{text}");
     assert!(text.contains(&format!(" sh -c {script}\n")), "{text}");
     assert!(text.contains(" of memory at most, "), "{text}");
     end(&context);

@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn nothing_that_fuzzers_were_given_or_found_panics() {
         // The fuzzers start from one of each message.
-        assert_eq!(replay("requests", requests), 9);
+        assert_eq!(replay("requests", requests), 10);
         assert_eq!(replay("replies", replies), 9);
     }
 

@@ -171,7 +171,7 @@ fn init_serves_others_when_one_asks_without_end_and_hears_nothing() {
     let place = Place::new();
     let usage = requests()
         .windows(9)
-        .find(|window| window[..4] == [1, 0, 0, 0] && window[8] == 4)
+        .find(|window| window[..4] == [1, 0, 0, 0] && window[8] == 5)
         .unwrap()
         .to_vec();
     let mut socket = place.dial();

@@ -4,8 +4,6 @@
 //! store or with `ptest recover`. By the clock of the machine: one that is put back lets it live longer, never shorter
 //! than it was told.
 
-use std::time::Duration;
-
 use rusqlite::{Connection, params};
 
 use crate::environment::table::{self, Record};
@@ -28,15 +26,6 @@ CREATE INDEX environments_mortal ON environments (id)
 
 const IS_OVER: &str =
     "(ends_at IS NOT NULL OR idle IS NOT NULL) AND (ends_at <= ?1 OR used_at + idle <= ?1)";
-
-/// How much longer an environment may be there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Remaining {
-    /// Whether it is used or not, if it has an end.
-    pub(crate) alive: Option<Duration>,
-    /// If it is not used, if that is an end.
-    pub(crate) idle: Option<Duration>,
-}
 
 /// Says in the transaction that makes a row how long its environment lives.
 pub(crate) fn set(
@@ -76,6 +65,14 @@ pub(crate) fn change(
     Ok(())
 }
 
+/// Says in a transaction that an environment is used, if that makes a difference.
+pub(crate) fn touch(transaction: &Connection, id: &EnvironmentId) -> Result<()> {
+    transaction
+        .prepare_cached("UPDATE environments SET used_at = ?2 WHERE id = ?1 AND idle IS NOT NULL")?
+        .execute(params![id.as_str(), Timestamp::now().as_millisecond()])?;
+    Ok(())
+}
+
 /// Whether the time of an environment is over.
 fn is_over(connection: &Connection, id: &EnvironmentId, now: Timestamp) -> Result<bool> {
     let sql = format!("SELECT 1 FROM environments WHERE {IS_OVER} AND id = ?2");
@@ -89,32 +86,8 @@ impl Ptest {
         if record.settings.idle.is_none() {
             return Ok(());
         }
-        self.store().database().write(|transaction| {
-            transaction
-                .prepare_cached("UPDATE environments SET used_at = ?2 WHERE id = ?1")?
-                .execute(params![
-                    record.id.as_str(),
-                    Timestamp::now().as_millisecond()
-                ])?;
-            Ok(())
-        })
-    }
-
-    /// How much longer an environment may be there.
-    pub(crate) fn remaining(&self, id: &EnvironmentId) -> Result<Remaining> {
-        let now = Timestamp::now();
-        let left = |end: Option<i64>| end.map(|end| now.until(Timestamp::from_millisecond(end)));
-        self.store().database().read(|connection| {
-            let sql = "SELECT ends_at, used_at + idle FROM environments WHERE id = ?1";
-            let mut select = connection.prepare_cached(sql)?;
-            let remaining = select.query_row([id.as_str()], |row| {
-                Ok(Remaining {
-                    alive: left(row.get(0)?),
-                    idle: left(row.get(1)?),
-                })
-            });
-            Ok(remaining?)
-        })
+        let database = self.store().database();
+        database.write(|transaction| touch(transaction, &record.id))
     }
 
     /// The environments whose time is over.
@@ -144,8 +117,7 @@ impl Ptest {
             lock.discard()?;
             return Ok(false);
         };
-        let remaining = self.remaining(id)?;
-        let is_at_its_end = remaining.alive.is_some_and(|left| left.is_zero());
+        let is_at_its_end = record.ends_at().is_some_and(|end| end <= now);
         if !is_at_its_end && record.state == State::Active {
             let engine = self.engine(&record.engine)?;
             if self.block_on(engine.usage(id))?.processes > 0 {
@@ -155,5 +127,38 @@ impl Ptest {
         }
         self.take_away(&record, Cause::Expired, lock)?;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::run::Run;
+    use crate::test_support::{open, spec};
+
+    #[test]
+    fn an_environment_is_used_until_its_command_has_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let ptest = open(&directory.path().join("store"));
+        let mut spec = spec(directory.path());
+        spec.settings.idle = Some(Duration::from_hours(1));
+        let environment = ptest.create(&spec, &crate::progress::Silent).unwrap();
+        let script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done";
+        let done = environment.run(Run::new(["sh", "-c", script])).unwrap();
+        done.ended.unwrap();
+        let used: i64 = ptest
+            .store()
+            .database()
+            .read::<_, crate::Error>(|connection| {
+                let sql = "SELECT used_at FROM environments";
+                Ok(connection.query_row(sql, [], |row| row.get(0))?)
+            })
+            .unwrap();
+        let run = environment.runs(1).unwrap().remove(0);
+        let ended = run.ended_at.unwrap();
+        assert!(run.started_at < ended);
+        assert!(used >= ended.as_millisecond());
+        environment.remove().unwrap();
     }
 }

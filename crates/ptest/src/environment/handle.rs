@@ -182,7 +182,6 @@ impl Environment {
         log: Option<u64>,
     ) -> Result<ActiveRun> {
         let mut record = self.record()?;
-        self.ptest.touch(&record)?;
         if record.state != State::Active || !self.ptest.is_active(&record)? {
             self.activate()?;
             record = self.record()?;

@@ -13,6 +13,7 @@ use crate::environment::{EnvironmentId, ProcessIdentity};
 use crate::error::Result;
 use crate::events::{self, About, Event};
 use crate::json;
+use crate::mortal;
 use crate::secrets::Secrets;
 use crate::timestamp::Timestamp;
 
@@ -93,6 +94,7 @@ pub(super) fn begin(database: &Database, new: &New<'_>) -> Result<(RunId, u32)> 
                 .collect(),
         };
         events::append(transaction, Some(new.about), &event)?;
+        mortal::touch(transaction, new.about.id)?;
         Ok((id, number))
     })
 }
@@ -168,6 +170,7 @@ fn close(transaction: &Connection, id: RunId, outcome: &Outcome) -> Result<bool>
     for event in told::ended(id, number, outcome) {
         events::append(transaction, Some(about), &event)?;
     }
+    mortal::touch(transaction, &environment)?;
     Ok(true)
 }
 

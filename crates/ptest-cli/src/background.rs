@@ -1,5 +1,5 @@
-//! What goes on when the command has ended: `ptest improve` in a process of its own, which ends by itself, and a `ptest` that
-//! waits for a command which was left running, and ends with it.
+//! What goes on when the command has ended: `ptest improve` and `ptest hooks serve` in processes of their own, which end by
+//! themselves, and a `ptest` that waits for a command which was left running, and ends with it.
 
 use std::{
     fs::File,
@@ -18,11 +18,20 @@ const NICE: i32 = 19;
 
 /// Starts `ptest improve` on a store. Whether it starts is of no importance: the next command tries again.
 pub(crate) fn improve(program: &Path, home: &Path) {
+    start(program, home, &["improve", "--background"]);
+}
+
+/// Starts `ptest hooks serve` on a store, which ends when nobody uses the store any more.
+pub(crate) fn serve_hooks(program: &Path, home: &Path) {
+    start(program, home, &["hooks", "serve"]);
+}
+
+fn start(program: &Path, home: &Path, arguments: &[&str]) {
     let mut command = Command::new(program);
     command
         .args(["--quiet", "--ptest-home"])
         .arg(home)
-        .args(["improve", "--background"])
+        .args(arguments)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -9,7 +9,7 @@ use ptest::config::{ColorChoice, parse_duration};
 use crate::{
     commands::{
         activate, apply, completions, config, create, deactivate, diff, doctor, events, exec,
-        export, fork, gc, import, improve, install, kill, list, logs, man, matrix, metrics,
+        export, fork, gc, hooks, import, improve, install, kill, list, logs, man, matrix, metrics,
         packages, path, port, prune, recover, reference, remove, run, runs, shell, snapshot, stats,
         status, top, uninstall, upgrade, verify,
     },
@@ -129,6 +129,7 @@ pub(crate) enum Command {
     Export(export::Arguments),
     Import(import::Arguments),
     Events(events::Arguments),
+    Hooks(hooks::Arguments),
     Port(port::Arguments),
     Remove(remove::Arguments),
     Prune(prune::Arguments),

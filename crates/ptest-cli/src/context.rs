@@ -14,6 +14,7 @@ use ptest::{
     Environment, Housekeeping, OpenOptions, Provision, Ptest, Room,
     config::{Config, Origin, Size, Sources},
     events::Retention,
+    hooks::{Attendance, Hook},
     python::{Cancel, Supervision},
     secrets::Secrets,
     settings::Profile,
@@ -54,6 +55,9 @@ struct Opened {
     /// Whether it is improved in the background.
     is_improved: bool,
     collector: Option<Collector>,
+    hooks: Vec<Hook>,
+    /// That hooks are called for what this command does; `None` if it is one that calls them.
+    attendance: Option<ptest::Result<Option<Attendance>>>,
 }
 
 impl Context {
@@ -129,6 +133,48 @@ impl Context {
 
     /// Opens the store. With `refresh` versions are chosen anew, whatever is known.
     pub(crate) fn open(&self, config: &Config, refresh: bool) -> Result<Ptest, CliError> {
+        let store = self.open_store(config, refresh)?;
+        let attendance = store.attend_hooks(&config.hooks);
+        if matches!(attendance, Ok(Some(_))) {
+            // What cannot be done now is tried again when the command has ended.
+            let _ = self.let_hooks_be_served(&store, &config.hooks);
+        }
+        Ok(self.keep(config, store, Some(attendance)))
+    }
+
+    /// Opens the store to call hooks for what others do there.
+    pub(crate) fn open_to_serve(&self, config: &Config) -> Result<Ptest, CliError> {
+        let store = self.open_store(config, false)?;
+        Ok(self.keep(config, store, None))
+    }
+
+    fn keep(
+        &self,
+        config: &Config,
+        store: Ptest,
+        attendance: Option<ptest::Result<Option<Attendance>>>,
+    ) -> Ptest {
+        let opened = self.opened.get_or_init(|| Opened {
+            store,
+            is_improved: *config.improve,
+            collector: self.collector(config),
+            hooks: config.hooks.to_vec(),
+            attendance,
+        });
+        opened.store.clone()
+    }
+
+    /// Sees to it that somebody serves each hook.
+    fn let_hooks_be_served(&self, store: &Ptest, hooks: &[Hook]) -> ptest::Result<()> {
+        if let Some(program) = &self.host.program
+            && store.wants_hooks_served(hooks)?
+        {
+            background::serve_hooks(program, store.store().home());
+        }
+        Ok(())
+    }
+
+    fn open_store(&self, config: &Config, refresh: bool) -> Result<Ptest, CliError> {
         let home = config.home.as_ref().cloned().ok_or(CliError::NoStore)?;
         self.start_log(config, &home);
         let store = Ptest::open(OpenOptions {
@@ -167,13 +213,7 @@ impl Context {
                 patience: *config.wait,
             },
         })?;
-        let collector = self.collector(config);
-        let opened = self.opened.get_or_init(|| Opened {
-            store,
-            is_improved: *config.improve,
-            collector,
-        });
-        Ok(opened.store.clone())
+        Ok(store)
     }
 
     /// What the command is to see besides what every command sees. Later options for the same variable win.
@@ -214,10 +254,21 @@ impl Context {
             store,
             is_improved,
             collector,
+            hooks,
+            attendance,
         }) = self.opened.get()
         else {
             return;
         };
+        // Those too that the command made known.
+        let served = match attendance {
+            Some(Ok(_)) => self.let_hooks_be_served(store, hooks),
+            _ => Ok(()),
+        };
+        let hindered = attendance.as_ref().and_then(|it| it.as_ref().err());
+        if let Some(error) = hindered.or(served.as_ref().err()) {
+            ui.warning(format_args!("hooks are not called: {error}"));
+        }
         if let Err(error) = store.tidy(PATIENCE) {
             ui.explain(&error.into());
         }

@@ -11,6 +11,6 @@ pub(crate) mod table;
 
 pub use self::carry_out::Applied;
 pub use self::file::{Declared, File};
-pub use self::plan::{Action, Allowed, Difference, Plan, Planned};
+pub use self::plan::{Action, Allowed, Difference, Plan, Planned, PlannedHook};
 pub use self::schema::schema;
 pub(crate) use self::table::Mark;

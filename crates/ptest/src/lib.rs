@@ -23,6 +23,8 @@ pub mod events;
 mod failure;
 mod fork;
 pub mod git;
+pub mod hooks;
+mod http;
 mod improve;
 mod init_program;
 mod json;

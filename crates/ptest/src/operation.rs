@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::error::Error as StdError;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use serde::{Serialize, Serializer};
@@ -42,6 +43,20 @@ impl Serialize for OperationId {
 /// The operation that the calling thread is in, the innermost of several.
 pub fn current() -> Option<OperationId> {
     RUNNING.with_borrow(|running| running.last().copied())
+}
+
+/// The event whose hook started this process, if one did.
+static CAUSE: OnceLock<i64> = OnceLock::new();
+
+/// Says that this process is what a hook does for the event of this number.
+pub(crate) fn set_cause(sequence: i64) {
+    // A process has one beginning.
+    let _ = CAUSE.set(sequence);
+}
+
+/// The event whose hook started this process, if one did.
+pub(crate) fn cause() -> Option<i64> {
+    CAUSE.get().copied()
 }
 
 /// Does `body` as one operation, and logs how it ended.

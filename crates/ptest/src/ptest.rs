@@ -18,6 +18,7 @@ use crate::environment::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Cause, Event};
+use crate::hooks::CAUSE;
 use crate::init_program::InitProgram;
 use crate::labels::Selector;
 use crate::lease::Lease;
@@ -146,6 +147,9 @@ impl Ptest {
         store
             .database()
             .migrate("ptest", crate::schema::MIGRATIONS)?;
+        if let Some(sequence) = host.text(CAUSE).and_then(|text| text.parse().ok()) {
+            operation::set_cause(sequence);
+        }
         let program = InitProgram::install(&store.dir("bin")?)?;
         if provision.supervision.attendant.is_none() {
             provision.supervision.attendant = Some(program.path().to_owned());

@@ -19,4 +19,6 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     crate::refusals::SCHEMA,
     crate::apply::table::SCHEMA,
     crate::monitor::history::SCHEMA,
+    crate::events::table::CAUSES,
+    crate::hooks::table::SCHEMA,
 ];

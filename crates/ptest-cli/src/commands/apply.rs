@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ptest::{
     EnvironmentSpec, Lifetime,
-    apply::{Action, Allowed, Applied, Declared, Difference, File, Plan},
+    apply::{Action, Allowed, Applied, Declared, Difference, File, Plan, PlannedHook},
 };
 
 use crate::{
@@ -62,19 +62,20 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         prune: arguments.prune,
     };
     let progress = Shown::new(&ui);
-    let plan = store.plan(&file.source, &specs, allowed, &progress)?;
+    let plan = store.plan(&file.source, &specs, &file.hooks, allowed, &progress)?;
     if arguments.plan {
         drop(progress);
         show(&ui, arguments.report.format, plan)?;
         return Ok(Exit::Success);
     }
-    let applied = store.apply(plan, &progress);
+    let hooks = plan.hooks.clone();
+    let applied = store.apply(plan, &progress)?;
     drop(progress);
     let converged = applied.iter().all(|step| step.result.is_ok());
     if arguments.report.format == Format::Text {
-        say(&ui, &applied);
+        say(&ui, &applied, &hooks);
     }
-    let report = AppliedReport::new(file.source, applied);
+    let report = AppliedReport::new(file.source, applied, hooks);
     many::explain(&ui, report.failed());
     if arguments.report.format == Format::Json {
         ui.json(&report)?;
@@ -144,6 +145,12 @@ fn show(ui: &Ui, format: Format, plan: Plan) -> Result<(), CliError> {
             ]
         })
         .collect();
+    let of_hooks = plan.hooks.iter().map(|planned| {
+        let PlannedHook { hook, action } = planned;
+        let called = format!("{} calls {}", hook.events.join(", "), hook.action);
+        vec![action.as_str().to_owned(), "(hook)".to_owned(), called]
+    });
+    let rows: Vec<Vec<String>> = rows.into_iter().chain(of_hooks).collect();
     if rows.is_empty() {
         ui.note("the file names no environment");
     } else {
@@ -171,7 +178,14 @@ fn remark(action: Action, is_allowed: bool, differences: &[Difference]) -> Strin
     words.join("; ")
 }
 
-fn say(ui: &Ui, applied: &[Applied]) {
+fn say(ui: &Ui, applied: &[Applied], hooks: &[PlannedHook]) {
+    for PlannedHook { hook, action } in hooks {
+        match action {
+            Action::Create => ui.done("Hooked", &hook.action),
+            Action::Remove => ui.done("Unhooked", &hook.action),
+            _ => {}
+        }
+    }
     let mut kept = 0;
     for Applied { planned, result } in applied {
         let verb = match planned.action {

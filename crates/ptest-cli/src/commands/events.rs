@@ -93,8 +93,9 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
             usize::MAX,
         )?;
         if emit.report.format == Format::Json {
-            if let Some(event) = recorded.iter().find(|one| one.sequence == sequence) {
-                ui.json(&EventReport::new(event))?;
+            let mut recorded = recorded.into_iter();
+            if let Some(event) = recorded.find(|one| one.sequence == sequence) {
+                ui.json(&EventReport { event })?;
             }
         } else {
             ui.done("Emitted", format_args!("event {sequence}"));
@@ -102,7 +103,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         return Ok(Exit::Success);
     }
     let filter = EventFilter {
-        environment: arguments.environment,
+        environments: arguments.environment.into_iter().collect(),
         kinds: arguments.kinds,
         since: arguments.since.map(|age| Timestamp::now().before(age)),
         after: arguments.after,
@@ -112,11 +113,11 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     if !arguments.follow {
         let events = store.events(&filter, arguments.last.unwrap_or(100))?;
         if arguments.report.format == Format::Json {
-            ui.json(&EventsReport::new(&events))?;
+            ui.json(&EventsReport { events })?;
         } else if events.is_empty() {
             ui.note("nothing of that happened");
         } else {
-            show(&ui, Format::Text, &events)?;
+            show(&ui, Format::Text, events)?;
         }
         return Ok(Exit::Success);
     }
@@ -131,25 +132,25 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         let until = follower.after();
         let mut past = store.events(&filter, arguments.last.unwrap_or(usize::MAX))?;
         past.retain(|event| event.sequence <= until);
-        show(&ui, format, &past)?;
+        show(&ui, format, past)?;
     }
     loop {
-        show(&ui, format, &follower.next(None)?)?;
+        show(&ui, format, follower.next(None)?)?;
     }
 }
 
-fn show(ui: &Ui, format: Format, events: &[Recorded]) -> Result<(), CliError> {
+fn show(ui: &Ui, format: Format, events: Vec<Recorded>) -> Result<(), CliError> {
     for event in events {
         ui.data(match format {
-            Format::Json => json::to_line(&EventReport::new(event)),
-            Format::Text => text(event),
+            Format::Json => json::to_line(&EventReport { event }),
+            Format::Text => text(&event),
         })?;
     }
     Ok(())
 }
 
 fn text(recorded: &Recorded) -> String {
-    let said = json::event_payload(&recorded.event);
+    let said = recorded.event.payload();
     let said = match said.as_object() {
         Some(fields) if fields.is_empty() => String::new(),
         _ => format!("  {said}"),

@@ -14,6 +14,7 @@ pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod fork;
 pub(crate) mod gc;
+pub(crate) mod hooks;
 pub(crate) mod import;
 pub(crate) mod improve;
 pub(crate) mod install;
@@ -73,6 +74,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::Fork(arguments) => fork::run(ui, context, arguments),
         Command::Export(arguments) => export::run(ui, context, arguments),
         Command::Import(arguments) => import::run(ui, context, arguments),
+        Command::Hooks(arguments) => hooks::run(ui, context, arguments),
         Command::Events(arguments) => events::run(ui, context, arguments),
         Command::Port(arguments) => port::run(ui, context, arguments),
         Command::Remove(arguments) => remove::run(ui, context, arguments),

@@ -1,9 +1,9 @@
 //! The report of what a file has to do with what is there.
 
-use ptest::apply::{Action, Applied, Difference, Plan, Planned};
+use ptest::apply::{Action, Applied, Difference, Plan, Planned, PlannedHook};
 use serde::Serialize;
 
-use super::{ErrorDto, Report};
+use super::{ErrorDto, HookDto, Report};
 use crate::error::CliError;
 
 /// What `apply` writes.
@@ -14,6 +14,7 @@ pub(crate) struct AppliedReport {
     /// Whether everything is as the file says, now that it was applied or planned.
     converged: bool,
     environments: Vec<StepDto>,
+    hooks: Vec<PlannedHookDto>,
     #[serde(skip)]
     failed: Vec<(String, CliError)>,
 }
@@ -30,6 +31,15 @@ struct StepDto {
     error: Option<ErrorDto>,
 }
 
+/// One hook of the file.
+#[derive(Debug, Serialize)]
+struct PlannedHookDto {
+    /// `keep`, `create` or `remove`.
+    action: &'static str,
+    #[serde(flatten)]
+    hook: HookDto,
+}
+
 /// Something that is, or was, not as the file says.
 #[derive(Debug, Serialize)]
 struct DifferenceDto {
@@ -40,7 +50,7 @@ struct DifferenceDto {
 }
 
 impl AppliedReport {
-    pub(crate) fn new(source: String, applied: Vec<Applied>) -> Self {
+    pub(crate) fn new(source: String, applied: Vec<Applied>, hooks: Vec<PlannedHook>) -> Self {
         let converged = applied.iter().all(|step| step.result.is_ok());
         let mut failed = Vec::new();
         let environments = applied
@@ -60,6 +70,7 @@ impl AppliedReport {
             source,
             converged,
             environments,
+            hooks: hooks.into_iter().map(PlannedHookDto::from).collect(),
             failed,
         }
     }
@@ -71,6 +82,7 @@ impl AppliedReport {
             source: plan.source,
             converged,
             environments: steps.map(|step| StepDto::of(step, "planned")).collect(),
+            hooks: plan.hooks.into_iter().map(PlannedHookDto::from).collect(),
             failed: Vec::new(),
         }
     }
@@ -91,6 +103,15 @@ impl StepDto {
             result: if is_waiting { "waiting" } else { result },
             differences: differences.map(DifferenceDto::from).collect(),
             error: None,
+        }
+    }
+}
+
+impl From<PlannedHook> for PlannedHookDto {
+    fn from(planned: PlannedHook) -> Self {
+        Self {
+            action: planned.action.as_str(),
+            hook: planned.hook.into(),
         }
     }
 }
@@ -126,6 +147,13 @@ impl Report for AppliedReport {
             source: "/project/environments.toml".to_owned(),
             converged: true,
             environments: errors.chain([None]).map(step).collect(),
+            hooks: HookDto::samples()
+                .into_iter()
+                .map(|hook| PlannedHookDto {
+                    action: "keep",
+                    hook,
+                })
+                .collect(),
             failed: Vec::new(),
         }]
     }

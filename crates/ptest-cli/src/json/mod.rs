@@ -11,6 +11,7 @@ mod doctor;
 mod environment;
 mod error;
 mod event;
+mod hooks;
 mod materialized;
 mod matrix;
 mod package;
@@ -35,7 +36,8 @@ pub(crate) use doctor::{DoctorReport, ProofReport};
 pub(crate) use environment::{EnvironmentReport, EnvironmentsReport, Known};
 use error::ErrorDto;
 pub(crate) use error::ErrorReport;
-pub(crate) use event::{EventReport, EventsReport, event_payload};
+pub(crate) use event::{EventReport, EventsReport};
+pub(crate) use hooks::{HookDto, HooksReport, ServedReport};
 pub(crate) use materialized::MaterializedReport;
 pub(crate) use matrix::MatrixReport;
 pub(crate) use package::{PackedReport, UnpackedReport};
@@ -108,6 +110,8 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<RecoveredReport>(),
         schema_of::<EventsReport>(),
         schema_of::<EventReport>(),
+        schema_of::<HooksReport>(),
+        schema_of::<ServedReport>(),
         schema_of::<RunsReport>(),
         schema_of::<LogReport>(),
         schema_of::<ErrorReport>(),

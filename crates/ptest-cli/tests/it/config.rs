@@ -34,6 +34,7 @@ fn list_shows_each_value_and_its_origin() {
     file_size - built-in
     disk - built-in
     alerts [] built-in
+    hooks [] built-in
     busy_timeout "1m" built-in
     max_environments - built-in
     max_memory - built-in

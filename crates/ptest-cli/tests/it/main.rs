@@ -14,6 +14,7 @@ mod environments;
 mod events;
 mod gc;
 mod hard_links;
+mod hooks;
 mod improve;
 mod isolation;
 mod log;

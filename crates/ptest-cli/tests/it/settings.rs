@@ -498,6 +498,15 @@ fn prove(user: &User) {
             let told = user.json(&["events", "--kind", "alert_raised"]);
             assert_eq!(told["events"].as_array().unwrap().len(), 1);
         }
+        "hooks" => {
+            let called = user.context.path("called");
+            user.sets(&format!(
+                "[{{ events = ['went'], command = ['touch', '{}'] }}]",
+                called.display()
+            ));
+            let _ = user.run(&["events", "emit", "went"]).success();
+            wait_until("the hook is called", || called.exists());
+        }
         "otlp_endpoint" => {
             let collector = TcpListener::bind("127.0.0.1:0").unwrap();
             user.sets(&format!("'http://{}'", collector.local_addr().unwrap()));

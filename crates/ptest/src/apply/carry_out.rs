@@ -8,6 +8,7 @@ use crate::environment::table::{self as rows, Record};
 use crate::environment::{Environment, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
+use crate::hooks::{Hook, table as hooks};
 use crate::lease::Lease;
 use crate::parallel;
 use crate::progress::{Progress, Step};
@@ -27,8 +28,13 @@ pub struct Applied {
 
 impl Ptest {
     /// Does what a plan says, several environments at a time, and gives what became of each step, in
-    /// the plan's order.
-    pub fn apply(&self, plan: Plan, progress: &dyn Progress) -> Vec<Applied> {
+    /// the plan's order. Its hooks come first, so that they are called for what happens then.
+    ///
+    /// # Errors
+    ///
+    /// When the hooks cannot be written down; then nothing was done.
+    pub fn apply(&self, plan: Plan, progress: &dyn Progress) -> Result<Vec<Applied>> {
+        self.declare_hooks(&plan)?;
         let count = plan.steps.len();
         let (new, old): (Vec<_>, Vec<_>) = plan
             .steps
@@ -58,9 +64,23 @@ impl Ptest {
             .chain(old.into_iter().zip(changed))
             .collect();
         all.sort_by_key(|((index, _), _)| *index);
-        all.into_iter()
+        let applied = all.into_iter();
+        Ok(applied
             .map(|((_, planned), result)| Applied { planned, result })
-            .collect()
+            .collect())
+    }
+
+    fn declare_hooks(&self, plan: &Plan) -> Result<()> {
+        if plan.hooks.iter().all(|hook| hook.action == Action::Keep) {
+            return Ok(());
+        }
+        let declared = plan
+            .hooks
+            .iter()
+            .filter(|hook| hook.action != Action::Remove);
+        let declared: Vec<Hook> = declared.map(|hook| hook.hook.clone()).collect();
+        let database = self.store().database();
+        database.write(|transaction| hooks::declare(transaction, &plan.source, &declared))
     }
 
     fn carry_out(&self, step: &Planned, progress: &dyn Progress) -> Result<()> {

@@ -6,15 +6,16 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, ConfigError, Context, Field, Table, TomlFile};
+use crate::config::{Config, ConfigError, Context, Field, Table, TomlFile, read_hooks};
 use crate::environment::Name;
+use crate::hooks::Hook;
 use crate::labels::{LabelKey, LabelValue, Labels};
 use crate::matrix::declared::{AXES, axes, texts};
 use crate::matrix::{Axes, Cell};
 use crate::ports::PortName;
 
 /// The keys of a file.
-const FILE: [&str; 3] = ["name", "defaults", "environment"];
+pub(super) const FILE: [&str; 4] = ["name", "defaults", "environment", "hooks"];
 
 /// The keys of an environment that are no settings.
 pub(super) const OWN: [&str; 8] = [
@@ -29,7 +30,7 @@ pub(super) const OWN: [&str; 8] = [
 ];
 
 /// The settings that an environment can have: those that are about it, not about ptest.
-pub(super) const SETTINGS: [&str; 25] = [
+pub(super) const SETTINGS: [&str; 26] = [
     "python",
     "engine",
     "profile",
@@ -55,6 +56,7 @@ pub(super) const SETTINGS: [&str; 25] = [
     "degrade",
     "hard_links",
     "pip",
+    "alerts",
 ];
 
 /// What a file declares.
@@ -66,6 +68,8 @@ pub struct File {
     pub directory: PathBuf,
     /// Its environments, each with a name of its own.
     pub environments: Vec<Declared>,
+    /// What is called when something happens to them.
+    pub hooks: Vec<Hook>,
 }
 
 /// An environment that is to be there.
@@ -106,6 +110,7 @@ impl File {
             source: path.display().to_string(),
             directory: directory.clone(),
             environments: Vec::new(),
+            hooks: Vec::new(),
         };
         if let Some(table) = Table::of(&file) {
             read.take(table, config, &file, &context)?;
@@ -144,7 +149,37 @@ impl File {
                 self.environments.push(declared);
             }
         }
+        if let Some(hooks) = table.field("hooks") {
+            self.hooks = self.hooks(&hooks, context)?;
+        }
         Ok(())
+    }
+
+    /// Each is for environments of the file: those that it names, else all.
+    fn hooks(&self, field: &Field<'_>, context: &Context<'_>) -> Result<Vec<Hook>, ConfigError> {
+        let mut hooks = read_hooks(field.item, context)
+            .map_err(|found| field.invalid("a list of hooks", found))?;
+        let names: Vec<&str> = self
+            .environments
+            .iter()
+            .map(|it| it.name.as_str())
+            .collect();
+        for hook in &mut hooks {
+            if let Some(other) = hook
+                .environments
+                .iter()
+                .find(|it| !names.contains(&it.as_str()))
+            {
+                let found = format!("one for `{other}`, which the file does not declare");
+                return Err(field.invalid("a list of hooks for its environments", found));
+            }
+            if hook.environments.is_empty() {
+                hook.environments = names.iter().map(|name| (*name).to_owned()).collect();
+            }
+        }
+        // Without a name it would be for the environments of others.
+        hooks.retain(|hook| !hook.environments.is_empty());
+        Ok(hooks)
     }
 }
 

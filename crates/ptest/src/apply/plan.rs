@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::table::{self, Mark};
 use crate::environment::{EnvironmentId, Record, State};
 use crate::error::Result;
+use crate::hooks::{Hook, table as known_hooks};
 use crate::progress::Progress;
 use crate::ptest::Ptest;
 use crate::python::PythonRequest;
@@ -32,6 +33,17 @@ pub struct Plan {
     pub source: String,
     /// In the order of the file; what it does not name any more comes last.
     pub steps: Vec<Planned>,
+    /// Its hooks, those that it does not name any more last.
+    pub hooks: Vec<PlannedHook>,
+}
+
+/// What is to be done with one hook: it is kept, made known or forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedHook {
+    /// Which.
+    pub hook: Hook,
+    /// What is to be done: to keep, create or remove it.
+    pub action: Action,
 }
 
 /// What is to be done with one environment.
@@ -97,18 +109,21 @@ impl Action {
 impl Plan {
     /// Whether everything is as the file says.
     pub fn is_converged(&self) -> bool {
-        self.steps.iter().all(|step| step.action == Action::Keep)
+        let hooks = self.hooks.iter().map(|hook| hook.action);
+        let mut actions = self.steps.iter().map(|step| step.action).chain(hooks);
+        actions.all(|action| action == Action::Keep)
     }
 }
 
 impl Ptest {
-    /// What has to be done so that the environments that `source` made are these, and no others.
+    /// What has to be done so that the environments that `source` made are these, and no others, and its hooks are these.
     ///
     /// Each of `specs` has a name, and no two the same.
     pub fn plan(
         &self,
         source: &str,
         specs: &[EnvironmentSpec],
+        hooks: &[Hook],
         allowed: Allowed,
         progress: &dyn Progress,
     ) -> Result<Plan> {
@@ -174,7 +189,28 @@ impl Ptest {
         Ok(Plan {
             source: source.to_owned(),
             steps,
+            hooks: self.plan_hooks(source, hooks)?,
         })
+    }
+
+    fn plan_hooks(&self, source: &str, hooks: &[Hook]) -> Result<Vec<PlannedHook>> {
+        let mut known = self.store().database().read(known_hooks::all)?;
+        known.retain(|known| known.source.as_deref() == Some(source));
+        let is_known = |hook: &Hook| known.iter().any(|known| known.hook == *hook);
+        let wanted = hooks.iter().map(|hook| PlannedHook {
+            hook: hook.clone(),
+            action: if is_known(hook) {
+                Action::Keep
+            } else {
+                Action::Create
+            },
+        });
+        let gone = known.iter().filter(|known| !hooks.contains(&known.hook));
+        let gone = gone.map(|known| PlannedHook {
+            hook: known.hook.clone(),
+            action: Action::Remove,
+        });
+        Ok(wanted.chain(gone).collect())
     }
 
     /// What differs between what is there and what is wanted, and what has to be done about it.

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::file::{OWN, SETTINGS};
-use crate::config::{Config, Key};
+use crate::config::Key;
 
 /// The schema (JSON Schema 2020-12).
 pub fn schema() -> Value {
@@ -27,6 +27,10 @@ pub fn schema() -> Value {
                 "type": "object",
                 "additionalProperties": { "$ref": "#/$defs/environment" },
             },
+            "hooks": of_setting(
+                "hooks",
+                "What is called when something happens to these environments; see the setting `hooks`.",
+            ),
         },
         "additionalProperties": false,
         "$defs": {
@@ -59,7 +63,7 @@ fn properties() -> Map<String, Value> {
     let own = OWN.into_iter().map(|key| (key.to_owned(), of_own(key)));
     let settings = SETTINGS
         .into_iter()
-        .map(|key| (key.to_owned(), of_setting(key)));
+        .map(|key| (key.to_owned(), of_setting(key, &words(key))));
     own.chain(settings).collect()
 }
 
@@ -133,18 +137,15 @@ fn matrix() -> Value {
     })
 }
 
-/// What a setting takes; text, number and truth value where the words for it say more than a type.
-fn of_setting(key: &str) -> Value {
-    let default = Config::default().row(key).map(|row| row.json());
-    let takes = match default {
-        Some(Value::Bool(_)) => json!({ "type": "boolean" }),
-        Some(Value::Array(_)) => json!({ "type": "array", "items": { "type": "string" } }),
-        Some(Value::Object(_)) => json!({ "$ref": "#/$defs/variables" }),
-        _ => json!({ "type": ["string", "number"] }),
-    };
+/// What a setting takes.
+fn of_setting(key: &str, description: &str) -> Value {
+    described(description, Key::find(key).map_or(json!({}), Key::schema))
+}
+
+/// What the reference says of a setting, on one line.
+fn words(key: &str) -> String {
     let doc = Key::find(key).map_or("", |key| key.doc);
-    let words: Vec<&str> = doc.split_whitespace().collect();
-    described(&words.join(" "), takes)
+    doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn described(description: &str, mut takes: Value) -> Value {

@@ -13,6 +13,7 @@ use super::{
     units::{Size, Timeout},
     value::{ConfigValue, Context, Invalid},
 };
+use crate::hooks::Hook;
 use crate::monitor::Alert;
 use crate::ports::PortRange;
 use crate::settings::{Cpus, HostRule, Network, Profile};
@@ -125,6 +126,10 @@ keys! {
     /// What an environment may use before an event tells of it: `METRIC>VALUE`, and ` for DURATION` if it must last, where
     /// METRIC is `cpu` (in processors), `memory`, `processes` or `disk` (of what is limited).
     alerts: Vec<Alert> = Vec::new();
+    /// What is called when something happens, each a table: `events`, a list of kinds of events or of names of emitted ones,
+    /// `"*"` for all; `command`, a program with its arguments, which reads the event as JSON, or `url`, which gets it by
+    /// POST; `timeout` for one call, else 10s; `environments`, if it is for these only. A file of a project cannot set it.
+    hooks: Vec<Hook> = Vec::new();
     /// How long an operation waits for another one on the same environment.
     busy_timeout: Duration = Duration::from_mins(1);
     /// How many environments there may be at once. Default: no limit.
@@ -191,6 +196,10 @@ keys! {
     color: ColorChoice = ColorChoice::Auto;
 }
 
+/// The settings that no project's file can have, whatever the profile: what they start runs outside of every environment,
+/// and the file may be written by what runs in one.
+pub(super) const NEVER_OF_A_PROJECT: [&str; 1] = ["hooks"];
+
 /// The settings by which a project's file gives the code in it nothing that it does not have.
 pub(super) const HARMLESS: [&str; 12] = [
     "pip",
@@ -223,14 +232,18 @@ pub struct Key {
     pub doc: &'static str,
     /// What it takes.
     pub expected: &'static str,
-    /// The JSON schema of its value in a file.
-    pub(super) schema: fn() -> serde_json::Value,
+    schema: fn() -> serde_json::Value,
 }
 
 impl Key {
     /// The declared key of that name.
     pub fn find(name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The JSON schema of its value in a file.
+    pub(crate) fn schema(&self) -> serde_json::Value {
+        (self.schema)()
     }
 
     /// The name of the variable that sets it.

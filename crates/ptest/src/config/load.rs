@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     error::{ConfigError, Place},
-    keys::{Config, HARMLESS, KEYS, Key, Raw, Row},
+    keys::{Config, HARMLESS, KEYS, Key, NEVER_OF_A_PROJECT, Raw, Row},
     origin::{Origin, Source},
     project,
     table::Field,
@@ -102,24 +102,34 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<(Self, Vec<String>), ConfigError> {
         let (mut config, mut warnings) = Self::load_all(sources, true)?;
         let (others, _) = Self::load_all(sources, false)?;
+        warnings.extend(config.leave_out(
+            &others,
+            &NEVER_OF_A_PROJECT,
+            "what runs in a project could have written it",
+        ));
         if sources.profile.or(*others.profile) == Some(Profile::Strict) {
-            warnings.extend(config.distrust_project(&others));
+            let harmful: Vec<&str> = KEYS
+                .iter()
+                .map(|key| key.name)
+                .filter(|key| !HARMLESS.contains(key))
+                .collect();
+            let why = "the profile `strict` trusts no project";
+            warnings.extend(config.leave_out(&others, &harmful, why));
         }
         Ok((config, warnings))
     }
 
-    /// Takes of the project's file only what is harmless, for the rest what the others say.
-    fn distrust_project(&mut self, others: &Self) -> Vec<String> {
+    /// Takes for these keys what the others say, where the project's file says something.
+    fn leave_out(&mut self, others: &Self, keys: &[&str], why: &str) -> Vec<String> {
         let of_project: Vec<Row> = self
             .rows()
             .into_iter()
-            .filter(|row| row.origin.source == Source::Project && !HARMLESS.contains(&row.key))
+            .filter(|row| row.origin.source == Source::Project && keys.contains(&row.key))
             .collect();
         let leave_out = |row: Row| {
             self.take(row.key, others);
             format!(
-                "`{}` of {} does not count, for the profile `strict` trusts no project: say it yourself, or in a file of \
-                 your own",
+                "`{}` of {} does not count, for {why}: say it yourself, or in a file of your own",
                 row.key, row.origin
             )
         };

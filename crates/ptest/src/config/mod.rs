@@ -12,6 +12,7 @@
 mod choice;
 mod edit;
 mod error;
+mod hook;
 mod keys;
 mod load;
 mod origin;
@@ -25,6 +26,7 @@ mod value;
 pub use choice::{ColorChoice, InstallerChoice, LogLevel, ProgressChoice, UserHome};
 pub use edit::set;
 pub use error::{ConfigError, Place};
+pub(crate) use hook::read as read_hooks;
 pub use keys::{Config, KEYS, Key, Row};
 pub(crate) use load::project_file;
 pub use load::{Files, Sources};

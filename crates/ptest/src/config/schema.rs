@@ -12,6 +12,7 @@ use super::{
     keys::{Config, KEYS},
     units::{Size, Timeout},
 };
+use crate::hooks::Hook;
 use crate::monitor::Alert;
 use crate::ports::PortRange;
 use crate::settings::{Cpus, HostRule, Network, Profile};
@@ -53,7 +54,7 @@ fn settings() -> Value {
         if let Some(row) = defaults.row(key.name).filter(|row| row.toml().is_some()) {
             extend(&mut schema, json!({ "default": row.json() }));
         }
-        extend(&mut schema, (key.schema)());
+        extend(&mut schema, key.schema());
         (key.name.to_owned(), schema)
     });
     json!({
@@ -188,6 +189,25 @@ impl Described for Vec<String> {
 impl Described for Vec<HostRule> {
     fn schema() -> Value {
         list(json!({ "type": "string", "minLength": 1 }))
+    }
+}
+
+impl Described for Vec<Hook> {
+    fn schema() -> Value {
+        let texts = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+        json!({ "type": "array", "items": {
+            "type": "object",
+            "properties": {
+                "events": texts,
+                "environments": texts,
+                "command": texts,
+                "url": { "type": "string", "pattern": "^http://" },
+                "timeout": Timeout::schema(),
+            },
+            "required": ["events"],
+            "oneOf": [{ "required": ["command"] }, { "required": ["url"] }],
+            "additionalProperties": false,
+        } })
     }
 }
 

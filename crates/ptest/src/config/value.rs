@@ -46,7 +46,7 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn path(&self, text: &OsStr) -> Result<PathBuf, Invalid> {
+    pub(super) fn path(&self, text: &OsStr) -> Result<PathBuf, Invalid> {
         if text.is_empty() {
             return Err(Invalid("an empty path".to_owned()));
         }
@@ -76,7 +76,7 @@ impl Context<'_> {
 pub(super) struct Invalid(pub(super) String);
 
 impl Invalid {
-    fn wrong_type(item: &Item) -> Self {
+    pub(super) fn wrong_type(item: &Item) -> Self {
         Self(with_article(item.type_name()))
     }
 }
@@ -90,7 +90,7 @@ pub(super) fn with_article(type_name: &str) -> String {
     format!("{article} {type_name}")
 }
 
-fn utf8(text: &OsStr) -> Result<&str, Invalid> {
+pub(super) fn utf8(text: &OsStr) -> Result<&str, Invalid> {
     text.to_str()
         .ok_or_else(|| Invalid(format!("text that is not UTF-8 ({})", text.display())))
 }

@@ -207,6 +207,8 @@ pub enum Event {
     },
     /// A hook could not do what it was to do.
     HookFailed {
+        /// What was called: the command or the URL.
+        hook: String,
         /// The event that it was called for.
         sequence: i64,
         /// What went wrong.
@@ -299,6 +301,14 @@ impl Event {
             Self::AlertCleared { .. } => "alert_cleared",
             Self::HookFailed { .. } => "hook_failed",
             Self::Emitted { .. } => "emitted",
+        }
+    }
+
+    /// What it is found by: its kind, or the user's word for a user's event.
+    pub(crate) fn word(&self) -> &str {
+        match self {
+            Self::Emitted { name, .. } => name,
+            event => event.kind(),
         }
     }
 
@@ -458,6 +468,7 @@ impl Event {
                 value: 1.0,
             },
             Self::HookFailed {
+                hook: text(),
                 sequence: 7,
                 message: text(),
             },

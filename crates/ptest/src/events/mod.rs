@@ -4,6 +4,7 @@
 //! Not for what a process wants to say while it works: that is [`Progress`](crate::Progress). Who is called for an event is
 //! `hooks`' business.
 
+mod document;
 mod event;
 mod follow;
 pub(crate) mod table;
@@ -12,9 +13,10 @@ use std::time::Duration;
 
 pub use self::event::{Cause, Event, PackageUpdate, PackageVersion};
 pub use self::follow::Follower;
-pub(crate) use self::table::{About, append};
+pub(crate) use self::table::{About, append, append_caused};
 use crate::environment::{EnvironmentId, Record, table as environments};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hooks::table as hooks;
 use crate::ptest::Ptest;
 use crate::timestamp::Timestamp;
 
@@ -35,15 +37,27 @@ pub struct Recorded {
     pub label: Option<String>,
     /// The id of the operation that it happened in, which the log has too.
     pub operation: Option<String>,
+    /// The number of the event whose hook did it, if one did.
+    pub caused_by: Option<i64>,
     /// What happened.
     pub event: Event,
+}
+
+impl Recorded {
+    /// The environment that it is about.
+    pub(crate) fn about(&self) -> Option<About<'_>> {
+        Some(About {
+            id: self.environment.as_ref()?,
+            label: self.label.as_deref()?,
+        })
+    }
 }
 
 /// Which events are asked for: those that fulfil all that is said.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
-    /// About the environment of this name or id, gone or not.
-    pub environment: Option<String>,
+    /// About the environments of these names or ids, gone or not, if any is said.
+    pub environments: Vec<String>,
     /// Of one of these [kinds](Event::kind), if any is said; what users emitted, by its name too.
     pub kinds: Vec<String>,
     /// Recorded since then.
@@ -118,7 +132,12 @@ impl Ptest {
 
     /// Deletes events beyond what is to be kept, the oldest first. Returns how many.
     pub fn prune_events(&self, retention: Retention) -> Result<usize> {
-        table::prune(self.store().database(), retention)
+        let deleted = table::prune(self.store().database(), retention)?;
+        if deleted > 0 {
+            let database = self.store().database();
+            database.write(|transaction| hooks::forget_unused(transaction))?;
+        }
+        Ok(deleted)
     }
 }
 

@@ -24,7 +24,10 @@ CREATE TABLE events (
 ) STRICT;
 ";
 
-const COLUMNS: &str = "sequence, time, environment, label, operation, body";
+/// The event whose hook something was done by.
+pub(crate) const CAUSES: &str = "ALTER TABLE events ADD COLUMN caused_by INTEGER;";
+
+const COLUMNS: &str = "sequence, time, environment, label, operation, caused_by, body";
 /// How many rows are deleted at once: others want to write too.
 const BATCH: u32 = 5_000;
 
@@ -50,21 +53,28 @@ pub(crate) fn append(
     about: Option<About<'_>>,
     event: &Event,
 ) -> Result<i64> {
+    append_caused(transaction, about, event, operation::cause())
+}
+
+/// Records an event that another one caused, if one did.
+pub(crate) fn append_caused(
+    transaction: &Connection,
+    about: Option<About<'_>>,
+    event: &Event,
+    caused_by: Option<i64>,
+) -> Result<i64> {
     transaction
         .prepare_cached(
-            "INSERT INTO events (time, environment, label, operation, kind, body) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO events (time, environment, label, operation, caused_by, kind, body) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             Timestamp::now().as_millisecond(),
             about.map(|about| about.id.as_str()),
             about.map(|about| about.label),
             operation::current().map(|id| id.to_string()),
-            // A user's event is found by the user's word.
-            match event {
-                Event::Emitted { name, .. } => name,
-                event => event.kind(),
-            },
+            caused_by,
+            event.word(),
             json::text(event)?,
         ])?;
     Ok(transaction.last_insert_rowid())
@@ -106,23 +116,24 @@ fn select(
 ) -> Result<Vec<Recorded>> {
     let sql = format!(
         "SELECT {COLUMNS} FROM events WHERE sequence > ?1 \
-         AND (?2 IS NULL OR label = ?2 OR environment = ?2) \
+         AND (?2 IS NULL OR label IN (SELECT value FROM json_each(?2)) \
+              OR environment IN (SELECT value FROM json_each(?2))) \
          AND (?3 IS NULL OR time >= ?3) \
          AND (?4 IS NULL OR kind IN (SELECT value FROM json_each(?4)) \
               OR json_extract(body, '$.event') IN (SELECT value FROM json_each(?4))) \
          ORDER BY sequence {order} LIMIT ?5"
     );
-    let kinds = match &filter.kinds[..] {
-        [] => None,
-        kinds => Some(json::text(&kinds)?),
+    let list = |texts: &[String]| match texts {
+        [] => Ok(None),
+        texts => json::text(&texts).map(Some),
     };
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(
         params![
             filter.after.unwrap_or_default(),
-            filter.environment,
+            list(&filter.environments)?,
             filter.since.map(Timestamp::as_millisecond),
-            kinds,
+            list(&filter.kinds)?,
             i64::try_from(most).unwrap_or(i64::MAX),
         ],
         recorded,
@@ -181,6 +192,7 @@ fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
         },
         label: row.get(3)?,
         operation: row.get(4)?,
-        event: from_json(row, 5)?,
+        caused_by: row.get(5)?,
+        event: from_json(row, 6)?,
     })
 }

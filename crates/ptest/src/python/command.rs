@@ -1,12 +1,13 @@
-//! Runs one tool (an interpreter, uv, pip, git) and keeps what it said.
+//! Runs one tool (an interpreter, uv, pip, git, a hook's command) and keeps what it said.
 //!
-//! A tool gets exactly the variables it is given, no input, its own process group, and a
-//! deadline. Its output is drained without end but kept only in part (the head and the tail),
+//! A tool gets exactly the variables it is given, what it may read (nothing, as a rule), its own
+//! process group, and a deadline. Its output is drained without end but kept only in part (the head and the tail),
 //! as bytes. What a tool means by its output is its caller's business.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use ptest_sandbox::init::ATTEND;
 use ptest_sandbox::{Captured, Collector, Keep};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 use tracing::{info, trace, warn};
 
@@ -78,6 +80,7 @@ pub(crate) struct Tool {
     pub(crate) args: Vec<OsString>,
     pub(crate) env: BTreeMap<OsString, OsString>,
     pub(crate) cwd: PathBuf,
+    pub(crate) input: Vec<u8>,
     pub(crate) deadline: Duration,
 }
 
@@ -88,6 +91,7 @@ impl Tool {
             args: Vec::new(),
             env: BTreeMap::new(),
             cwd: cwd.into(),
+            input: Vec::new(),
             deadline: Duration::from_secs(30),
         }
     }
@@ -109,6 +113,11 @@ impl Tool {
 
     pub(crate) fn envs(mut self, env: BTreeMap<OsString, OsString>) -> Self {
         self.env.extend(env);
+        self
+    }
+
+    pub(crate) fn input(mut self, input: Vec<u8>) -> Self {
+        self.input = input;
         self
     }
 
@@ -147,19 +156,20 @@ impl Tool {
             }
             None => Command::new(&self.program),
         };
+        let start = |source| ToolError::Start {
+            program: self.program.clone(),
+            source,
+        };
         command
             .args(&self.args)
             .env_clear()
             .envs(&self.env)
             .current_dir(&self.cwd)
-            .stdin(Stdio::null())
+            .stdin(self.stdin().map_err(start)?)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let child = command.spawn().map_err(|source| ToolError::Start {
-            program: self.program.clone(),
-            source,
-        })?;
+        let child = command.spawn().map_err(start)?;
         let running = Running {
             child,
             attended: supervision.attendant.is_some(),
@@ -178,6 +188,17 @@ impl Tool {
                     words: output.stderr.text(),
                 },
             })
+    }
+
+    /// A file in memory, so that nobody has to feed a tool that does not read.
+    fn stdin(&self) -> io::Result<Stdio> {
+        if self.input.is_empty() {
+            return Ok(Stdio::null());
+        }
+        let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+        file.write_all(&self.input)?;
+        file.rewind()?;
+        Ok(file.into())
     }
 }
 

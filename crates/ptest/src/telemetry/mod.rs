@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+use crate::http::{self, Sender};
 use crate::monitor::Family;
 
 /// How long a collector may take for one message.
@@ -37,7 +38,7 @@ pub struct Span {
 /// A way to a collector.
 #[derive(Debug)]
 pub struct Exporter {
-    agent: ureq::Agent,
+    sender: Sender,
     endpoint: String,
     headers: Vec<(String, String)>,
 }
@@ -48,31 +49,13 @@ impl Exporter {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for what is no such URL, [`Unsupported`](ErrorKind::Unsupported) for
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for what is no such URL, [`Unsupported`](crate::ErrorKind::Unsupported) for
     /// `https`.
     pub fn new(endpoint: &str, headers: &str) -> Result<Self> {
-        if endpoint.starts_with("https://") {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("`{endpoint}` needs TLS, which ptest does not speak"),
-            )
-            .with_hint("send to a collector on this machine, and let it send on"));
-        }
-        if !endpoint.starts_with("http://") {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                format!("`{endpoint}` is no URL of a collector"),
-            )
-            .with_hint("it is such as http://localhost:4318"));
-        }
+        http::check(endpoint)?;
         let pairs = headers.split(',').filter_map(|pair| pair.split_once('='));
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
-            // Never what the process environment says.
-            .proxy(None)
-            .build();
         Ok(Self {
-            agent: config.new_agent(),
+            sender: Sender::new(PATIENCE),
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             headers: pairs
                 .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
@@ -94,16 +77,6 @@ impl Exporter {
 
     fn send(&self, path: &str, message: &Value) -> Result<()> {
         let url = format!("{}/{path}", self.endpoint);
-        let mut request = self
-            .agent
-            .post(&url)
-            .header("content-type", "application/json");
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        let sent = request.send(message.to_string());
-        sent.map(drop).map_err(|source| {
-            Error::new(ErrorKind::Network, format!("cannot send to {url}")).with_source(source)
-        })
+        self.sender.post(&url, &self.headers, message.to_string())
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ptest::apply::{Action, Allowed, File, Plan};
 use ptest::config::{Config, ConfigError};
+use ptest::hooks::{self, Hook};
 use ptest::labels::Labels;
 use ptest::progress::Silent;
 use ptest::settings::Profile;
@@ -39,7 +40,9 @@ impl Setting {
     }
 
     fn plan(&self, specs: &[EnvironmentSpec], allowed: Allowed) -> Plan {
-        self.ptest.plan(SOURCE, specs, allowed, &Silent).unwrap()
+        self.ptest
+            .plan(SOURCE, specs, &[], allowed, &Silent)
+            .unwrap()
     }
 
     fn actions(&self, specs: &[EnvironmentSpec]) -> Vec<(String, Action)> {
@@ -53,7 +56,10 @@ impl Setting {
         specs: &[EnvironmentSpec],
         allowed: Allowed,
     ) -> Vec<(String, Result<(), ErrorKind>)> {
-        let applied = self.ptest.apply(self.plan(specs, allowed), &Silent);
+        let applied = self
+            .ptest
+            .apply(self.plan(specs, allowed), &Silent)
+            .unwrap();
         let results = applied.into_iter().map(|step| {
             (
                 step.planned.label,
@@ -205,7 +211,13 @@ fn what_the_file_did_not_make_is_never_touched() {
 
     let other = setting
         .ptest
-        .plan("/other.toml", &[setting.spec("b")], EVERYTHING, &Silent)
+        .plan(
+            "/other.toml",
+            &[setting.spec("b")],
+            &[],
+            EVERYTHING,
+            &Silent,
+        )
         .unwrap();
     assert_eq!(other.steps[0].action, Action::Refuse);
     let fork = Fork {
@@ -394,4 +406,52 @@ fn what_is_wrong_in_a_file_has_its_place_and_the_nearest_key() {
         missing.unwrap_err().to_string(),
         "cannot read /nowhere.toml"
     );
+}
+
+#[test]
+fn hooks_of_a_file_are_known_from_before_it_makes_anything_until_it_names_them_no_more() {
+    let setting = Setting::new();
+    let ptest = &setting.ptest;
+    let hook = |event: &str| Hook {
+        events: vec![event.to_owned()],
+        environments: vec!["a".to_owned()],
+        action: hooks::Action::Command(vec!["true".to_owned()]),
+        timeout: Hook::TIMEOUT,
+    };
+    let plan = |source: &str, hooks: &[Hook]| {
+        let specs = [setting.spec("a")];
+        ptest
+            .plan(source, &specs, hooks, EVERYTHING, &Silent)
+            .unwrap()
+    };
+    let actions = |plan: &Plan| -> Vec<Action> { plan.hooks.iter().map(|it| it.action).collect() };
+    let first = plan(SOURCE, &[hook("created"), hook("removed")]);
+    assert_eq!(actions(&first), [Action::Create, Action::Create]);
+    ptest.apply(first, &Silent).unwrap();
+    let waiting = |ptest: &Ptest| -> Vec<usize> {
+        let known = ptest.hooks(&[]).unwrap();
+        known.iter().map(|status| status.waiting).collect()
+    };
+    assert_eq!(waiting(ptest), [1, 0]);
+
+    let again = plan(SOURCE, &[hook("created"), hook("removed")]);
+    assert!(again.is_converged());
+    let other = plan(SOURCE, &[hook("removed"), hook("failed")]);
+    assert_eq!(
+        actions(&other),
+        [Action::Keep, Action::Create, Action::Remove]
+    );
+    assert!(!other.is_converged());
+    ptest.apply(other, &Silent).unwrap();
+    let known = ptest.hooks(&[]).unwrap();
+    assert_eq!(
+        known.iter().map(|it| it.hook.clone()).collect::<Vec<_>>(),
+        [hook("removed"), hook("failed")]
+    );
+    assert!(known.iter().all(|it| it.source.as_deref() == Some(SOURCE)));
+
+    // Those of another file are not this one's.
+    assert_eq!(actions(&plan("/other.toml", &[])), []);
+    ptest.apply(plan(SOURCE, &[]), &Silent).unwrap();
+    assert_eq!(ptest.hooks(&[]).unwrap(), []);
 }

@@ -111,7 +111,7 @@ fn events_are_found_by_environment_kind_time_and_number() {
     assert_eq!(find(named("emitted")).len(), 2);
     assert_eq!(kinds(&find(named("created"))), ["created"]);
     let of_it = EventFilter {
-        environment: Some(label),
+        environments: vec![label],
         ..EventFilter::default()
     };
     assert_eq!(kinds(&find(of_it)), ["creating", "created", "emitted"]);

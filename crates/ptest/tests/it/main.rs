@@ -13,6 +13,7 @@ mod engine;
 mod events;
 mod failures;
 mod hand_over;
+mod hooks;
 mod improve;
 mod logs;
 mod many;

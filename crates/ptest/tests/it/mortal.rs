@@ -61,7 +61,7 @@ fn one_whose_time_is_over_goes_with_the_next_opening_and_others_stay() {
     );
     assert!(!home.join("envs").join(short.as_str()).exists());
     let filter = EventFilter {
-        environment: Some(short.to_string()),
+        environments: vec![short.to_string()],
         kinds: vec!["removing".to_owned()],
         ..EventFilter::default()
     };

@@ -70,7 +70,7 @@ fn a_run_is_told_of_in_events_with_what_came_of_it() {
         let id = environment.run(shell(script)).unwrap().id.to_string();
         environment.run(command(["no-such-program"])).unwrap_err();
         let filter = EventFilter {
-            environment: Some(environment.id().to_string()),
+            environments: vec![environment.id().to_string()],
             kinds: ["run_started", "run_ended", "processes_leaked"]
                 .map(str::to_owned)
                 .to_vec(),

@@ -156,6 +156,13 @@ impl Environment {
         self.ptest.packages_of(&contents, &self.changes(&record)?)
     }
 
+    /// The distribution of this name, in whatever spelling: `Zope.Interface` is `zope-interface`.
+    pub fn package(&self, name: &str) -> Result<Option<Package>> {
+        let name = normalize(name);
+        let mut packages = self.packages()?.into_iter();
+        Ok(packages.find(|package| package.name == name))
+    }
+
     /// Installs more, leaving what is there as it is where that is possible.
     pub fn install(
         &self,

@@ -27,6 +27,7 @@ mod package;
 mod packages;
 mod path;
 mod ports;
+mod predecessor;
 mod projects;
 mod prove;
 mod reference;

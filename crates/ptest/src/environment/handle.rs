@@ -186,7 +186,15 @@ impl Environment {
             self.activate()?;
             record = self.record()?;
         }
-        ActiveRun::begin(&self.ptest, &record, command, streams, log)
+        match ActiveRun::begin(&self.ptest, &record, command, streams, log) {
+            // Another ended it as the command was about to start. Whether it is there at all is known when that one is done.
+            // Not tried again: the command may have begun.
+            Err(error) if error.kind() == ErrorKind::IllegalState => {
+                self.operate()?;
+                Err(error.with_hint("another process ended it meanwhile; run the command again"))
+            }
+            begun => begun,
+        }
     }
 
     /// Waits for a command: [`Process::wait`] for callers that are not async.

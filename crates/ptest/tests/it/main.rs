@@ -20,6 +20,7 @@ mod many;
 mod monitor;
 mod mortal;
 mod ports;
+mod predecessor;
 mod python;
 mod recovery;
 mod room;

@@ -6,4 +6,4 @@ mod installing;
 mod interpreters;
 mod server;
 mod support;
-mod wheels;
+pub(crate) mod wheels;

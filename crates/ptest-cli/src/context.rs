@@ -11,7 +11,7 @@ use std::{
 };
 
 use ptest::{
-    Environment, Housekeeping, OpenOptions, Provision, Ptest, Room,
+    Environment, Housekeeping, OpenOptions, Provision, Ptest, Rebuilt, Room,
     config::{Config, Origin, Size, Sources},
     events::Retention,
     hooks::{Attendance, Hook},
@@ -133,7 +133,7 @@ impl Context {
 
     /// Opens the store. With `refresh` versions are chosen anew, whatever is known.
     pub(crate) fn open(&self, config: &Config, refresh: bool) -> Result<Ptest, CliError> {
-        let store = self.open_store(config, refresh)?;
+        let store = Ptest::open(self.open_options(config, refresh)?)?;
         let attendance = store.attend_hooks(&config.hooks);
         if matches!(attendance, Ok(Some(_))) {
             // What cannot be done now is tried again when the command has ended.
@@ -144,8 +144,15 @@ impl Context {
 
     /// Opens the store to call hooks for what others do there.
     pub(crate) fn open_to_serve(&self, config: &Config) -> Result<Ptest, CliError> {
-        let store = self.open_store(config, false)?;
+        let store = Ptest::open(self.open_options(config, false)?)?;
         Ok(self.keep(config, store, None))
+    }
+
+    /// Makes the database of the store anew, and opens it.
+    pub(crate) fn rebuild(&self, config: &Config) -> Result<Rebuilt, CliError> {
+        let (store, rebuilt) = Ptest::rebuild(self.open_options(config, false)?)?;
+        self.keep(config, store, None);
+        Ok(rebuilt)
     }
 
     fn keep(
@@ -174,10 +181,11 @@ impl Context {
         Ok(())
     }
 
-    fn open_store(&self, config: &Config, refresh: bool) -> Result<Ptest, CliError> {
-        let home = config.home.as_ref().cloned().ok_or(CliError::NoStore)?;
+    /// How the store is opened. From now on there is a log.
+    fn open_options(&self, config: &Config, refresh: bool) -> Result<OpenOptions, CliError> {
+        let home = self.store_home(config)?;
         self.start_log(config, &home);
-        let store = Ptest::open(OpenOptions {
+        Ok(OpenOptions {
             home,
             host: self.host.library(),
             provision: Provision {
@@ -212,8 +220,12 @@ impl Context {
                 disk: config.max_disk.map(Size::bytes),
                 patience: *config.wait,
             },
-        })?;
-        Ok(store)
+        })
+    }
+
+    /// The directory of the store.
+    pub(crate) fn store_home(&self, config: &Config) -> Result<PathBuf, CliError> {
+        config.home.as_ref().cloned().ok_or(CliError::NoStore)
     }
 
     /// What the command is to see besides what every command sees. Later options for the same variable win.

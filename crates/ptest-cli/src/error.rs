@@ -1,6 +1,6 @@
 //! Why a command failed, as far as the command line tells apart.
 
-use std::{error::Error as StdError, io};
+use std::io;
 
 use ptest::{ErrorKind, config::ConfigError};
 use thiserror::Error;
@@ -119,20 +119,9 @@ impl CliError {
         }
     }
 
-    /// The causes, outermost first, each once: a cause that only repeats the line before is left out.
+    /// The causes, outermost first, each once.
     pub(crate) fn causes(&self) -> Vec<String> {
-        let mut causes = Vec::new();
-        let mut before = self.to_string();
-        let mut next = self.source();
-        while let Some(cause) = next {
-            let text = cause.to_string();
-            if text != before && !before.ends_with(&format!(": {text}")) {
-                causes.push(text.clone());
-            }
-            before = text;
-            next = StdError::source(cause);
-        }
-        causes
+        ptest::causes(self)
     }
 }
 

@@ -193,6 +193,14 @@ impl Database {
         Ok(found == known)
     }
 
+    /// Whether no component has brought its tables yet.
+    pub(crate) fn is_new(&self) -> Result<bool> {
+        self.read(|connection| {
+            let sql = "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)";
+            Ok(connection.query_row(sql, [], |row| row.get(0))?)
+        })
+    }
+
     /// Moves what has been written from the log into the database file, and empties the log if no
     /// other process is in the way.
     ///
@@ -284,9 +292,14 @@ fn empty_log(connection: &mut Connection) -> rusqlite::Result<()> {
 
 /// The log of the database at a path, by SQLite's convention.
 pub(crate) fn log_of(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    log.into()
+    beside(path, "-wal")
+}
+
+/// The path with something at the end of its name.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {

@@ -38,6 +38,20 @@ pub enum Error {
         source: rusqlite::Error,
     },
 
+    /// There are layers, and no database, or one with nothing in it.
+    #[error("the database of the store is gone: {}", path.display())]
+    DatabaseLost {
+        /// Where it should be.
+        path: PathBuf,
+    },
+
+    /// The database is to be made anew while somebody uses it.
+    #[error("another process has the database open: {}", path.display())]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
+
     /// A path was given as a relative one; the store never looks at the current directory.
     #[error("not an absolute path: {}", path.display())]
     RelativePath {
@@ -192,6 +206,10 @@ pub enum Error {
     },
 }
 
+/// What to do about a database that cannot be read.
+const REBUILD: &str = "`ptest recover --rebuild` makes the database anew of what can be read of it and of what is on \
+                       the disk, and keeps the damaged one";
+
 impl Error {
     /// What sort of failure this is.
     pub fn kind(&self) -> ErrorKind {
@@ -211,7 +229,9 @@ impl Error {
             Self::NewerFormat { .. } => ErrorKind::NewerFormat,
             Self::Forked { .. } => ErrorKind::Forked,
             Self::LayerMissing { .. } | Self::StackMissing { .. } => ErrorKind::NotFound,
-            Self::DamagedMarker { .. }
+            Self::InUse { .. } => ErrorKind::Busy,
+            Self::DatabaseLost { .. }
+            | Self::DamagedMarker { .. }
             | Self::LayerCorrupt { .. }
             | Self::Manifest { .. }
             | Self::DamagedStack => ErrorKind::Corrupt,
@@ -234,6 +254,11 @@ impl Error {
             Self::NewerFormat { .. } => {
                 Some("update ptest, or name another store for this version".to_owned())
             }
+            Self::DatabaseLost { .. } => Some(REBUILD.to_owned()),
+            Self::InUse { path } => Some(format!(
+                "end what uses the store; `fuser -v '{}'` says what that is",
+                path.display()
+            )),
             Self::LinksAsRoot => Some(
                 "take `hard_links` out of the configuration, or use ptest as an ordinary user"
                     .to_owned(),
@@ -253,14 +278,14 @@ impl Error {
                 ErrorKind::NoSpace => {
                     Some("the disk is full, or a quota is reached: free some space".to_owned())
                 }
-                ErrorKind::Corrupt if matches!(self, Self::Database { .. }) => Some(
-                    "put ptest.db and ptest.db-wal aside and call `ptest doctor`: it finds the layers \
-                     again; environments and snapshots are lost with the old database"
+                ErrorKind::Corrupt if matches!(self, Self::Database { .. }) => {
+                    Some(REBUILD.to_owned())
+                }
+                ErrorKind::Busy => Some(
+                    "another process has held the store's database for ten seconds: try again, or look for it with \
+                     `fuser -v` on ptest.db"
                         .to_owned(),
                 ),
-                ErrorKind::Busy => {
-                    Some("another process has held the store's database for ten seconds".to_owned())
-                }
                 _ => None,
             },
         }

@@ -67,6 +67,11 @@ pub(crate) fn make_directory(path: &Path) -> Result<()> {
     }
 }
 
+/// The file that says that a directory is a store.
+pub(crate) fn marker(home: &Path) -> PathBuf {
+    home.join(MARKER)
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Marker {
     format: u32,
@@ -74,7 +79,7 @@ struct Marker {
 }
 
 fn read_marker(home: &Path) -> Result<Marker> {
-    let path = home.join(MARKER);
+    let path = marker(home);
     let text = fs::read(&path).at("read", &path)?;
     serde_json::from_slice(&text).map_err(|source| Error::DamagedMarker { path, source })
 }
@@ -127,7 +132,7 @@ fn refuse_foreign(home: &Path) -> Result<()> {
         }
         if !is_unfinished_marker(name.as_encoded_bytes()) {
             // Another process may have finished since: then the marker is there by now.
-            if home.join(MARKER).exists() {
+            if marker(home).exists() {
                 return Ok(());
             }
             return Err(Error::NotAStore {
@@ -145,7 +150,7 @@ fn is_unfinished_marker(name: &[u8]) -> bool {
 
 /// Writes the marker so that it is either absent or whole. The first of many processes wins.
 fn write_marker(home: &Path) -> Result<()> {
-    let path = home.join(MARKER);
+    let path = marker(home);
     let unfinished = home.join(format!("{MARKER}.{}", random_name()?));
     let marker = Marker {
         format: FORMAT,

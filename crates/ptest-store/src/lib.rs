@@ -53,6 +53,7 @@ mod overlay_marks;
 mod pack;
 mod parallel;
 mod rebase;
+mod rebuild;
 mod recover;
 mod remove;
 mod rewrite;
@@ -83,6 +84,7 @@ pub use self::manifest::{BadTreePath, Entry, Kind, Manifest, ManifestError, Mtim
 pub use self::pack::{
     Compression, Exported, ImportLimits, Imported, Package, PackageError, TarError,
 };
+pub use self::rebuild::Rebuilding;
 pub use self::recover::Recovered;
 pub use self::salvage::Salvaged;
 pub use self::scan::{LeftOut, Lost, Modes, Mtimes, Specials};

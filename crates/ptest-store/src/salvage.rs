@@ -1,19 +1,15 @@
-//! Makes a new database of what can still be read of a damaged one.
+//! Reads what can still be read of a damaged database.
 //!
-//! Not for layers: what the database does not know of them any more is found again by [`Store::recover`].
+//! Not for how the new one takes its place: that is `rebuild`'s.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Transaction, params_from_iter};
 
-use crate::Store;
 use crate::db::Database;
-use crate::error::{Context as _, Error, Result};
-use crate::home;
-use crate::layout::random_name;
+use crate::error::{Error, Result};
 
 /// What was read of one table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,41 +22,12 @@ pub struct Salvaged {
     pub is_whole: bool,
 }
 
-impl Store {
-    /// Gives the database of the store at `home`, damaged or not, another name, and returns that. The next
-    /// [`Store::open`] makes a new one.
-    ///
-    /// Nobody may have the store open: who has goes on with the old one, and is not heard of any more.
-    pub fn set_database_aside(home: &Path) -> Result<PathBuf> {
-        let database = home::open(home)?.database();
-        let aside = database.with_extension(format!("db-damaged-{}", random_name()?));
-        let with = |path: &Path, suffix: &str| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
-            PathBuf::from(name)
-        };
-        // The log first: a database without it is older, a log without its database is nothing's.
-        for suffix in ["-wal", ""] {
-            match fs::rename(with(&database, suffix), with(&aside, suffix)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                renamed => renamed.at("put aside", &database)?,
-            }
-        }
-        match fs::remove_file(with(&database, "-shm")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).at("remove", with(&database, "-shm"))
-            }
-            _ => Ok(aside),
-        }
-    }
-}
-
 impl Database {
-    /// Copies what can be read of a damaged database into the tables that this one has, in one transaction. A row that is
-    /// here stays as it is.
-    pub fn salvage(&self, damaged: &Path) -> Result<Vec<Salvaged>> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let damaged = Connection::open_with_flags(damaged, flags)
+    /// Copies what can be read of a damaged database, if there is one, into the tables that this one has, in one
+    /// transaction. A row that is here stays as it is.
+    pub(crate) fn salvage(&self, damaged: Option<&Path>) -> Result<Vec<Salvaged>> {
+        let damaged = damaged
+            .map_or_else(Connection::open_in_memory, open_damaged)
             .map_err(Error::database("open the damaged database"))?;
         self.write(|transaction| {
             tables(transaction)?
@@ -70,13 +37,13 @@ impl Database {
         })
     }
 
-    /// Whether every page of the database is what it should be; if not, what is wrong first.
+    /// Whether every page and every index of the database is what it should be; if not, what is wrong first.
     ///
     /// Reads all of it.
     pub fn damage(&self) -> Result<Option<String>> {
         self.read(|connection| {
             let verdict: rusqlite::Result<String> =
-                connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+                connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0));
             match verdict {
                 Ok(verdict) if verdict == "ok" => Ok(None),
                 Ok(verdict) => Ok(Some(verdict)),
@@ -90,6 +57,14 @@ impl Database {
             }
         })
     }
+}
+
+/// Leaves it as it is: no log is moved into it.
+fn open_damaged(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(connection)
 }
 
 /// The tables, those that others refer to first.

@@ -52,6 +52,10 @@ mod armed {
         "import.unpacked",
         "import.prepared",
         "import.published",
+        "rebuild.aside",
+        "rebuild.log",
+        "rebuild.made",
+        "rebuild.placed",
     ];
 
     /// What happens at a step.

@@ -1,5 +1,7 @@
 //! The handle: a home and its database. What it can do is in the modules of the things it does.
 
+use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +20,9 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
+/// What the store calls itself in its database.
+const COMPONENT: &str = "store";
+
 #[derive(Debug)]
 struct Inner {
     layout: Layout,
@@ -35,11 +40,29 @@ impl Store {
     ///
     /// [`Error::NotAStore`] when the directory has something in it and no store's marker;
     /// [`Error::ForeignOwner`] when it is another user's; [`Error::NewerFormat`] when a newer
-    /// version made it. A read-only or full disk shows in [`Error::kind`].
+    /// version made it; [`Error::DatabaseLost`] when there are layers and no database knows of
+    /// them. A read-only or full disk shows in [`Error::kind`].
     pub fn open(home: &Path) -> Result<Self> {
-        const COMPONENT: &str = "store";
         let layout = home::open(home)?;
-        let database = Database::open(&layout.database())?;
+        let place = layout.database();
+        refuse_lost(&layout, || match fs::metadata(&place) {
+            Ok(facts) => Ok(facts.len() == 0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error).at("examine", &place),
+        })?;
+        let database = Database::open(&place)?;
+        if !database.is_current(COMPONENT, TABLES)? {
+            refuse_lost(&layout, || database.is_new())?;
+        }
+        Self::with(layout, database)
+    }
+
+    /// The store of a layout on the database at a path.
+    pub(crate) fn at(layout: Layout, database: &Path) -> Result<Self> {
+        Self::with(layout, Database::open(database)?)
+    }
+
+    fn with(layout: Layout, database: Database) -> Result<Self> {
         if !database.is_current(COMPONENT, TABLES)? {
             home::complete(&layout)?;
             database.migrate(COMPONENT, TABLES)?;
@@ -95,9 +118,7 @@ impl Store {
             return Err(not_ours());
         }
         // The last component is not followed: what is moved is the link, not what it names.
-        let real = std::fs::canonicalize(parent)
-            .at("resolve", parent)?
-            .join(name);
+        let real = fs::canonicalize(parent).at("resolve", parent)?.join(name);
         let inside = real.strip_prefix(self.home()).map_err(|_| not_ours())?;
         let mut components = inside.components();
         let Some(Component::Normal(top)) = components.next() else {
@@ -109,5 +130,24 @@ impl Store {
             return Err(not_ours());
         }
         Ok(real)
+    }
+}
+
+/// Refuses a store whose database has nothing in it while there are layers: all that is on the disk would be nobody's.
+fn refuse_lost(layout: &Layout, has_nothing: impl Fn() -> Result<bool>) -> Result<()> {
+    // Asked again: who makes the store at this moment makes its database before the first layer.
+    if has_nothing()? && has_layers(layout)? && has_nothing()? {
+        return Err(Error::DatabaseLost {
+            path: layout.database(),
+        });
+    }
+    Ok(())
+}
+
+fn has_layers(layout: &Layout) -> Result<bool> {
+    let layers = layout.layers();
+    match fs::read_dir(&layers) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        entries => Ok(entries.at("list", &layers)?.next().is_some()),
     }
 }

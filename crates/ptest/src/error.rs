@@ -209,6 +209,25 @@ impl StdError for Error {
     }
 }
 
+/// The causes of an error, outermost first. One that only repeats what it follows, or is repeated by what follows it, is
+/// left out.
+pub fn causes(error: &dyn StdError) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut before = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        let ends_with =
+            |one: &str, other: &str| one == other || one.ends_with(&format!(": {other}"));
+        if !ends_with(&before, &text) && !ends_with(&text, &before) {
+            causes.push(text.clone());
+        }
+        before = text;
+        next = cause.source();
+    }
+    causes
+}
+
 pub(crate) fn io_kind(error: &std::io::Error) -> ErrorKind {
     use std::io::ErrorKind as Io;
     match error.kind() {
@@ -289,6 +308,26 @@ mod tests {
         let other = std::io::Error::from_raw_os_error(5);
         let error = below(ErrorKind::Corrupt, None, Unpacking(other));
         assert_eq!((error.kind(), error.hint()), (ErrorKind::Corrupt, None));
+    }
+
+    #[test]
+    fn each_cause_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{words}")]
+        struct Said {
+            words: &'static str,
+            source: Option<Box<Self>>,
+        }
+        let words = [
+            "error code 13: disk is full",
+            "disk is full",
+            "disk is full",
+            "failed to commit",
+        ];
+        let error = words
+            .into_iter()
+            .fold(None, |source, words| Some(Box::new(Said { words, source })));
+        assert_eq!(causes(&*error.unwrap()), ["disk is full"]);
     }
 
     #[test]

@@ -77,7 +77,7 @@ mod view;
 pub use self::collect::{Collected, Collection, StoreSize};
 pub use self::difference::{Difference, FileChange};
 pub use self::environment::{Environment, Name};
-pub use self::error::{Error, ErrorKind, Result};
+pub use self::error::{Error, ErrorKind, Result, causes};
 pub use self::failure::Failure;
 pub use self::fork::{Fork, Forked};
 pub use self::improve::Improved;
@@ -101,7 +101,7 @@ pub use self::tidy::Housekeeping;
 pub use self::verify::{Problem, Verification};
 pub use self::view::HostView;
 pub use ptest_sandbox::{Captured, Keep, Spill, StreamKind};
-pub use ptest_store::{Compression, Depth};
+pub use ptest_store::{Compression, Depth, Salvaged};
 
 /// Lets something fail at a chosen step. Only with the feature `faults`.
 #[cfg(feature = "faults")]

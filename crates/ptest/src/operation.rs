@@ -5,7 +5,6 @@
 //! ([`Here`]). Not for what an operation does, nor for putting right what one left.
 
 use std::cell::RefCell;
-use std::error::Error as StdError;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
@@ -17,7 +16,7 @@ use tracing::span::EnteredSpan;
 use tracing::{Span, debug, error, error_span, info, warn};
 
 use crate::environment::Record;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, causes};
 
 thread_local! {
     /// What this thread is doing, the outermost operation first.
@@ -178,12 +177,9 @@ struct WithCauses<'a>(&'a Error);
 impl fmt::Display for WithCauses<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        causes(self.0)
+            .iter()
+            .try_for_each(|cause| write!(f, ": {cause}"))
     }
 }
 

@@ -13,13 +13,16 @@ use tracing::warn;
 
 use crate::environment::{EnvironmentId, table};
 use crate::error::{Error, ErrorKind, Result};
+use crate::operation;
 use crate::ptest::{OpenOptions, Ptest};
 
 /// What became of a damaged database.
 #[derive(Debug)]
 pub struct Rebuilt {
-    /// Where the damaged one is now.
-    pub aside: PathBuf,
+    /// What was wrong with it.
+    pub damage: String,
+    /// Where it is now, if there was one.
+    pub aside: Option<PathBuf>,
     /// What was read of each table.
     pub tables: Vec<Salvaged>,
     /// How many layers were found again on the disk.
@@ -29,44 +32,41 @@ pub struct Rebuilt {
 }
 
 impl Ptest {
-    /// Makes the database of a store anew, if it is damaged.
+    /// Makes the database of a store anew, if it is damaged or gone. The damaged one is kept.
     ///
-    /// Nobody else may use the store meanwhile: what others write to the old database is lost. That one is kept.
+    /// Until that is done nobody can open the store, and whoever is killed meanwhile leaves it so: it can be begun again.
     ///
     /// # Errors
     ///
-    /// [`IllegalState`](ErrorKind::IllegalState) when the database is sound.
+    /// [`IllegalState`](ErrorKind::IllegalState) when the database is sound; [`Busy`](ErrorKind::Busy) when another process
+    /// has it open.
     pub fn rebuild(options: OpenOptions) -> Result<(Self, Rebuilt)> {
-        let damage = match Store::open(&options.home) {
-            Ok(store) => store.database().damage()?,
-            Err(error) if error.kind() == ptest_store::ErrorKind::Corrupt => {
-                Some(error.to_string())
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let Some(damage) = damage else {
+        let Some(damage) = damage(&options)? else {
             let message = format!("the database of {} is sound", options.home.display());
             return Err(Error::new(ErrorKind::IllegalState, message)
                 .with_hint("`ptest verify --store` looks at the layers"));
         };
-        let aside = Store::set_database_aside(&options.home)?;
-        warn!(damage, aside = %aside.display(), "the database is made anew");
-        let store = Store::open(&options.home)?;
-        let engines = crate::engine::all(&store)?;
+        let rebuilding = Store::rebuild(&options.home)?;
+        warn!(damage, "the database is made anew");
+        let store = rebuilding.store();
+        let engines = crate::engine::all(store)?;
         store
             .database()
             .migrate("ptest", crate::schema::MIGRATIONS)?;
-        let tables = store.database().salvage(&aside)?;
-        let ptest = Self::assemble(store, options, engines)?;
-        let layers = ptest.recover_store()?.adopted.len();
-        let lost = ptest.set_unknown_instances_aside()?;
+        let tables = rebuilding.salvage()?;
+        // Before anybody can open the store, and take an environment without a row for what a dead process left.
+        let unfinished = Self::assemble(store.clone(), options.clone(), engines)?;
+        let layers = unfinished.recover_store()?.adopted.len();
+        let lost = unfinished.set_unknown_instances_aside()?;
+        drop(unfinished);
         let rebuilt = Rebuilt {
-            aside,
+            damage,
+            aside: rebuilding.finish()?,
             tables,
             layers,
             lost,
         };
-        Ok((ptest, rebuilt))
+        Ok((Self::open(options)?, rebuilt))
     }
 
     /// Whether the database is sound; if not, what is wrong first. Reads all of it.
@@ -98,5 +98,16 @@ impl Ptest {
             }
         }
         Ok(lost)
+    }
+}
+
+/// What is wrong with the database of a store, if something is.
+fn damage(options: &OpenOptions) -> Result<Option<String>> {
+    match Store::open(&options.home) {
+        Ok(store) => Ok(store.database().damage()?),
+        Err(error) if error.kind() == ptest_store::ErrorKind::Corrupt => {
+            Ok(Some(operation::with_causes(&error.into())))
+        }
+        Err(error) => Err(error.into()),
     }
 }

@@ -18,6 +18,7 @@ mod package;
 mod packages;
 mod path;
 mod port;
+mod rebuilt;
 mod recovered;
 mod run;
 mod schema;
@@ -44,6 +45,7 @@ pub(crate) use package::{PackedReport, UnpackedReport};
 pub(crate) use packages::{ChangesReport, PackagesReport, VerificationReport};
 pub(crate) use path::PathReport;
 pub(crate) use port::{PortsReport, ReleasedPortsReport};
+pub(crate) use rebuilt::RebuiltReport;
 pub(crate) use recovered::RecoveredReport;
 pub(crate) use run::{LogReport, RunsReport};
 pub(crate) use scratch::{ScratchChange, ScratchReport};
@@ -108,6 +110,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<ConfigReport>(),
         schema_of::<ConfigPathsReport>(),
         schema_of::<RecoveredReport>(),
+        schema_of::<RebuiltReport>(),
         schema_of::<EventsReport>(),
         schema_of::<EventReport>(),
         schema_of::<HooksReport>(),

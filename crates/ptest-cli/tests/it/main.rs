@@ -7,6 +7,7 @@ mod collector;
 mod config;
 mod context;
 mod damage;
+mod database;
 mod distributions;
 mod doctor;
 mod edges;

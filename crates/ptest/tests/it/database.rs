@@ -2,16 +2,23 @@
 //! of the machine.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ptest::environment::State;
 use ptest::events::EventFilter;
 use ptest::progress::Silent;
 use ptest::{Collection, ErrorKind, Ptest};
+use ptest_store::Store;
 use ptest_store::rusqlite::Connection;
 
 use crate::context::{open, options, spec, with_pip};
+
+/// The store that a second process of this test is to have open.
+const OPEN: &str = "PTEST_TEST_OPEN_STORE";
 
 /// The database of a store, as another program has it open.
 fn another(home: &Path) -> Connection {
@@ -21,6 +28,22 @@ fn another(home: &Path) -> Connection {
 /// Changes rows, as nobody should.
 fn change(home: &Path, sql: &str) {
     another(home).execute_batch(sql).unwrap();
+}
+
+/// Ends the use of a store, and waits until the thread that syncs its layers has nothing more to write.
+fn close(ptest: Ptest) {
+    let (store, log) = (ptest.store().clone(), ptest.store().database().log());
+    drop(ptest);
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let is_synced = store.layers().unwrap().iter().all(|layer| layer.synced);
+        store.database().checkpoint().unwrap();
+        if is_synced && fs::metadata(&log).unwrap().len() == 0 {
+            return;
+        }
+        assert!(Instant::now() < end, "the layers are never synced");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -53,8 +76,7 @@ fn a_damaged_database_is_told_from_other_trouble_and_is_not_made_worse() {
     let home = directory.path().join("store");
     let ptest = open(&home);
     ptest.create(&spec(directory.path()), &Silent).unwrap();
-    ptest.store().database().checkpoint().unwrap();
-    drop(ptest);
+    close(ptest);
     let file = home.join("ptest.db");
     let sound = fs::read(&file).unwrap();
     let length = sound.len();
@@ -72,12 +94,12 @@ fn a_damaged_database_is_told_from_other_trouble_and_is_not_made_worse() {
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error:?}");
                 assert!(
-                    error.hint().unwrap().contains("ptest.db"),
+                    error.hint().unwrap().contains("recover --rebuild"),
                     "{what}: {error:?}"
                 );
             }
         }
-        assert_eq!(fs::read(&file).unwrap(), bytes, "{what}");
+        assert!(fs::read(&file).unwrap() == bytes, "{what}");
     }
     fs::write(&file, &sound).unwrap();
     let ptest = open(&home);
@@ -92,10 +114,9 @@ fn a_damaged_database_is_made_anew_of_what_can_be_read_and_of_what_is_on_the_dis
     let ptest = open(&home);
     let environment = ptest.create(&with_pip(directory.path()), &Silent).unwrap();
     let id = environment.id().clone();
-    ptest.store().database().checkpoint().unwrap();
     let layers = ptest.store().layers().unwrap().len();
     drop(environment);
-    drop(ptest);
+    close(ptest);
     let error = Ptest::rebuild(options(&home)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::IllegalState, "{error:?}");
 
@@ -110,7 +131,10 @@ fn a_damaged_database_is_made_anew_of_what_can_be_read_and_of_what_is_on_the_dis
     };
     assert_eq!(lost, &id);
     assert!(place.is_dir());
-    assert_eq!(fs::read(&rebuilt.aside).unwrap(), vec![0xa5; sound.len()]);
+    assert_eq!(
+        fs::read(rebuilt.aside.unwrap()).unwrap(),
+        vec![0xa5; sound.len()]
+    );
     assert!(ptest.records().unwrap().is_empty());
     let again = ptest.create(&with_pip(directory.path()), &Silent).unwrap();
     assert_eq!(ptest.store().layers().unwrap().len(), layers);
@@ -129,9 +153,8 @@ fn what_can_be_read_of_a_damaged_database_is_kept() {
             .emit(None, "filler", serde_json::json!("x".repeat(200)))
             .unwrap();
     }
-    ptest.store().database().checkpoint().unwrap();
     drop(environment);
-    drop(ptest);
+    close(ptest);
     // A page of events, which are many, in the middle of the file.
     let file = home.join("ptest.db");
     let mut bytes = fs::read(&file).unwrap();
@@ -156,6 +179,72 @@ fn what_can_be_read_of_a_damaged_database_is_kept() {
     let environment = ptest.find(id.as_str()).unwrap();
     environment.activate().unwrap();
     environment.remove().unwrap();
+}
+
+#[test]
+fn a_database_that_is_empty_or_gone_is_not_taken_for_a_new_one() {
+    for what in ["empty", "gone", "new"] {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("store");
+        let ptest = open(&home);
+        let environment = ptest.create(&spec(directory.path()), &Silent).unwrap();
+        let id = environment.id().clone();
+        drop(environment);
+        close(ptest);
+        let file = home.join("ptest.db");
+        fs::remove_file(&file).unwrap();
+        match what {
+            "empty" => fs::write(&file, "").unwrap(),
+            "new" => change(&home, "PRAGMA journal_mode = WAL"),
+            _ => {}
+        }
+        let error = Ptest::open(options(&home)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error:?}");
+        assert!(error.hint().unwrap().contains("recover --rebuild"));
+        assert!(home.join("envs").join(id.as_str()).is_dir(), "{what}");
+
+        let (ptest, rebuilt) = Ptest::rebuild(options(&home)).unwrap();
+        let [(lost, place)] = &rebuilt.lost[..] else {
+            panic!("{what}: {rebuilt:?}")
+        };
+        ptest.tidy(Duration::from_mins(1)).unwrap();
+        assert_eq!(lost, &id, "{what}");
+        assert!(place.is_dir(), "{what}");
+        assert_eq!(ptest.database_damage().unwrap(), None, "{what}");
+        ptest.create(&spec(directory.path()), &Silent).unwrap();
+    }
+}
+
+#[test]
+fn a_database_is_not_made_anew_while_another_process_has_it_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("store");
+    let argument = std::env::var_os(OPEN);
+    if let Some(home) = argument {
+        let ptest = open(home.as_ref());
+        assert!(ptest.records().unwrap().is_empty());
+        println!("open");
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        return;
+    }
+    drop(open(&home));
+    let mut other = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture"])
+        .arg("database::a_database_is_not_made_anew_while_another_process_has_it_open")
+        .env(OPEN, &home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(other.stdout.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().ends_with("open")));
+
+    let error = Store::rebuild(&home).unwrap_err();
+    assert_eq!(error.kind(), ptest_store::ErrorKind::Busy, "{error:?}");
+    drop(other.stdin.take());
+    assert!(said.all(|line| line.is_ok()));
+    assert!(other.wait().unwrap().success());
+    Store::rebuild(&home).unwrap();
 }
 
 #[test]

@@ -130,10 +130,9 @@ impl Database {
         connection: &mut Connection,
         body: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Deferred)
+        let snapshot = Snapshot::begin(connection)
             .map_err(|source| explain(&self.path, "begin a transaction", source))?;
-        body(&transaction)
+        body(snapshot.0)
     }
 
     fn connections(&self) -> &Connections {
@@ -307,13 +306,36 @@ pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_handler(Some(turns::ask_again))?;
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(256);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
+    // Else a statement is compiled anew for each value, in case another plan were better for that: 20 µs.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Closing the last connection would otherwise wait for the disk: 10 ms at the end of every
     // command.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.execute_batch("PRAGMA synchronous = NORMAL")?;
     Ok(connection)
+}
+
+/// What the database held at one moment. Begun and ended by kept statements: those of rusqlite are compiled each time.
+struct Snapshot<'a>(&'a Connection);
+
+impl<'a> Snapshot<'a> {
+    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
+        Ok(Self(connection))
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        let ended = self
+            .0
+            .prepare_cached("ROLLBACK")
+            .and_then(|mut end| end.execute([]));
+        // There is nothing to lose; the next one that cannot begin says so.
+        drop(ended);
+    }
 }
 
 /// Makes an empty database in WAL mode, complete before it has its name.

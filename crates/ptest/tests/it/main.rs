@@ -27,5 +27,6 @@ mod room;
 mod run;
 mod runs;
 mod snapshots;
+mod soak;
 mod steps;
 mod tidy;

@@ -2,7 +2,8 @@
 //!
 //! Each finding is made by doing the thing, never by a version. Not for repairing.
 
-use std::error::Error as _;
+mod store;
+
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use ptest_sandbox::{LaunchOptions, Launcher, Level, Limits, Network, Shape, Stre
 use ptest_store::CopyMethod;
 
 use crate::engine::virtualenv::Virtualenv;
-use crate::environment::{EnvironmentId, Record, State};
 use crate::error::{Error, Result};
+use crate::operation::with_causes;
 use crate::ptest::Ptest;
 use crate::python::NoCache;
 use crate::python::uv::Uv;
@@ -52,12 +53,24 @@ impl Health {
     }
 }
 
-/// Looks at everything.
-pub fn examine(ptest: &Ptest, program_directory: Option<&Path>) -> Result<Vec<Finding>> {
+/// Looks at everything; `opened` is what came of opening the store at `home`.
+///
+/// Most of it needs a store: of one that cannot be opened, or whose database is damaged, only that and its disk are told.
+pub fn examine(
+    home: &Path,
+    opened: &Result<Ptest>,
+    program_directory: Option<&Path>,
+) -> Result<Vec<Finding>> {
+    let disk = store::disk(home);
+    let ptest = match opened.as_ref().map_err(said).and_then(store::sound) {
+        Ok(ptest) => ptest,
+        Err(trouble) => return Ok(vec![found("store", Health::Missing, Err(trouble)), disk]),
+    };
     let engine = Virtualenv::new(ptest.store())?;
     let launcher = engine.launcher();
     Ok(vec![
-        found("store", Health::Degraded, store(ptest)),
+        store::examine(ptest),
+        disk,
         found("python", Health::Missing, python(ptest)),
         found("uv", Health::Degraded, uv(ptest, program_directory)),
         found(
@@ -112,92 +125,8 @@ pub fn examine(ptest: &Ptest, program_directory: Option<&Path>) -> Result<Vec<Fi
     ])
 }
 
+/// What was found; or what is wrong, and what to do about it.
 type Looked = Result<String, (String, Option<String>)>;
-
-/// Whether everything in the store is what it should be, after what dead processes left was put right.
-fn store(ptest: &Ptest) -> Looked {
-    let home = ptest.store().home().display();
-    let of_the_store = |error: ptest_store::Error| said(&error.into());
-    let recovered = ptest.recover_store().map_err(|error| said(&error))?;
-    let layers = ptest.store().layers().map_err(of_the_store)?.len();
-    let environments = environments(ptest).map_err(|error| said(&error))?;
-    let detail = format!(
-        "{home}: {}, {}",
-        counted(layers, "layer"),
-        counted(environments.all, "environment")
-    );
-    let problems = [
-        (
-            recovered.lost.iter().map(ToString::to_string).collect(),
-            "layers were damaged and taken out of service",
-            "damaged layers are made again when they are next needed",
-        ),
-        (
-            recovered
-                .foreign
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect(),
-            "files are not ptest's",
-            "move files that are not ptest's away",
-        ),
-        (
-            environments.empty,
-            "environments have lost their files",
-            "remove environments that have lost their files",
-        ),
-        (
-            environments.failed,
-            "environments could not be put right",
-            "`ptest status` says why an environment failed; remove it",
-        ),
-    ];
-    let found: Vec<&(Vec<String>, &str, &str)> = problems
-        .iter()
-        .filter(|(which, ..)| !which.is_empty())
-        .collect();
-    if found.is_empty() {
-        return Ok(detail);
-    }
-    let told = found
-        .iter()
-        .map(|(which, what, _)| format!("; {} {what}: {}", which.len(), which.join(", ")));
-    let hints: Vec<&str> = found.iter().map(|(.., hint)| *hint).collect();
-    Err((detail + &told.collect::<String>(), Some(hints.join("; "))))
-}
-
-fn counted(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
-}
-
-/// The environments of a store, and those that are not what they should be, each by its label.
-struct Environments {
-    all: usize,
-    empty: Vec<String>,
-    failed: Vec<String>,
-}
-
-fn environments(ptest: &Ptest) -> Result<Environments> {
-    let unrecovered: Vec<EnvironmentId> = ptest
-        .recover()?
-        .failed
-        .into_iter()
-        .map(|(id, _)| id)
-        .collect();
-    let instances = ptest.instances()?;
-    let records = ptest.records()?;
-    let labels = |chosen: &dyn Fn(&Record) -> bool| {
-        let chosen = records.iter().filter(|record| chosen(record));
-        chosen.map(|record| record.label().to_owned()).collect()
-    };
-    Ok(Environments {
-        all: records.len(),
-        // One that is just being made or removed has none for a moment.
-        empty: labels(&|record| !record.state.is_transitional() && !instances.contains(&record.id)),
-        failed: labels(&|record| record.state == State::Failed || unrecovered.contains(&record.id)),
-    })
-}
 
 fn python(ptest: &Ptest) -> Looked {
     ptest
@@ -290,14 +219,11 @@ fn strict(launcher: &Launcher) -> Looked {
 }
 
 fn failure(error: ptest_sandbox::Error) -> String {
-    let error = Error::from(error);
-    error
-        .source()
-        .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+    with_causes(&error.into())
 }
 
 fn said(error: &Error) -> (String, Option<String>) {
-    (error.to_string(), error.hint().map(str::to_owned))
+    (with_causes(error), error.hint().map(str::to_owned))
 }
 
 fn refused(refusal: probe::Refusal) -> (String, Option<String>) {

@@ -12,6 +12,7 @@ use ptest_store::{LayerId, Stack, StackId};
 use rusqlite::Connection;
 
 use crate::author;
+use crate::collect::reserve;
 use crate::engine::Upper;
 use crate::environment::{Environment, EnvironmentId, Name, Python, Record, State};
 use crate::error::{Error, ErrorKind, Result};
@@ -234,7 +235,9 @@ impl Ptest {
     /// Takes a snapshot away. Environments that were made of it stay as they are; layers that
     /// nothing else uses go with the next collection.
     pub fn remove_snapshot(&self, name: &str) -> Result<()> {
-        operation::run("snapshot remove", name, || self.remove_snapshot_now(name))
+        operation::run("snapshot remove", name, || {
+            reserve::with_room(self.store(), || self.remove_snapshot_now(name))
+        })
     }
 
     fn remove_snapshot_now(&self, name: &str) -> Result<()> {

@@ -41,12 +41,17 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config(ui)?;
-    let store = context.open(&config, false)?;
-    if arguments.prove {
-        return prove(&ui, &store, &arguments);
+    let opened = match context.open(&config, false) {
+        Err(CliError::Ptest(error)) if !arguments.prove => Err(error),
+        opened => Ok(opened?),
+    };
+    if let Ok(store) = &opened
+        && arguments.prove
+    {
+        return prove(&ui, store, &arguments);
     }
     let beside = context.host().program.as_deref().and_then(Path::parent);
-    let findings = doctor::examine(&store, beside)?;
+    let findings = doctor::examine(&context.store_home(&config)?, &opened, beside)?;
     if arguments.report.format == Format::Json {
         ui.json(&DoctorReport {
             findings: findings.iter().map(Into::into).collect(),

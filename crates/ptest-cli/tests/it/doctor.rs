@@ -32,13 +32,29 @@ fn a_machine_that_can_do_everything_has_no_findings() {
 }
 
 #[test]
-fn a_store_that_is_none_is_an_error_with_a_hint() {
+fn a_store_that_cannot_be_opened_is_a_finding_with_a_hint() {
     let context = TestContext::new();
     context.write("store/somebody's file", "");
     let outcome = context.run(["doctor", "--format", "json"]);
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    let report = outcome.json();
+    assert_conforms("ptest.doctor", &report);
+    let store = &report["findings"][0];
+    assert_eq!(
+        (&store["name"], &store["state"]),
+        (&json!("store"), &json!("missing"))
+    );
+    assert!(
+        store["detail"]
+            .as_str()
+            .unwrap()
+            .contains("not a ptest store")
+    );
+    assert!(store["hint"].is_string());
+    // Nothing can be proved there.
+    let outcome = context.run(["doctor", "--prove", "--format", "json"]);
     assert_eq!(outcome.code(), Some(125), "{outcome}");
     assert_conforms("ptest.error", &outcome.json());
-    assert!(outcome.stderr().contains("hint: "), "{outcome}");
 }
 
 #[test]

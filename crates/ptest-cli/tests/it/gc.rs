@@ -1,19 +1,18 @@
 //! `gc`, and what `status` says of the disk.
 
 use std::{
-    fs::{self, File},
-    io::{ErrorKind, Write},
-    iter,
-    path::PathBuf,
-    process::Command,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
 use ptest_testkit::{require, requirement};
 use serde_json::json;
 
-use crate::{context::TestContext, reference::assert_conforms};
+use crate::{
+    context::TestContext,
+    disk::{SmallDisk, in_mount_namespace},
+    reference::assert_conforms,
+};
 
 #[test]
 fn gc_frees_what_no_environment_uses() {
@@ -145,41 +144,12 @@ fn status_says_what_an_environment_alone_takes_and_what_it_shares() {
     context.run(["remove", "web"]).success();
 }
 
-/// A file system of its own for the store, gone with the test.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn new(place: PathBuf, size: &str) -> Self {
-        fs::create_dir(&place).unwrap();
-        let option = format!("size={size}");
-        let mount = ["-t", "tmpfs", "-o", &option, "tmpfs"];
-        let status = Command::new("mount").args(mount).arg(&place).status();
-        assert!(status.unwrap().success());
-        Self(place)
-    }
-
-    /// Leaves no byte free.
-    fn fill(&self) {
-        let mut file = File::create(self.0.join("fill")).unwrap();
-        let error = iter::repeat_with(|| file.write_all(&[1; 4096]))
-            .find_map(Result::err)
-            .unwrap();
-        assert_eq!(error.kind(), ErrorKind::StorageFull);
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn gc_makes_room_on_a_full_disk() {
-    require!(requirement::root());
+    in_mount_namespace!();
     let mut context = TestContext::new();
     let disk = SmallDisk::new(context.path("disk"), "100m");
-    context.set("PTEST_HOME", disk.0.join("store"));
+    context.set("PTEST_HOME", disk.path().join("store"));
     context
         .run(["create", "web", "--profile", "none"])
         .success();

@@ -8,6 +8,7 @@ mod config;
 mod context;
 mod damage;
 mod database;
+mod disk;
 mod distributions;
 mod doctor;
 mod edges;

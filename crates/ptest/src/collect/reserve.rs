@@ -1,5 +1,5 @@
-//! Room that is kept so that a full disk can be emptied: to forget a layer, the database must be
-//! written.
+//! Room that is kept so that a full disk can be emptied: to forget a layer or an environment, the
+//! database must be written.
 //!
 //! Not a promise: whoever fills the disk may take what is given up first.
 
@@ -37,7 +37,7 @@ pub(crate) fn keep(store: &Store) -> Result<()> {
 }
 
 /// Does the work; when the disk is full, once more in the room that was kept.
-pub(super) fn with_room<T>(store: &Store, work: impl Fn() -> Result<T>) -> Result<T> {
+pub(crate) fn with_room<T>(store: &Store, work: impl Fn() -> Result<T>) -> Result<T> {
     let done = match work() {
         Err(error) if error.kind() == ErrorKind::Storage && give_up(store)? => work(),
         done => done,

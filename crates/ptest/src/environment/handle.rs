@@ -9,6 +9,7 @@ use ptest_store::Stack;
 
 use super::table::{self, Change, Record};
 use super::{EnvironmentId, State};
+use crate::collect::reserve;
 use crate::engine::{Command, Listed, Process, Processes, Usage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Cause, Event};
@@ -202,7 +203,8 @@ impl Environment {
         self.ptest.block_on(process.wait())
     }
 
-    /// Takes it away: when this returns, its processes, mounts and files are gone.
+    /// Takes it away: when this returns, its processes, mounts and files are gone. On a full disk it uses room that was kept
+    /// for it.
     pub fn remove(mut self) -> Result<()> {
         self.removed_by = None;
         self.remove_now()
@@ -303,9 +305,10 @@ impl Environment {
 
     fn remove_now(&self) -> Result<()> {
         self.operation("remove", || {
-            let (lock, record) = self.operate()?;
-            self.ptest.take_away(&record, Cause::Asked, lock)?;
-            Ok(())
+            reserve::with_room(self.ptest.store(), || {
+                let (lock, record) = self.operate()?;
+                self.ptest.take_away(&record, Cause::Asked, lock).map(drop)
+            })
         })
     }
 

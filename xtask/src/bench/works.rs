@@ -1,5 +1,6 @@
 //! The works that are measured, and who takes part in each. One function a work; each round leaves nothing to the next.
 
+mod many;
 mod processes;
 
 use std::process::Command;
@@ -51,10 +52,8 @@ pub(crate) fn all(bench: &Bench) -> Vec<Work<'_>> {
     works.extend(isolation(bench));
     works.extend(depth(bench));
     works.extend(processes::all(bench));
-    works.push(list(bench));
-    works.push(create_many(bench));
-    works.push(port(bench));
-    works.extend(storms(bench));
+    works.extend(many::all(bench));
+    works.extend([port(bench), event(bench)]);
     works.extend(matrices(bench));
     works
 }
@@ -589,43 +588,6 @@ fn depth(bench: &Bench) -> Vec<Work<'_>> {
     .into()
 }
 
-fn list(bench: &Bench) -> Work<'_> {
-    let count = if bench.quick { 100 } else { 10_000 };
-    let mut contenders = Vec::new();
-    if let Some(Ptest { library, .. }) = &bench.ptest {
-        contenders.push(Contender::new("ptest library", move |_| {
-            library.time(&format!("list {count}"))
-        }));
-    }
-    Work {
-        key: "list",
-        title: format!("List {count} environments"),
-        rounds: bench.rounds(20),
-        contenders,
-    }
-}
-
-/// From the command line, and the call alone.
-fn create_many(bench: &Bench) -> Work<'_> {
-    let mut contenders = Vec::new();
-    if let Some(Ptest { program, .. }) = &bench.ptest {
-        contenders.push(Contender::new("ptest create --count 1000", move |_| {
-            program.time_create_many(1000)
-        }));
-    }
-    contenders.extend(by_library(
-        bench,
-        "ptest library",
-        "create-many empty".to_owned(),
-    ));
-    Work {
-        key: "create-many",
-        title: String::from("Create 1000 environments with one call: empty"),
-        rounds: bench.rounds(5),
-        contenders,
-    }
-}
-
 /// Against who lets the kernel choose a port, and hopes that nobody takes it meanwhile.
 fn port(bench: &Bench) -> Work<'_> {
     const MANY: usize = 10_000;
@@ -654,22 +616,15 @@ fn port(bench: &Bench) -> Work<'_> {
     }
 }
 
-/// Many environments at once: how much one operation holds up another.
-fn storms(bench: &Bench) -> Vec<Work<'_>> {
-    let Some(Ptest { library, .. }) = &bench.ptest else {
-        return Vec::new();
-    };
-    [("storm", "remove"), ("storm-active", "activate and remove")]
-        .into_iter()
-        .map(|(key, and)| Work {
-            key,
-            title: format!("Create, {and} 1000 environments, 32 at once: empty"),
-            rounds: bench.rounds(5),
-            contenders: vec![Contender::new("ptest library", move |_| {
-                library.time(&format!("{key} empty"))
-            })],
-        })
-        .collect()
+/// Who follows has opened the store for itself.
+fn event(bench: &Bench) -> Work<'_> {
+    let contenders = by_library(bench, "ptest library", "event empty".to_owned());
+    Work {
+        key: "event",
+        title: String::from("From recording an event until who follows has it"),
+        rounds: bench.rounds(20),
+        contenders: contenders.into_iter().collect(),
+    }
 }
 
 /// A project's tests on several Pythons with several sets, each in an environment of its own.

@@ -17,7 +17,7 @@ use crate::sys;
 /// How often what is done is recorded.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How rarely it is looked whether anything is done, at most.
-const LONGEST_REST: Duration = Duration::from_secs(4);
+const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// What was used, and when it is to be recorded.
 #[derive(Debug)]

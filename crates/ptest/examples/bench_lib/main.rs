@@ -2,14 +2,16 @@
 //!
 //! `bench_lib HOME PYTHON UV (NAME LOCK)…` reads one work a line, does it once, and answers with nanoseconds or with
 //! `error` and the words. A work leaves nothing to the next; what it needs is made and taken away outside the clock.
-//! Which works there are is in [`work`]. Not an example of how to use the library.
+//! Which works there are is in [`work`]. With `leave` before them it makes environments and dies. Not an example of how to use the library.
 
 #![expect(clippy::print_stdout, reason = "answers go to standard output")]
 
 mod depth;
 mod endings;
+mod events;
 mod isolation;
 mod ports;
+mod recovery;
 mod samples;
 
 use std::collections::BTreeMap;
@@ -51,7 +53,14 @@ const CHANGED: usize = 4000;
 const CHANGED_SIZE: usize = 10_000;
 
 fn main() -> Result<()> {
-    let mut bench = Bench::open(std::env::args_os().skip(1))?;
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments
+        .next_if(|first| first == recovery::LEAVE)
+        .is_some()
+    {
+        return recovery::leave(&Bench::open(arguments)?);
+    }
+    let mut bench = Bench::open(arguments)?;
     for line in io::stdin().lock().lines() {
         let answer = work(&mut bench, line?.trim());
         // Or the next contender, a process that tidies before it ends, would do it on its own time.
@@ -163,6 +172,8 @@ fn work(bench: &mut Bench, line: &str) -> Result<Duration> {
         "take-bare" => endings::take_bare(),
         "port" | "port-acquire" => bench.lease(work, set.parse()?),
         "port-bare" => ports::bare(),
+        "event" => bench.event(),
+        "recover" => bench.recover(),
         "list" => bench.list(set.parse()?),
         "create-many" => bench.create_many(set),
         "storm" => bench.storm(set, false),

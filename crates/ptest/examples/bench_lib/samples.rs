@@ -10,7 +10,7 @@ use ptest::{Environment, Run};
 use crate::Result;
 
 /// For how many seconds it is looked at, after as many in which it settles.
-const SECONDS: u32 = 8;
+const SECONDS: u32 = 20;
 
 /// The processor time that init takes in a second, on average.
 pub(crate) fn time(environment: &Environment, home: &Path, kind: &str) -> Result<Duration> {

@@ -151,3 +151,79 @@ fn has_layers(layout: &Layout) -> Result<bool> {
         entries => Ok(entries.at("list", &layers)?.next().is_some()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::{CommitOptions, Depth, Layer, Stack, Verdict};
+
+    fn commit(store: &Store, text: &str) -> Layer {
+        let staging = store.stage().unwrap();
+        fs::write(staging.path().join("f"), text).unwrap();
+        let committed = store.commit(staging, CommitOptions::default());
+        committed.unwrap().layer
+    }
+
+    /// Lets the database be one of a version that had so many steps, with the same layers and stacks.
+    fn set_back(connection: &Connection, steps: usize) {
+        // The columns that the first step had.
+        let layers = "id, bytes, entries, created_at, used_at, synced, boot";
+        let kept = format!(
+            "CREATE TEMP TABLE old_layers AS SELECT {layers} FROM layers;
+             CREATE TEMP TABLE old_stacks AS SELECT id, layers FROM stacks;"
+        );
+        connection.execute_batch(&kept).unwrap();
+        let sql = "SELECT group_concat('DROP TABLE ' || name, ';') FROM main.sqlite_schema \
+                   WHERE type = 'table' AND name <> 'components'";
+        let dropped: String = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        connection.execute_batch(&dropped).unwrap();
+        for (number, step) in TABLES[..steps].iter().enumerate() {
+            connection.execute_batch(step).unwrap();
+            if number == 0 {
+                let rows = format!(
+                    "INSERT INTO layers ({layers}) SELECT * FROM old_layers;
+                     INSERT INTO stacks (id, layers) SELECT * FROM old_stacks;"
+                );
+                connection.execute_batch(&rows).unwrap();
+            }
+        }
+        let sql = "UPDATE components SET version = ?1 WHERE name = ?2";
+        connection.execute(sql, (steps as u32, COMPONENT)).unwrap();
+    }
+
+    #[test]
+    fn what_any_older_version_left_is_served_and_can_be_added_to() {
+        for steps in 1..=TABLES.len() {
+            let directory = tempfile::tempdir().unwrap();
+            let home = directory.path().join("store");
+            let store = Store::open(&home).unwrap();
+            let layer = commit(&store, "old");
+            let stack = Stack::new([layer.id]);
+            store.put_stack(&stack).unwrap();
+            drop(store);
+            set_back(&Connection::open(home.join("ptest.db")).unwrap(), steps);
+
+            let store = Store::open(&home).unwrap();
+            assert_eq!(store.layer(&layer.id).unwrap(), Some(layer), "{steps}");
+            assert_eq!(store.stack(&stack.id()).unwrap(), stack, "{steps}");
+            assert_eq!(store.resolve(&stack).unwrap().len(), 1, "{steps}");
+            let recovered = store.recover().unwrap();
+            assert!(
+                recovered.adopted.is_empty() && recovered.lost.is_empty(),
+                "{steps}"
+            );
+            assert_eq!(
+                store.verify(&layer.id, Depth::Full).unwrap(),
+                Verdict::Sound,
+                "{steps}"
+            );
+            let new = commit(&store, "new");
+            store.flatten(&Stack::new([layer.id, new.id])).unwrap();
+            store.collect::<Error>(|_, layers| Ok(layers)).unwrap();
+            assert!(store.layers().unwrap().is_empty(), "{steps}");
+            assert_eq!(store.database().damage().unwrap(), None, "{steps}");
+        }
+    }
+}

@@ -22,3 +22,6 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     crate::events::table::CAUSES,
     crate::hooks::table::SCHEMA,
 ];
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,10 @@
 //! One group for each sandbox that has such a limit, in one hierarchy where the kernel has version 2, in one for each
 //! controller where it has version 1: joining those costs milliseconds, so it is done once, by the stub. Groups are
 //! removed by whoever ends the sandbox; [`remove`] is for what a killed process left. See cgroups(7).
+//!
+//! In version 2 the group is two, one in the other: systemd takes a controller from whatever is below its own groups as soon
+//! as none of its own needs it, and a limit would be gone without a word. The kernel refuses that as long as a group there
+//! hands the controller down, as the outer one does to the inner one, which has the limits and the processes.
 
 mod hierarchy;
 
@@ -20,6 +24,8 @@ use crate::protocol::{Confinement, Gauge};
 
 /// What our groups' names begin with.
 const PREFIX: &str = "ptest-";
+/// The inner group of version 2.
+const INNER: &str = "inside";
 /// Init and the leader of a command count too.
 const OVERHEAD: u64 = 2;
 /// The time in which processors are shared out, in microseconds; the kernel's own default.
@@ -41,9 +47,15 @@ pub fn remove(places: &[PathBuf]) {
     for place in places {
         let name = place.file_name().and_then(|name| name.to_str());
         if name.is_some_and(|name| name.starts_with(PREFIX)) {
-            // The kernel refuses to remove a group that has processes.
-            let _absent = fs::remove_dir(place);
+            remove_directories(place);
         }
+    }
+}
+
+/// Removes a group; the kernel refuses to remove one that has processes.
+fn remove_directories(place: &Path) {
+    for directory in [&place.join(INNER), place] {
+        let _absent = fs::remove_dir(directory);
     }
 }
 
@@ -76,6 +88,8 @@ pub(crate) struct Wanted {
 pub(crate) struct Group {
     /// Where it is: one directory in each hierarchy.
     places: Vec<Place>,
+    /// Why it does not limit more.
+    reason: Option<io::Error>,
 }
 
 #[derive(Debug)]
@@ -112,14 +126,23 @@ impl Group {
         let mut missing = wanted.controllers();
         let mut reason = None;
         for hierarchy in hierarchy::all() {
-            let here: Vec<Controller> = missing
+            let mut here: Vec<Controller> = missing
                 .iter()
                 .copied()
                 .filter(|controller| hierarchy.controllers.contains(controller))
                 .collect();
             // A process is born into one group of version 2 at most.
             let is_second = hierarchy.version == Version::Two && group.descriptor().is_some();
-            if here.is_empty() || is_second {
+            if is_second {
+                continue;
+            }
+            if hierarchy.version == Version::Two {
+                for (refused, error) in hierarchy.hand_down(&here) {
+                    here.retain(|controller| *controller != refused);
+                    reason = Some(error);
+                }
+            }
+            if here.is_empty() {
                 continue;
             }
             match group.enter(&hierarchy, id, wanted, &here) {
@@ -127,13 +150,16 @@ impl Group {
                 Err(error) => reason = Some(error),
             }
         }
-        match reason {
-            Some(error) if group.places.is_empty() => Err(error),
-            _ => Ok(group),
-        }
+        group.reason = reason;
+        Ok(group)
     }
 
-    /// Whether one of these limits is not held by this group.
+    /// Why it does not limit all that was wanted, as far as that is known.
+    pub(crate) fn reason(&mut self) -> Option<io::Error> {
+        self.reason.take()
+    }
+
+    /// Whether this limit is held by this group.
     pub(crate) fn holds(&self, controller: Controller) -> bool {
         self.places
             .iter()
@@ -171,7 +197,7 @@ impl Group {
     /// Removes the group. One that is still populated stays for [`remove`].
     pub(crate) fn remove(&self) {
         for place in &self.places {
-            let _populated = fs::remove_dir(&place.directory);
+            remove_directories(&place.directory);
         }
     }
 
@@ -183,15 +209,20 @@ impl Group {
         wanted: &Wanted,
         controllers: &[Controller],
     ) -> io::Result<()> {
-        if hierarchy.version == Version::Two {
-            hierarchy.hand_down(controllers)?;
-        }
         let directory = hierarchy.directory.join(format!("{PREFIX}{id}"));
-        match fs::create_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other?,
-        }
+        make(&directory)?;
         let fill = || -> io::Result<Place> {
+            let outer = &directory;
+            let directory = match hierarchy.version {
+                Version::One => outer.clone(),
+                Version::Two => outer.join(INNER),
+            };
+            if hierarchy.version == Version::Two {
+                for controller in controllers {
+                    hierarchy::hand_down(outer, *controller)?;
+                }
+                make(&directory)?;
+            }
             for (file, value) in settings(hierarchy.version, wanted, controllers) {
                 write(&directory, &file, &value)?;
             }
@@ -203,7 +234,7 @@ impl Group {
                 }
             };
             Ok(Place {
-                directory: directory.clone(),
+                directory: outer.clone(),
                 controllers: controllers.to_vec(),
                 descriptor,
                 gauges: gauges(&directory, hierarchy.version, controllers)?,
@@ -215,10 +246,18 @@ impl Group {
                 Ok(())
             }
             Err(error) => {
-                let _populated = fs::remove_dir(&directory);
+                remove_directories(&directory);
                 Err(error)
             }
         }
+    }
+}
+
+/// Makes a directory unless it is there.
+fn make(directory: &Path) -> io::Result<()> {
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
     }
 }
 

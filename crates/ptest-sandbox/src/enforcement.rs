@@ -45,7 +45,10 @@ impl Enforcement {
             (None, None)
         } else {
             match Group::create(id, &wanted) {
-                Ok(group) => (Some(group), None),
+                Ok(mut group) => {
+                    let reason = group.reason();
+                    (Some(group), reason)
+                }
                 Err(error) => (None, Some(error)),
             }
         };
@@ -165,6 +168,6 @@ impl Enforcement {
 fn no_controller() -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,
-        "no control group of this process has the controller",
+        "neither the control group of this process nor the one above it has room for groups with the controller",
     )
 }

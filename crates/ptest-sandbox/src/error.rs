@@ -161,6 +161,10 @@ impl Error {
                 "inside, directories such as /tmp are private: go where the project is, or name \
                  the directory with --read or --write when the environment is made",
             ),
+            (Self::Limit { .. }, _) => Some(
+                "a control group is needed that this user may change: with systemd, `systemd-run --user --scope \
+                 -p Delegate=yes COMMAND` starts a command where it may",
+            ),
             (Self::Version { .. }, _) => {
                 Some("it was started by another release: deactivate and activate it")
             }

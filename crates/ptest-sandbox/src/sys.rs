@@ -310,6 +310,16 @@ pub(crate) fn cpu_clock(pid: i32) -> Option<Duration> {
     (result == 0).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
+/// One of the constants of sysconf(3); 0 for one that the C library does not know.
+///
+/// Not rustix's `param`: it reads them from `/proc/self/auxv` where the kernel is older than Linux 6.4, which is closed to
+/// init, and panics.
+pub(crate) fn constant(name: libc::c_int) -> u64 {
+    // SAFETY: whatever the number means, the library checks it.
+    let value = unsafe { libc::sysconf(name) };
+    value.try_into().unwrap_or_default()
+}
+
 /// Blocks every signal and returns a descriptor that reads as ready when one of these arrives.
 pub(crate) fn signals_as_descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();

@@ -171,7 +171,8 @@ fn limit(launcher: &Launcher, limits: Limits) -> Looked {
         limits,
         ..LaunchOptions::default()
     };
-    let hint = "a control group is needed: as root mount its controller writable, as an ordinary user have it delegated";
+    let hint = "a control group is needed that this user may change: as root have its controller mounted writable, as an \
+                ordinary user start ptest by `systemd-run --user --scope -p Delegate=yes`";
     let hint = || Some(hint.to_owned());
     // An ordinary user's limit of processes needs a user namespace, which environments have.
     let plan = Shape::default()

@@ -69,7 +69,7 @@ impl Process {
 
     /// Processor time of it and of the children that it has waited for.
     pub(super) fn cpu_time(&self) -> Duration {
-        let per_second = rustix::param::clock_ticks_per_second().max(1);
+        let per_second = sys::constant(libc::_SC_CLK_TCK).max(1);
         Duration::from_micros(self.ticks.saturating_mul(1_000_000) / per_second)
     }
 
@@ -108,7 +108,7 @@ impl Process {
             b'Z' => self.resident_pages_of_threads(),
             _ => self.resident_pages,
         };
-        pages.saturating_mul(rustix::param::page_size() as u64)
+        pages.saturating_mul(sys::constant(libc::_SC_PAGESIZE))
     }
 
     fn resident_pages_of_threads(&self) -> u64 {

@@ -10,6 +10,7 @@ mod attendance;
 mod commands;
 mod crippled;
 mod endings;
+mod groups;
 mod hard_endings;
 mod isolation;
 mod limits;

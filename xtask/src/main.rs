@@ -1,5 +1,5 @@
 //! Repository tasks, run as `cargo xtask <task>`: the tests, the repository's rules, generated files, the benchmark,
-//! the fault campaign, fuzzing.
+//! the fault campaign, fuzzing, a virtual machine for tests.
 //!
 //! Nothing here is part of ptest, and ptest is not linked in: the tasks drive cargo and the built program as a user would.
 
@@ -17,6 +17,7 @@ mod process;
 mod test;
 mod tidy;
 mod tools;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ enum Task {
     Bench(bench::Arguments),
     Faults(faults::Arguments),
     Fuzz(fuzz::Arguments),
+    Vm(vm::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +65,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Task::Bench(arguments) => bench::run(&workspace, arguments)?,
         Task::Faults(arguments) => faults::run(&workspace, arguments)?,
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments)?,
+        Task::Vm(arguments) => vm::run(&workspace, arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

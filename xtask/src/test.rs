@@ -4,6 +4,7 @@
 //! the workspace, and looks for what the tests left on the machine. All steps run even when one fails. The last line of
 //! standard output is `N passed, N failed, N skipped`; a failed step counts as one failure.
 
+mod places;
 mod summary;
 
 use std::env;
@@ -21,11 +22,13 @@ use ptest_testkit::requirement::{REQUIRE_VARIABLE, SKIPS_VARIABLE};
 
 use self::summary::Summary;
 use crate::process::{self, Result};
+use crate::vm;
 use crate::workspace::Workspace;
 use crate::{docs, fuzz, tidy, tools};
 
 /// What a machine that tests ptest for others must have: there a skip is a failure.
-const CI_REQUIRES: &str = "userns,overlay,network,root,uv,pythons,reflink,cgroup,landlock,python";
+const CI_REQUIRES: &str =
+    "userns,overlay,network,root,uv,pythons,reflink,cgroup,landlock,python,vm";
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u32 = 10;
@@ -86,6 +89,10 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
     let before = Leftovers::find(&machine.scope)?;
     let mut summary = machine.tests(workspace, arguments)?;
     summary.add_skips(&fs::read_to_string(machine.skips()).unwrap_or_default());
+    // Some tests alone were asked for.
+    if arguments.cargo.is_empty() {
+        step("tests in a virtual machine", in_vm(workspace, &mut summary));
+    }
     step("leftovers", nothing_left(&machine.scope, &before, SETTLING));
 
     if summary.ran() == 0 {
@@ -186,6 +193,41 @@ impl Machine {
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         summarise(&mut command, &mut std::io::stdout().lock())
     }
+}
+
+/// Runs what needs another kind of machine than this one, and counts.
+fn in_vm(workspace: &Workspace, summary: &mut Summary) -> Result<()> {
+    let machine = match vm::Machine::prepare(workspace) {
+        Ok(machine) => machine,
+        Err(error) if is_required("vm") => return Err(error),
+        Err(error) => {
+            eprintln!("SKIP tests in a virtual machine: {error}");
+            summary.skipped += 1;
+            return Ok(());
+        }
+    };
+    let failed = summary.failed;
+    let outcome = places::run(workspace, &machine)?;
+    for line in outcome.output.lines() {
+        println!("{line}");
+        summary.add_line(line);
+    }
+    match outcome.status {
+        0 => Ok(()),
+        // They are counted and named.
+        _ if summary.failed > failed => Ok(()),
+        status => Err(format!("the tests ended with {status}").into()),
+    }
+}
+
+/// Whether the absence of something is a failure.
+fn is_required(name: &str) -> bool {
+    let named = env::var(REQUIRE_VARIABLE).ok();
+    let named = named.or_else(|| in_ci().then(|| CI_REQUIRES.to_owned()));
+    let named = named.unwrap_or_default();
+    named
+        .split(',')
+        .any(|one| one.trim() == name || one.trim() == "all")
 }
 
 fn in_ci() -> bool {

@@ -1,7 +1,7 @@
 //! Other people's programs that the tests and the benchmark use, installed under `target/tools` at a fixed version.
 //!
-//! Nothing outside `target` is changed, except that bubblewrap and what makes file systems come from the system's packages
-//! when root asks for them. The installer is the pip that ptest carries, so a bare Python is enough.
+//! Nothing outside `target` is changed, except that bubblewrap, what makes file systems and what runs a virtual machine come
+//! from the system's packages when root asks for them. The installer is the pip that ptest carries, so a bare Python is enough.
 
 use std::env;
 use std::ffi::OsString;
@@ -119,24 +119,75 @@ pub(crate) fn file_systems() {
 }
 
 /// A program of the system's packages.
-fn system_program(program: &'static str, package: &str) -> Option<PathBuf> {
+pub(crate) fn system_program(program: &'static str, package: &str) -> Option<PathBuf> {
     let on_path = || {
         ptest_testkit::requirement::program(program)
             .into_result()
             .ok()
     };
     on_path().or_else(|| {
-        ptest_testkit::requirement::root().into_result().ok()?;
-        let mut install = Command::new("apt-get");
-        install.args(["install", "--yes", "--quiet", "--no-install-recommends"]);
-        install
-            .arg(package)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        process::run(&mut install).ok()?;
+        install(&[package]).ok()?;
         on_path()
     })
+}
+
+/// Packages of the system's of which one brings this file.
+///
+/// # Errors
+///
+/// When it is not there and cannot be installed.
+pub(crate) fn system_packages(file: &Path, packages: &[&str]) -> Result<()> {
+    if file.exists() {
+        return Ok(());
+    }
+    install(packages)
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    ptest_testkit::requirement::root().into_result()?;
+    let mut install = Command::new("apt-get");
+    install
+        .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    process::run(&mut install)
+}
+
+/// The package that one without contents stands for, such as a kernel of a certain version.
+///
+/// # Errors
+///
+/// When the machine has no such packages.
+pub(crate) fn dependency(package: &str) -> Result<String> {
+    let mut depends = Command::new("apt-cache");
+    let text = process::output(depends.args(["depends", package]))?;
+    let name = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Depends: "));
+    Ok(name
+        .ok_or_else(|| format!("{package} depends on nothing"))?
+        .to_owned())
+}
+
+/// Brings a package of the system's into a directory, where it is not installed, and gives its file.
+///
+/// # Errors
+///
+/// When the machine has no such packages or cannot get this one.
+pub(crate) fn package(directory: &Path, package: &str) -> Result<PathBuf> {
+    let mut download = Command::new("apt-get");
+    download
+        .args(["download", "--quiet", package])
+        .current_dir(directory);
+    process::output(&mut download)?;
+    let prefix = format!("{package}_");
+    fs::read_dir(directory)?
+        .filter_map(std::result::Result::ok)
+        .find(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+        .map(|entry| entry.path())
+        .ok_or_else(|| format!("apt-get brought no {package}").into())
 }
 
 /// PATH with further directories at its end.

@@ -1,0 +1,45 @@
+# Runs the tests of limits in every place of the control groups in which ptest may be started: INIT and SUITE are the
+# programs, PTEST_TEST_REQUIRE is what a place must have.
+set -u
+programs=/run/scratch/programs
+mkdir $programs
+cp "$SUITE" $programs/suite
+cp "$INIT" $programs/ptest-init
+failed=0
+
+# place NAME REQUIREMENTS COMMAND... -- TESTS...
+place() {
+    name=$1 require=$2 command=
+    shift 2
+    while [ "$1" != -- ]; do
+        command="$command $1"
+        shift
+    done
+    shift
+    echo "in $name:"
+    $command env PTEST_TEST_REQUIRE="$require" PTEST_TEST_INIT=$programs/ptest-init \
+        $programs/suite --test-threads=2 "$@" > $programs/output 2>&1 < /dev/null || failed=1
+    # Which place it was belongs to a test's name.
+    sed "/^test result/!s/^test /test in $name: /" $programs/output
+}
+
+as_root() {
+    echo $$ > /sys/fs/cgroup/cgroup.procs
+    "$@"
+}
+
+unit="systemd-run --quiet --wait --pipe --collect"
+user="setpriv --reuid tester --regid tester --clear-groups"
+held="limits::more_processes limits::too_much_memory limits::files_in_memory limits::processors limits::a_fork_bomb
+    limits::a_limit_that limits::usage_counts"
+
+cd /
+systemctl start user@61234
+export XDG_RUNTIME_DIR=/run/user/61234
+place "a service of root" cgroup,cgroup-v2,root,userns $unit -- groups:: $held
+place "a delegated scope of root" cgroup,cgroup-v2,root systemd-run --quiet --scope -p Delegate=yes -- groups::
+place "a service of a user" no-cgroup,userns $unit -p User=tester -- groups:: $held
+place "a delegated scope of a user" cgroup,userns $user systemd-run --quiet --user --scope -p Delegate=yes -- groups:: $held
+place "a service of the user's own systemd" cgroup,userns $user $unit --user -- groups::
+place "the root" cgroup,cgroup-v2,root,userns as_root -- groups::
+exit $failed

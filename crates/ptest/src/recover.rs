@@ -4,7 +4,7 @@
 //! nobody waits for, such as deleting what was thrown away: that is `tidy`'s.
 
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::environment::table::{self, Change, Record};
 use crate::environment::{EnvironmentId, Owner, State, Transition};
@@ -16,6 +16,9 @@ use crate::ptest::Ptest;
 use crate::runs::RunId;
 use crate::steps::reach;
 use crate::timestamp::Timestamp;
+
+/// How long an opening goes on with what it cannot put right.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What recovery did.
 #[derive(Debug, Default)]
@@ -40,9 +43,17 @@ impl Ptest {
     }
 
     /// Finishes or undoes what dead processes left.
+    ///
+    /// Where that fails and takes long, as with a database that somebody holds, the rest is left to the next opening: whoever
+    /// only wants to look is not kept from that.
     pub fn recover(&self) -> Result<Recovery> {
         let mut recovery = Recovery::default();
+        let end = Instant::now() + PATIENCE;
+        let is_hopeless = |recovery: &Recovery| !recovery.failed.is_empty() && Instant::now() > end;
         for record in table::unsettled(self.store().database())? {
+            if is_hopeless(&recovery) {
+                return Ok(recovery);
+            }
             let id = record.id.clone();
             match self.recover_one(record) {
                 Ok(Some(State::Removed)) => recovery.removed.push(id),
@@ -52,6 +63,9 @@ impl Ptest {
             }
         }
         for id in self.expired()? {
+            if is_hopeless(&recovery) {
+                return Ok(recovery);
+            }
             match operation::run("recover", id.as_str(), || self.expire(&id)) {
                 Ok(true) => recovery.removed.push(id),
                 Ok(false) => {}
@@ -59,15 +73,20 @@ impl Ptest {
             }
         }
         for id in table::swapping(self.store().database())? {
+            if is_hopeless(&recovery) {
+                return Ok(recovery);
+            }
             match self.recover_swap(&id) {
                 Ok(true) => recovery.settled.push(id),
                 Ok(false) => {}
                 Err(error) => recovery.failed.push((id, error)),
             }
         }
-        recovery.released_ports = self.release_dead_ports()?;
         // On a full disk, say: what is not recorded now the next opening records.
-        recovery.lost = self.lose_runs().unwrap_or_default();
+        if let Ok(ports) = self.release_dead_ports() {
+            recovery.released_ports = ports;
+            recovery.lost = self.lose_runs().unwrap_or_default();
+        }
         Ok(recovery)
     }
 

@@ -135,7 +135,8 @@ fn assert_listed(context: &TestContext) {
     assert_eq!(names(&list), ["web", "other"]);
 }
 
-/// Makes the environments `web`, in which something is written, and `other`, both at rest.
+/// Makes the environments `web`, in which something is written, and `other`, both at rest, and leases a port to a process
+/// that is dead, which the next opening would release.
 fn make(context: &TestContext) {
     for name in ["web", "other"] {
         let create = ["create", name, "--profile", "none", "--no-pip"];
@@ -144,6 +145,10 @@ fn make(context: &TestContext) {
     let write = "echo mine > \"$VIRTUAL_ENV/written\"";
     context.run(["exec", "web", "sh", "-c", write]).success();
     context.run(["deactivate", "web"]).success();
+    let mut short = Command::new("sh");
+    short.args(["-c", "\"$0\" port acquire; true", PTEST]);
+    let port = context.run_other(&mut short).success().stdout();
+    assert!(port.trim().parse::<u16>().is_ok(), "{port}");
 }
 
 /// Fails the test unless everything is as it was made, and works.
@@ -163,6 +168,15 @@ fn assert_unharmed(context: &TestContext) {
 /// The database, as another program has it open.
 fn open(context: &TestContext) -> Connection {
     Connection::open(context.path("store/ptest.db")).unwrap()
+}
+
+/// Lets all of the database be in its file.
+fn move_log(context: &TestContext) {
+    let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let is_busy: bool = open(context)
+        .query_row(checkpoint, [], |row| row.get(0))
+        .unwrap();
+    assert!(!is_busy);
 }
 
 /// A store with environments, on a disk of its own.
@@ -187,9 +201,7 @@ fn damage(why: &str, bytes: &mut Vec<u8>) {
 fn a_damaged_database_is_told_by_every_command_and_left_as_it_is() {
     let context = TestContext::new();
     make(&context);
-    // All of it in one file.
-    let moved = open(&context).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    moved.unwrap();
+    move_log(&context);
     let file = context.path("store/ptest.db");
     let sound = fs::read(&file).unwrap();
     for why in ["malformed", "is malformed", "not a database", "is gone"] {
@@ -208,8 +220,7 @@ fn a_damaged_database_is_told_by_every_command_and_left_as_it_is() {
 fn a_damage_that_few_commands_come_upon_is_found_by_doctor() {
     let context = TestContext::new();
     make(&context);
-    let moved = open(&context).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    moved.unwrap();
+    move_log(&context);
     let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'runs'";
     let page: u32 = open(&context)
         .query_row(root, [], |row| row.get(0))
@@ -322,6 +333,7 @@ fn a_damaged_database_is_made_anew_and_what_became_of_it_is_said() {
     let _made = context
         .run(["create", "web", "--profile", "none", "--no-pip"])
         .success();
+    move_log(&context);
     fs::write(context.path("store/ptest.db"), "garbage").unwrap();
     context.assert_refused(&["list"], 125, "`ptest recover --rebuild`");
 
@@ -341,6 +353,7 @@ fn a_damaged_database_is_made_anew_and_what_became_of_it_is_said() {
     }
     context.assert_nothing_is_left();
 
+    move_log(&context);
     fs::write(context.path("store/ptest.db"), "").unwrap();
     let report = context
         .run(["recover", "--rebuild", "--format", "json"])

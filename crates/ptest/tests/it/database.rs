@@ -71,6 +71,29 @@ fn who_holds_the_database_for_long_stops_writers_for_a_time_and_readers_never() 
 }
 
 #[test]
+fn who_opens_a_store_does_not_wait_for_the_database_once_for_each_that_is_to_be_put_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("store");
+    let ptest = open(&home);
+    for _ in 0..3 {
+        ptest.create(&spec(directory.path()), &Silent).unwrap();
+    }
+    drop(ptest);
+    change(&home, "UPDATE environments SET state = 'active'");
+    let holder = another(&home);
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let ptest = open(&home);
+    let recovery = ptest.recovered();
+    let [(_, error)] = &recovery.failed[..] else {
+        panic!("{recovery:?}")
+    };
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error:?}");
+    assert_eq!(ptest.records().unwrap().len(), 3);
+    holder.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(open(&home).recovered().settled.len(), 3);
+}
+
+#[test]
 fn a_damaged_database_is_told_from_other_trouble_and_is_not_made_worse() {
     let directory = tempfile::tempdir().unwrap();
     let home = directory.path().join("store");

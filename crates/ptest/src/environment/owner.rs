@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn a_part_of_a_script_is_the_scripts_and_what_it_runs_is_not() {
-        let script = "(read line; true) & read line";
+        // Of its own accord the shell gives what it leaves running nothing to read, and so to wait for.
+        let script = "exec 3<&0; (read line <&3; true) & read line";
         let mut shell = std::process::Command::new("sh")
             .args(["-c", script])
             .stdin(std::process::Stdio::piped())

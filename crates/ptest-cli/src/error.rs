@@ -19,9 +19,6 @@ pub(crate) enum CliError {
     /// Nobody says where the store is.
     #[error("the store has no place")]
     NoStore,
-    /// The caller has no home directory to share.
-    #[error("there is no home directory to share")]
-    NoHome,
     /// The directory that the caller stands in is gone.
     #[error("the working directory has been deleted")]
     NoWorkingDirectory,
@@ -53,9 +50,7 @@ impl CliError {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::Ptest(error) => error.kind(),
-            Self::Config(_) | Self::NoStore | Self::NoHome | Self::Usage { .. } => {
-                ErrorKind::InvalidInput
-            }
+            Self::Config(_) | Self::NoStore | Self::Usage { .. } => ErrorKind::InvalidInput,
             Self::NoWorkingDirectory => ErrorKind::NotFound,
             Self::Output(_)
             | Self::Process { .. }
@@ -72,7 +67,6 @@ impl CliError {
             Self::NoStore => {
                 Some("set PTEST_HOME, XDG_DATA_HOME or HOME to an absolute path".to_owned())
             }
-            Self::NoHome => Some("set HOME to an absolute path".to_owned()),
             Self::NoWorkingDirectory => Some("change to a directory that exists".to_owned()),
             Self::Usage { hint, .. } => hint.map(str::to_owned),
             Self::Output(_)
@@ -88,7 +82,6 @@ impl CliError {
             Self::Ptest(error) => error.output(),
             Self::Config(_)
             | Self::NoStore
-            | Self::NoHome
             | Self::NoWorkingDirectory
             | Self::Output(_)
             | Self::Process { .. }
@@ -111,7 +104,6 @@ impl CliError {
             Self::Interrupted { signal } => Exit::Signal(*signal),
             Self::Config(_)
             | Self::NoStore
-            | Self::NoHome
             | Self::NoWorkingDirectory
             | Self::Output(_)
             | Self::Process { .. }

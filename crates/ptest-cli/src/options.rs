@@ -221,7 +221,7 @@ pub(crate) struct LimitOptions {
 }
 
 /// Files and directories that say what is to be installed: the options of `run`, `create` and `install`.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct FileOptions {
     /// Install what this requirements file lists.
     #[arg(long = "requirements", short = 'r', value_name = "FILE")]

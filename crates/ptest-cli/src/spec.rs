@@ -4,26 +4,23 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
 use ptest::{
-    EnvironmentSpec, Fork, Import, Lifetime, Name, Requirements,
-    config::{Config, Size, Timeout, UserHome},
-    git,
-    project::{Guard, Project},
-    settings::{Home, Limits, Settings},
+    Asked, EnvironmentSpec, Fork, Import, Lifetime, Name, Requirements,
+    config::{Config, Origin, Setting, UserHome},
+    project::Guard,
 };
 
 use crate::{
     error::CliError,
     host::Host,
-    options::{EnvironmentOptions, FileOptions, LimitOptions},
+    options::{EnvironmentOptions, FileOptions},
     ui::Ui,
 };
 
-/// An environment to be made.
+/// An environment to be made. Says so if commands will not be able to write the project.
 pub(crate) fn environment(
     ui: &Ui,
     host: &Host,
@@ -32,19 +29,9 @@ pub(crate) fn environment(
     lifetime: Lifetime,
     options: &EnvironmentOptions,
 ) -> Result<EnvironmentSpec, CliError> {
-    let project = project(ui, host, config, options)?;
-    let (python, requirements) = contents(host, config, options)?;
-    Ok(EnvironmentSpec {
-        name,
-        lifetime,
-        engine: options
-            .engine
-            .clone()
-            .unwrap_or_else(|| config.engine.to_string()),
-        python,
-        requirements,
-        settings: settings(host, config, options, project)?,
-    })
+    let asked = asked(host, config, options);
+    warn(ui, host, &asked)?;
+    Ok(asked.environment(&host.library(), name, lifetime)?)
 }
 
 /// An environment to be made of what is there: what it is to be like is asked for as of any other.
@@ -55,13 +42,14 @@ pub(crate) fn fork(
     name: Name,
     options: &EnvironmentOptions,
 ) -> Result<Fork, CliError> {
-    let project = project(ui, host, config, options)?;
+    let asked = asked(host, config, options);
+    warn(ui, host, &asked)?;
     Ok(Fork {
         name: Some(name),
         lifetime: Lifetime::Detached,
         engine: options.engine.clone(),
-        settings: Some(settings(host, config, options, project)?),
-        labels: options.labels.labels(),
+        settings: Some(asked.settings(&host.library())?),
+        labels: asked.labels,
     })
 }
 
@@ -72,41 +60,106 @@ pub(crate) fn import(
     config: &Config,
     name: Option<Name>,
 ) -> Result<Import, CliError> {
-    let options = EnvironmentOptions::default();
-    let project = project(ui, host, config, &options)?;
+    let asked = Asked::new(config.clone());
+    warn(ui, host, &asked)?;
     Ok(Import {
         name,
-        settings: settings(host, config, &options, project)?,
+        settings: asked.settings(&host.library())?,
     })
 }
 
-/// The interpreter asked for, and what is to be installed.
-pub(crate) fn contents(
-    host: &Host,
-    config: &Config,
-    options: &EnvironmentOptions,
-) -> Result<(Option<String>, Requirements), CliError> {
-    let requirements = Requirements {
-        pip: *config.pip && !options.no_pip,
-        ..requirements(host, &options.with, &options.files)?
-    };
-    Ok(((*config.python).clone(), requirements))
-}
-
-/// What is to be installed, besides pip. It is kept with the environment, so that every path in it is made absolute: a
-/// later `ptest install` may be called from elsewhere.
+/// What is to be installed, besides pip, by a command that changes what is there.
 pub(crate) fn requirements(
     host: &Host,
     specifiers: &[String],
     files: &FileOptions,
 ) -> Result<Requirements, CliError> {
-    let absolute = |paths: &[PathBuf]| paths.iter().map(|path| host.absolute(path)).collect();
-    Ok(Requirements {
-        files: absolute(&files.files),
+    let options = EnvironmentOptions {
+        with: specifiers.to_vec(),
+        files: files.clone(),
+        ..EnvironmentOptions::default()
+    };
+    Ok(asked(host, &Config::default(), &options).installed(&host.library())?)
+}
+
+/// The configuration with what the options say.
+pub(crate) fn asked(host: &Host, config: &Config, options: &EnvironmentOptions) -> Asked {
+    let mut config = config.clone();
+    let absolute = |paths: &[PathBuf]| -> Vec<PathBuf> {
+        paths.iter().map(|path| host.absolute(path)).collect()
+    };
+    // Exhaustive, so that no option is forgotten.
+    let EnvironmentOptions {
+        with,
+        files,
+        no_pip,
+        engine,
+        profile,
+        network,
+        allow,
+        alert,
+        home,
+        write,
+        read,
+        bind_socket,
+        scratch,
+        degrade,
+        ttl,
+        idle,
+        pass,
+        port,
+        labels,
+        limits,
+        refresh: _,
+    } = options;
+    add(&mut config.allow, allow.clone());
+    add(&mut config.alerts, alert.clone());
+    add(&mut config.write, absolute(write));
+    add(&mut config.read, absolute(read));
+    add(&mut config.bind_socket, absolute(bind_socket));
+    add(&mut config.pass, pass.clone());
+    set(&mut config.engine, engine.clone());
+    set(&mut config.profile, profile.map(Some));
+    set(&mut config.network, network.map(Some));
+    set(&mut config.pip, no_pip.then_some(false));
+    set(&mut config.scratch, scratch.then_some(true));
+    set(&mut config.degrade, degrade.then_some(true));
+    set(&mut config.ttl, ttl.map(Some));
+    set(&mut config.idle, idle.map(Some));
+    let home = home.clone().map(|home| match home {
+        UserHome::Path(path) => UserHome::Path(host.absolute(&path)),
+        word => word,
+    });
+    set(&mut config.user_home, home);
+    set(&mut config.memory, limits.memory.map(Some));
+    set(&mut config.cpus, limits.cpus.map(Some));
+    set(&mut config.pids, limits.pids.map(Some));
+    set(&mut config.cpu_time, limits.cpu_time.map(Some));
+    set(&mut config.open_files, limits.open_files.map(Some));
+    set(&mut config.file_size, limits.file_size.map(Some));
+    set(&mut config.disk, limits.disk.map(Some));
+    Asked {
+        with: with.clone(),
+        requirements: absolute(&files.files),
+        editables: files.editables.clone(),
         constraints: absolute(&files.constraints),
-        pip: true,
-        ..Requirements::seen_from(&host.library(), specifiers, &files.editables)?
-    })
+        ports: port.clone(),
+        labels: labels.labels(),
+        ..Asked::new(config)
+    }
+}
+
+/// What an option says counts.
+fn set<T>(setting: &mut Setting<T>, option: Option<T>) {
+    setting.replace(option, Origin::OPTION);
+}
+
+/// What options say comes to what is configured.
+fn add<T: Clone>(setting: &mut Setting<Vec<T>>, options: Vec<T>) {
+    if !options.is_empty() {
+        let all = setting.iter().cloned().chain(options).collect();
+        setting.replace(Some(all), Origin::OPTION);
+    }
 }
 
 /// Variables that are kept with an environment, which are text.
@@ -125,94 +178,15 @@ pub(crate) fn kept(
         .collect()
 }
 
-fn settings(
-    host: &Host,
-    config: &Config,
-    options: &EnvironmentOptions,
-    project: Project,
-) -> Result<Settings, CliError> {
-    let absolute = |configured: &[PathBuf], asked: &[PathBuf]| -> Vec<PathBuf> {
-        let asked = asked.iter().map(|path| host.absolute(path));
-        configured.iter().cloned().chain(asked).collect()
-    };
-    let write = absolute(&config.write, &options.write);
-    let read = absolute(&config.read, &options.read);
-    let mut pass = config.pass.to_vec();
-    pass.extend(options.pass.iter().cloned());
-    let mut allow = config.allow.to_vec();
-    allow.extend(options.allow.iter().cloned());
-    let mut alerts = config.alerts.to_vec();
-    alerts.extend(&options.alert);
-    let settings = Settings {
-        profile: options.profile.or(*config.profile),
-        network: options.network.or(*config.network),
-        allow,
-        home: home(host, config, options)?,
-        write,
-        scratch: options.scratch || *config.scratch,
-        bind_sockets: absolute(&config.bind_socket, &options.bind_socket),
-        degrade: options.degrade || *config.degrade,
-        read,
-        pass,
-        variables: BTreeMap::clone(&config.env),
-        ports: options.port.clone(),
-        port_range: *config.port_range,
-        ttl: options.ttl.or(*config.ttl).map(Timeout::duration),
-        idle: options.idle.or(*config.idle).map(Timeout::duration),
-        limits: limits(config, &options.limits),
-        alerts,
-        project,
-        hard_links: *config.hard_links,
-        git_identity: git::identity(&host.library()),
-        labels: options.labels.labels(),
-    };
-    settings.check()?;
-    Ok(settings)
-}
-
-fn limits(config: &Config, options: &LimitOptions) -> Limits {
-    Limits {
-        memory: options.memory.or(*config.memory).map(Size::bytes),
-        cpus: options.cpus.or(*config.cpus),
-        pids: options.pids.or(*config.pids).map(NonZeroU32::get),
-        cpu_time: options.cpu_time.or(*config.cpu_time).map(Timeout::duration),
-        open_files: options
-            .open_files
-            .or(*config.open_files)
-            .map(NonZeroU32::get),
-        file_size: options.file_size.or(*config.file_size).map(Size::bytes),
-        disk: options.disk.or(*config.disk).map(Size::bytes),
+/// Says so if commands will not be able to write the project that the caller stands in.
+pub(crate) fn warn(ui: &Ui, host: &Host, asked: &Asked) -> Result<(), CliError> {
+    if host.working_directory.is_none() {
+        return Err(CliError::NoWorkingDirectory);
     }
-}
-
-fn home(host: &Host, config: &Config, options: &EnvironmentOptions) -> Result<Home, CliError> {
-    Ok(match options.home.as_ref().unwrap_or(&config.user_home) {
-        UserHome::Private => Home::Private,
-        UserHome::Host => Home::Path(host.home().ok_or(CliError::NoHome)?.to_owned()),
-        UserHome::Path(path) => Home::Path(host.absolute(path)),
-    })
-}
-
-/// The project that the caller stands in; says so if it will not be writable.
-fn project(
-    ui: &Ui,
-    host: &Host,
-    config: &Config,
-    options: &EnvironmentOptions,
-) -> Result<Project, CliError> {
-    let directory = host
-        .working_directory
-        .as_deref()
-        .ok_or(CliError::NoWorkingDirectory)?;
-    let store = config.home.as_deref().ok_or(CliError::NoStore)?;
-    let project = Project::find(directory, host.home(), store);
-    let is_asked_for = |path: &PathBuf| project.root.starts_with(host.absolute(path));
-    if let Some(guard) = project.guarded
-        && !config.write.iter().chain(&options.write).any(is_asked_for)
-    {
-        ui.warning(guarded(&project.root, guard));
+    if let Some((root, guard)) = asked.unwritable(&host.library())? {
+        ui.warning(guarded(&root, guard));
     }
-    Ok(project)
+    Ok(())
 }
 
 fn guarded(root: &Path, guard: Guard) -> String {
@@ -241,77 +215,4 @@ fn guarded(root: &Path, guard: Guard) -> String {
         ),
     };
     format!("{root} {because}; {instead}")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{collections::BTreeMap, fs};
-
-    use super::*;
-    use crate::host::Terminals;
-
-    #[test]
-    fn paths_are_kept_so_that_they_mean_the_same_from_elsewhere() {
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path().canonicalize().unwrap();
-        fs::create_dir(root.join("my project")).unwrap();
-        fs::write(root.join("my project/pyproject.toml"), "").unwrap();
-        let host = Host {
-            variables: BTreeMap::new(),
-            working_directory: Some(root.clone()),
-            program: None,
-            parent: None,
-            user: 0,
-            terminals: Terminals::default(),
-        };
-        let specifiers = [
-            "requests==2.28.1",
-            "./my project",
-            "./my project[test,docs]",
-        ]
-        .map(str::to_owned);
-        let files = FileOptions {
-            editables: vec!["my project".to_owned()],
-            ..FileOptions::default()
-        };
-        let kept = requirements(&host, &specifiers, &files).unwrap();
-        let project = root.join("my project").to_str().unwrap().to_owned();
-        assert_eq!(
-            kept.specifiers,
-            [
-                "requests==2.28.1".to_owned(),
-                project.clone(),
-                format!("{project}[test,docs]")
-            ]
-        );
-        assert_eq!(kept.editables, [project]);
-        let elsewhere = Host {
-            working_directory: Some("/".into()),
-            ..host
-        };
-        assert_eq!(
-            requirements(&elsewhere, &kept.specifiers, &FileOptions::default())
-                .unwrap()
-                .specifiers,
-            kept.specifiers
-        );
-    }
-
-    #[test]
-    fn what_could_be_an_option_is_no_requirement() {
-        let host = Host {
-            variables: BTreeMap::new(),
-            working_directory: Some("/".into()),
-            program: None,
-            parent: None,
-            user: 0,
-            terminals: Terminals::default(),
-        };
-        for text in ["--help", "-r", "", "a\nb"] {
-            assert!(
-                requirements(&host, &[text.to_owned()], &FileOptions::default()).is_err(),
-                "{text:?}"
-            );
-        }
-    }
 }

@@ -180,14 +180,6 @@ impl Ui {
         self.people(&text);
     }
 
-    /// The same, but nothing is said that is not wrong.
-    pub(crate) fn quiet(&self) -> Self {
-        Self {
-            verbosity: Verbosity::Quiet,
-            ..self.clone()
-        }
-    }
-
     /// Something that was not done. Said to who asked for quiet, too.
     pub(crate) fn failed(&self, verb: &str, what: impl Display) {
         self.people(&format!("{} {what}\n", self.paint(ERROR, verb)));

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+mod asked;
 mod author;
 mod bulk;
 mod collect;
@@ -74,6 +75,7 @@ pub mod variables;
 mod verify;
 mod view;
 
+pub use self::asked::Asked;
 pub use self::collect::{Collected, Collection, StoreSize};
 pub use self::difference::{Difference, FileChange};
 pub use self::environment::{Environment, Name};

@@ -15,7 +15,7 @@ use crate::{
     exit_code::Exit,
     host::Host,
     json::AppliedReport,
-    options::{EnvironmentOptions, FileOptions, Format, ReportOptions},
+    options::{Format, ReportOptions},
     progress::Shown,
     spec, table,
     ui::Ui,
@@ -93,40 +93,15 @@ fn specs(ui: &Ui, host: &Host, file: &File) -> Result<Vec<EnvironmentSpec>, CliE
         working_directory: Some(file.directory.clone()),
         ..host.clone()
     };
-    let quiet = ui.quiet();
-    let specs = file.environments.iter().enumerate().map(|(index, it)| {
+    if let Some(first) = file.environments.first() {
         // What is said of the directory is the same for all.
-        let ui = if index == 0 { ui } else { &quiet };
-        spec(ui, &host, it)
+        spec::warn(ui, &host, &first.asked)?;
+    }
+    let detached = Lifetime::Detached;
+    let specs = file.environments.iter().map(|Declared { name, asked }| {
+        Ok(asked.environment(&host.library(), Some(name.clone()), detached)?)
     });
     specs.collect()
-}
-
-fn spec(ui: &Ui, host: &Host, declared: &Declared) -> Result<EnvironmentSpec, CliError> {
-    let Declared {
-        name,
-        config,
-        with,
-        requirements,
-        editables,
-        constraints,
-        ports,
-        labels,
-    } = declared;
-    let options = EnvironmentOptions {
-        with: with.clone(),
-        files: FileOptions {
-            files: requirements.clone(),
-            editables: editables.clone(),
-            constraints: constraints.clone(),
-        },
-        port: ports.clone(),
-        ..EnvironmentOptions::default()
-    };
-    let detached = Lifetime::Detached;
-    let mut spec = spec::environment(ui, host, config, Some(name.clone()), detached, &options)?;
-    spec.settings.labels = labels.clone();
-    Ok(spec)
 }
 
 fn show(ui: &Ui, format: Format, plan: Plan) -> Result<(), CliError> {

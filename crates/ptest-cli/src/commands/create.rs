@@ -232,11 +232,11 @@ fn materialize(
         return Err(CliError::NoWorkingDirectory);
     }
     let store = context.open(&config, options.refresh)?;
-    let (python, requirements) = spec::contents(host, &config, options)?;
+    let requirements = spec::asked(host, &config, options).installed(&host.library())?;
     let made = {
         let progress = Shown::new(&ui);
         signals.outcome(store.materialize(
-            python.as_deref(),
+            config.python.as_deref(),
             &requirements,
             &host.absolute(destination),
             &progress,

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::asked::Asked;
 use crate::config::{Config, ConfigError, Context, Field, Table, TomlFile, read_hooks};
 use crate::environment::Name;
 use crate::hooks::Hook;
@@ -77,20 +78,8 @@ pub struct File {
 pub struct Declared {
     /// Its name.
     pub name: Name,
-    /// The configuration, with what the file says in it.
-    pub config: Config,
-    /// Requirement specifiers.
-    pub with: Vec<String>,
-    /// Requirements files.
-    pub requirements: Vec<PathBuf>,
-    /// Projects whose source tree is what is imported.
-    pub editables: Vec<String>,
-    /// Constraints files.
-    pub constraints: Vec<PathBuf>,
-    /// The names of its ports.
-    pub ports: Vec<PortName>,
-    /// Its labels.
-    pub labels: Labels,
+    /// What it is made of, and what it is like.
+    pub asked: Asked,
 }
 
 impl File {
@@ -186,13 +175,7 @@ impl File {
 /// What is said under one name.
 #[derive(Clone)]
 struct Entry {
-    config: Config,
-    with: Vec<String>,
-    requirements: Vec<PathBuf>,
-    editables: Vec<String>,
-    constraints: Vec<PathBuf>,
-    ports: Vec<PortName>,
-    labels: Labels,
+    asked: Asked,
     axes: Axes,
     count: Option<u32>,
 }
@@ -200,13 +183,7 @@ struct Entry {
 impl Entry {
     fn new(config: Config) -> Self {
         Self {
-            config,
-            with: Vec::new(),
-            requirements: Vec::new(),
-            editables: Vec::new(),
-            constraints: Vec::new(),
-            ports: Vec::new(),
-            labels: Labels::new(),
+            asked: Asked::new(config),
             axes: Axes::default(),
             count: None,
         }
@@ -222,18 +199,19 @@ impl Entry {
     ) -> Result<(), ConfigError> {
         let known: Vec<&'static str> = OWN.into_iter().chain(SETTINGS).collect();
         table.refuse_unknown(&known)?;
+        let asked = &mut self.asked;
         for field in table.fields() {
             let paths = || -> Result<Vec<PathBuf>, ConfigError> {
                 let paths = texts(table, field.key)?.into_iter();
                 Ok(paths.map(|path| file.path_from(&path)).collect())
             };
             match field.key {
-                "with" => self.with = field.texts()?,
-                "requirements" => self.requirements = paths()?,
-                "constraints" => self.constraints = paths()?,
-                "ports" => self.ports = ports(&field)?,
-                "editable" => self.editables = field.texts()?,
-                "labels" => self.labels.extend(labels(&field)?),
+                "with" => asked.with = field.texts()?,
+                "requirements" => asked.requirements = paths()?,
+                "constraints" => asked.constraints = paths()?,
+                "ports" => asked.ports = ports(&field)?,
+                "editable" => asked.editables = field.texts()?,
+                "labels" => asked.labels.extend(labels(&field)?),
                 "count" => self.count = Some(field.count()?),
                 "matrix" => {
                     let table = field.table()?;
@@ -241,13 +219,14 @@ impl Entry {
                     self.axes = axes(table)?;
                 }
                 _ => {
-                    let variables = (*self.config.env).clone();
-                    self.config.take_field(&field, context)?;
+                    let config = &mut asked.config;
+                    let variables = (*config.env).clone();
+                    config.take_field(&field, context)?;
                     if field.key == "env" {
                         let mut all = variables;
-                        all.extend((*self.config.env).clone());
-                        let origin = self.config.env.origin().clone();
-                        self.config.env.replace(Some(all), origin);
+                        all.extend((*config.env).clone());
+                        let origin = config.env.origin().clone();
+                        config.env.replace(Some(all), origin);
                     }
                 }
             }
@@ -284,31 +263,20 @@ impl Entry {
     }
 
     fn one(&self, name: Name, cell: &Cell) -> Declared {
-        let mut declared = Declared {
-            name,
-            config: self.config.clone(),
-            with: self.with.clone(),
-            requirements: self.requirements.clone(),
-            editables: self.editables.clone(),
-            constraints: self.constraints.clone(),
-            ports: self.ports.clone(),
-            labels: self.labels.clone(),
-        };
+        let mut asked = self.asked.clone();
+        let config = &mut asked.config;
         if let Some(python) = &cell.python {
-            let origin = declared.config.python.origin().clone();
-            declared
-                .config
-                .python
-                .replace(Some(Some(python.clone())), origin);
+            let origin = config.python.origin().clone();
+            config.python.replace(Some(Some(python.clone())), origin);
         }
-        if let Some(set) = &cell.set {
-            declared.with.extend(set.requirements.iter().cloned());
-        }
-        let mut variables = (*declared.config.env).clone();
+        let mut variables = (*config.env).clone();
         variables.extend(cell.variables.clone());
-        let origin = declared.config.env.origin().clone();
-        declared.config.env.replace(Some(variables), origin);
-        declared
+        let origin = config.env.origin().clone();
+        config.env.replace(Some(variables), origin);
+        if let Some(set) = &cell.set {
+            asked.with.extend(set.requirements.iter().cloned());
+        }
+        Declared { name, asked }
     }
 }
 

@@ -316,7 +316,7 @@ fn a_file_is_read_with_its_defaults_matrices_and_counts() {
             "job-3.13-none"
         ]
     );
-    let web = &file.environments[0];
+    let web = &file.environments[0].asked;
     assert_eq!(web.with, ["pytest"]);
     assert_eq!(web.requirements, [directory.join("requirements.txt")]);
     assert_eq!(web.config.python.as_deref(), Some("3.12"));
@@ -329,7 +329,7 @@ fn a_file_is_read_with_its_defaults_matrices_and_counts() {
         .collect();
     assert_eq!(variables, ["A=1", "B=2"]);
     assert_eq!(web.labels.len(), 2);
-    let job = &file.environments[2];
+    let job = &file.environments[2].asked;
     assert_eq!(job.config.python.as_deref(), Some("3.9"));
     assert_eq!(job.with, ["tox", "click<8"]);
 }

@@ -255,6 +255,13 @@ impl Error {
                 Some("update ptest, or name another store for this version".to_owned())
             }
             Self::DatabaseLost { .. } => Some(REBUILD.to_owned()),
+            Self::Database {
+                source: rusqlite::Error::FromSqlConversionFailure(..),
+                ..
+            } => Some(
+                "a newer ptest wrote what this one cannot read, or somebody changed it: update ptest"
+                    .to_owned(),
+            ),
             Self::InUse { path } => Some(format!(
                 "end what uses the store; `fuser -v '{}'` says what that is",
                 path.display()
@@ -398,6 +405,14 @@ mod tests {
         assert_eq!(full.unwrap_err().kind(), ErrorKind::NoSpace);
         assert_eq!(quota.unwrap_err().kind(), ErrorKind::NoSpace);
         assert_eq!(read_only.unwrap_err().kind(), ErrorKind::ReadOnly);
+    }
+
+    #[test]
+    fn what_is_stored_and_cannot_be_read_has_a_hint() {
+        let source = Box::new(io::Error::other("missing field"));
+        let text = rusqlite::types::Type::Text;
+        let error = Error::from(rusqlite::Error::FromSqlConversionFailure(3, text, source));
+        assert!(error.hint().unwrap().contains("update ptest"));
     }
 
     #[test]

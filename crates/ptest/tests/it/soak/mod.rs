@@ -145,6 +145,18 @@ fn soak(mut killing: Option<Random>) {
     report(&models, kills, took);
 }
 
+impl Drop for Place {
+    /// Of a test that failed no environment stays.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let ptest = open(&self.path("store"));
+            for environment in ptest.environments().into_iter().flatten() {
+                let _ = environment.remove();
+            }
+        }
+    }
+}
+
 impl Place {
     fn new(time: Duration) -> Self {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

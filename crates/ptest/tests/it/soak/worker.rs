@@ -13,6 +13,7 @@ use ptest::{
     Collection, Depth, Environment, EnvironmentSpec, ErrorKind, Fork, Lifetime, Name, PortOwner,
     PortRequest, Ptest, Requirements, Result,
 };
+use rustix::process::getppid;
 
 use super::model::{Content, Model};
 use super::{PACKAGE, SHARED};
@@ -44,10 +45,11 @@ impl Worker {
         }
     }
 
-    /// Works until the time has come.
+    /// Works until the time has come, or nobody waits for it.
     pub(crate) fn work(&mut self, end: Duration) {
+        let parent = getppid();
         self.take_over();
-        while SystemTime::now().duration_since(UNIX_EPOCH).unwrap() < end {
+        while SystemTime::now().duration_since(UNIX_EPOCH).unwrap() < end && getppid() == parent {
             match self.random.below(10) {
                 0 => self.be_another(),
                 1 => self.share(),

@@ -217,8 +217,19 @@ impl Environment {
         self
     }
 
-    /// Takes the lock of the environment and brings its record to the truth.
+    /// Takes the lock of the environment and brings its record to the truth. One that was being made or removed by a process
+    /// that died is taken away.
     pub(crate) fn operate(&self) -> Result<(FileLock, Record)> {
+        let (lock, record) = self.hold()?;
+        if matches!(record.state, State::Creating | State::Removing) {
+            self.ptest.take_away(&record, Cause::CutOff, lock)?;
+            return Err(self.removed());
+        }
+        Ok((lock, record))
+    }
+
+    /// The same, whatever is to become of it.
+    fn hold(&self) -> Result<(FileLock, Record)> {
         let lock = self.ptest.lock(&self.record()?)?;
         let Some(record) = table::by_id(self.ptest.store().database(), &self.id)? else {
             // Removed while we waited, and the lock file made anew by our own open.
@@ -306,7 +317,7 @@ impl Environment {
     fn remove_now(&self) -> Result<()> {
         self.operation("remove", || {
             reserve::with_room(self.ptest.store(), || {
-                let (lock, record) = self.operate()?;
+                let (lock, record) = self.hold()?;
                 self.ptest.take_away(&record, Cause::Asked, lock).map(drop)
             })
         })

@@ -1,8 +1,8 @@
 //! What opening a store does with what dead processes left.
 
-use ptest::Ptest;
 use ptest::environment::EnvironmentId;
 use ptest::progress::Silent;
+use ptest::{ErrorKind, Ptest};
 use ptest_store::Error as StoreError;
 
 use crate::context::{open, spec};
@@ -58,4 +58,24 @@ fn what_cannot_be_put_right_keeps_nobody() {
     cut_off(&ptest, stuck.id(), "removing", "virtualenv");
     assert_eq!(opened.recover().unwrap().removed, [stuck.id().clone()]);
     good.remove().unwrap();
+}
+
+#[test]
+fn what_was_cut_off_is_taken_away_by_whoever_uses_it_before_any_opening() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("store");
+    let ptest = open(&home);
+    for state in ["creating", "removing"] {
+        let environment = ptest.create(&spec(directory.path()), &Silent).unwrap();
+        cut_off(&ptest, environment.id(), state, "virtualenv");
+        let gone = environment.activate().unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::NotFound, "{state}: {gone}");
+        assert!(!home.join("envs").join(environment.id().as_str()).exists());
+        assert!(ptest.records().unwrap().is_empty());
+        // Whoever wants it removed has what they want.
+        let environment = ptest.create(&spec(directory.path()), &Silent).unwrap();
+        cut_off(&ptest, environment.id(), state, "virtualenv");
+        environment.remove().unwrap();
+        assert!(ptest.records().unwrap().is_empty());
+    }
 }

@@ -28,7 +28,7 @@ use crate::{docs, fuzz, tidy, tools};
 
 /// What a machine that tests ptest for others must have: there a skip is a failure.
 const CI_REQUIRES: &str =
-    "userns,overlay,network,root,uv,pythons,reflink,cgroup,landlock,python,vm";
+    "userns,overlay,network,root,uv,pythons,reflink,cgroup,landlock,python,vm,strace";
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u32 = 10;
@@ -148,7 +148,7 @@ impl Machine {
 
         let uv = tools::uv(workspace)?;
         let pythons = tools::missing_pythons(workspace, &uv);
-        tools::file_systems();
+        tools::system_programs();
         let run = format!("{}", std::process::id());
         let scope = Scope {
             roots: vec![scratch.path().canonicalize()?, workspace.target.clone()],

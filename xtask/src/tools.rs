@@ -1,7 +1,8 @@
 //! Other people's programs that the tests and the benchmark use, installed under `target/tools` at a fixed version.
 //!
-//! Nothing outside `target` is changed, except that bubblewrap, what makes file systems and what runs a virtual machine come
-//! from the system's packages when root asks for them. The installer is the pip that ptest carries, so a bare Python is enough.
+//! Nothing outside `target` is changed, except that bubblewrap, strace, what makes file systems and what runs a virtual machine
+//! come from the system's packages when root asks for them. The installer is the pip that ptest carries, so a bare Python is
+//! enough.
 
 use std::env;
 use std::ffi::OsString;
@@ -109,11 +110,16 @@ pub(crate) fn bubblewrap() -> Option<PathBuf> {
     system_program("bwrap", "bubblewrap")
 }
 
-/// What makes the file systems that tests mount, installed likewise. A test that misses one is skipped visibly.
-pub(crate) fn file_systems() {
-    for (program, package) in [("mkfs.btrfs", "btrfs-progs"), ("mkfs.xfs", "xfsprogs")] {
+/// What makes the file systems that tests mount, and what traces processes, installed likewise. A test that misses one is
+/// skipped visibly.
+pub(crate) fn system_programs() {
+    for (program, package) in [
+        ("mkfs.btrfs", "btrfs-progs"),
+        ("mkfs.xfs", "xfsprogs"),
+        ("strace", "strace"),
+    ] {
         if system_program(program, package).is_none() {
-            eprintln!("note: no {program} for the tests that make a file system");
+            eprintln!("note: no {program} for the tests that use it");
         }
     }
 }

@@ -50,6 +50,10 @@ impl Store {
             Ok::<_, E>(Collected { layers, stacks })
         })?;
         reach("collect.row")?;
+        if !collected.layers.is_empty() {
+            // Nothing can make some of them again: none may be gone and known.
+            self.database().flush()?;
+        }
         for layer in &collected.layers {
             self.discard(&self.layout().layer(&layer.id))?;
             reach("collect.tree")?;

@@ -3,6 +3,7 @@
 //! Knows nothing of what is in it: each component brings its own tables by [`Database::migrate`].
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -219,6 +220,21 @@ impl Database {
         Ok(())
     }
 
+    /// Waits until what was committed until now is on the disk.
+    ///
+    /// A loss of power takes the latest commits back. For who deletes what only the state before them names, and cannot make
+    /// it again.
+    pub fn flush(&self) -> Result<()> {
+        let log = self.log();
+        match fs::File::open(&log) {
+            // Closing it releases no lock: SQLite has none on this file.
+            Ok(file) => file.sync_data().at("sync", &log),
+            // What is not in it is in the database, and synced.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).at("open", &log),
+        }
+    }
+
     /// Empties the log when it has become long.
     ///
     /// SQLite by itself only moves what is in it while others write on, so that where somebody
@@ -354,7 +370,7 @@ fn create(path: &Path) -> Result<()> {
         .and_then(|connection| connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())))
         .map_err(|source| explain(&unfinished, "make a database", source))
         .and_then(|()| match fs::hard_link(&unfinished, path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             result => result.at("create", path),
         });
     let removed = fs::remove_file(&unfinished).at("remove", &unfinished);

@@ -209,6 +209,13 @@ pub fn python(version: &str) -> Requirement<PathBuf> {
     Requirement::new("pythons", state)
 }
 
+/// `strace`: what a process asks of the kernel can be traced.
+pub fn strace() -> Requirement {
+    let traced = succeeds(Command::new("strace").args(["-f", "-o", "/dev/null", "true"]));
+    let state = traced.map_err(|why| format!("nothing can be traced: {why}"));
+    Requirement::new("strace", state)
+}
+
 /// `<name>`: a program on PATH, for the few tests that drive another tool.
 pub fn program(name: &'static str) -> Requirement<PathBuf> {
     Requirement::new(

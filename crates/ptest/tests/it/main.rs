@@ -20,6 +20,7 @@ mod many;
 mod monitor;
 mod mortal;
 mod ports;
+mod power;
 mod predecessor;
 mod python;
 mod recovery;

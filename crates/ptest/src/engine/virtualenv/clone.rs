@@ -53,7 +53,7 @@ pub(super) fn changes(directory: &Directory, generation: u32) -> Result<Vec<Chan
     Ok(changes)
 }
 
-/// Makes the tree of another generation beside the one that is there.
+/// Makes the tree of another generation beside the one that is there, on the disk.
 pub(super) fn restack(
     store: &Store,
     directory: &Directory,
@@ -70,7 +70,8 @@ pub(super) fn restack(
             carry(&tree, &next, &change)?;
         }
     }
-    Ok(())
+    // The one that is there goes when this is the one that is named.
+    Ok(store.flush()?)
 }
 
 /// Makes the tree of this generation the one that is used.

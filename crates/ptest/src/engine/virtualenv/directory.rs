@@ -250,7 +250,8 @@ impl Directory {
         filled
     }
 
-    /// Throws away what is of every generation but this one, of which all is in its place then.
+    /// Throws away what is of every generation but this one, of which all is in its place then. A loss of power does not bring
+    /// back a record that names another.
     pub(super) fn settle(&self, store: &Store, generation: u32) -> Result<()> {
         let (taken, upper) = (self.taken(generation), self.upper(generation));
         match fs::rename(&taken, &upper) {
@@ -260,11 +261,16 @@ impl Directory {
             _ => {}
         }
         let failed = |source| Error::io(format!("read {}", self.path.display()), source);
+        let mut is_recorded = false;
         for entry in fs::read_dir(&self.path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let other = name.to_str().and_then(generation_of);
             if other.is_some_and(|other| other != generation) {
+                if !is_recorded {
+                    store.database().flush()?;
+                    is_recorded = true;
+                }
                 store.trash(&entry.path())?;
             }
         }

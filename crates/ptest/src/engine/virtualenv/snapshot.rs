@@ -86,6 +86,8 @@ pub(super) fn hand_over(
         return Ok(None);
     }
     directory.settle(store, now)?;
+    // It is moved from here on: whoever comes after a loss of power must find the caller's note.
+    store.database().flush()?;
     let handed = prepare(store, &directory.take(now)?, instance).and_then(|prepared| {
         prepared.map_or(Ok(None), |written| {
             directory.make_upper(next)?;

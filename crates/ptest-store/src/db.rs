@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Database {
     connections: Option<Connections>,
     /// Where it lies: what those lock who want to write and have no luck.
     directory: Arc<OwnedFd>,
+    /// Whether the last who wanted to write waited in vain: others need not wait as long again.
+    is_held: AtomicBool,
     pid: u32,
 }
 
@@ -67,6 +70,7 @@ impl Database {
         Ok(Self {
             path: path.to_owned(),
             directory: Arc::new(directory),
+            is_held: AtomicBool::default(),
             connections: Some(Connections {
                 first: Mutex::new(connection),
                 idle: Mutex::default(),
@@ -78,17 +82,22 @@ impl Database {
     /// Runs `body` in a transaction that may write, and commits it if `body` succeeds.
     ///
     /// The transaction takes the write lock at its start, so that `body` never fails half-way
-    /// because another process writes; it waits up to ten seconds for it. Nothing is changed when
+    /// because another process writes; it waits up to ten seconds for it, but only once in vain, so
+    /// that who does much does not wait for each of it. Nothing is changed when
     /// `body` or the commit fails. The error type is the caller's own, if it can hold [`Error`].
     pub fn write<T, E: From<Error>>(
         &self,
         body: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut connection = self.lock()?;
-        let turn = Turn::wait(&self.directory);
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|source| explain(&self.path, "begin a transaction", source))?;
+        let turn = Turn::wait(&self.directory, self.is_held.load(Ordering::Relaxed));
+        let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let is_busy =
+            |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+        let is_held = begun.as_ref().is_err_and(is_busy);
+        self.is_held.store(is_held, Ordering::Relaxed);
+        let transaction =
+            begun.map_err(|source| explain(&self.path, "begin a transaction", source))?;
         drop(turn);
         let value = body(&transaction)?;
         transaction

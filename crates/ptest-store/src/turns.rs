@@ -14,6 +14,10 @@ use rustix::fs::{FlockOperation, flock};
 
 /// How often one asks before it says that it has no luck: 0.05 s.
 const OUT_OF_LUCK: i32 = 100;
+/// How often one asks: for ten seconds.
+const MOST: i32 = 9_000;
+/// The same after that was in vain: for 0.15 s.
+const IN_VAIN: i32 = 200;
 /// How long others pause: longer than it takes to ask again.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -26,16 +30,19 @@ thread_local! {
 struct Waiting {
     directory: Arc<OwnedFd>,
     has_said: bool,
+    most: i32,
 }
 
 /// Waits for the turn of the calling thread until dropped.
 pub(crate) struct Turn;
 
 impl Turn {
-    pub(crate) fn wait(directory: &Arc<OwnedFd>) -> Self {
+    /// With `in_vain` this process has just waited for as long as it does, and asks for a moment only.
+    pub(crate) fn wait(directory: &Arc<OwnedFd>, in_vain: bool) -> Self {
         WAITING.set(Some(Waiting {
             directory: Arc::clone(directory),
             has_said: false,
+            most: if in_vain { IN_VAIN } else { MOST },
         }));
         Self
     }
@@ -59,10 +66,11 @@ pub(crate) fn ask_again(attempt: i32) -> bool {
     if attempt >= OUT_OF_LUCK {
         say_so();
     }
+    let most = WAITING.with_borrow(|waiting| waiting.as_ref().map_or(MOST, |it| it.most));
     match attempt {
+        _ if attempt >= most => return false,
         0..50 => thread::sleep(short),
-        50..9_000 => thread::sleep(long),
-        _ => return false,
+        _ => thread::sleep(long),
     }
     true
 }
@@ -110,7 +118,7 @@ mod tests {
             give_way(&others);
             begun.elapsed() >= PAUSE
         };
-        let turn = Turn::wait(&mine);
+        let turn = Turn::wait(&mine, false);
         assert!(ask_again(OUT_OF_LUCK - 1));
         let is_exclusive = flock(&others, FlockOperation::NonBlockingLockExclusive);
         assert!(is_exclusive.is_ok());
@@ -120,5 +128,19 @@ mod tests {
         drop(turn);
         let is_exclusive = flock(&others, FlockOperation::NonBlockingLockExclusive);
         assert!(is_exclusive.is_ok());
+    }
+
+    #[test]
+    fn who_has_waited_in_vain_waits_no_more_than_a_moment() {
+        let directory = open(&tempfile::tempdir().unwrap());
+        assert!(ask_again(MOST - 1));
+        assert!(!ask_again(MOST));
+        let turn = Turn::wait(&directory, true);
+        assert!(ask_again(IN_VAIN - 1));
+        assert!(!ask_again(IN_VAIN));
+        drop(turn);
+        let turn = Turn::wait(&directory, false);
+        assert!(ask_again(IN_VAIN));
+        drop(turn);
     }
 }

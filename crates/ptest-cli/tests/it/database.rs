@@ -282,6 +282,28 @@ fn a_database_that_another_process_holds_stops_what_writes_and_nothing_else() {
 }
 
 #[test]
+fn a_database_that_is_held_is_waited_for_once_however_much_is_to_be_done() {
+    let context = TestContext::new();
+    let many = [
+        "create",
+        "one",
+        "--count",
+        "8",
+        "--profile",
+        "none",
+        "--no-pip",
+    ];
+    context.run(many).success();
+    let holder = open(&context);
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let outcome = run(&context, &["remove", "--all", "--format", "json"]);
+    assert_eq!(outcome.code(), Some(125), "{outcome}");
+    assert_eq!(outcome.json()["failed"].as_array().unwrap().len(), 8);
+    holder.execute_batch("ROLLBACK").unwrap();
+    context.run(["remove", "--all"]).success();
+}
+
+#[test]
 fn a_full_disk_stops_what_takes_room_and_can_be_emptied() {
     in_mount_namespace!();
     let (context, disk) = on_a_disk();

@@ -4,7 +4,7 @@
 //! the workspace, and looks for what the tests left on the machine. All steps run even when one fails. The last line of
 //! standard output is `N passed, N failed, N skipped`; a failed step counts as one failure.
 
-mod places;
+pub(crate) mod places;
 mod summary;
 
 use std::env;

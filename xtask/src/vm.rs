@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::process::{self, Result};
+use crate::test::places;
 use crate::tools;
 use crate::workspace::Workspace;
 
@@ -64,8 +65,8 @@ pub(crate) struct Arguments {
     /// After how many seconds the machine is switched off
     #[arg(long, default_value_t = 600)]
     seconds: u64,
-    /// The command, which runs as root
-    #[arg(required = true, last = true)]
+    /// The command, which runs as root; without any, the tests that `cargo xtask test` runs in such a machine
+    #[arg(last = true)]
     command: Vec<String>,
 }
 
@@ -75,9 +76,13 @@ pub(crate) struct Arguments {
 ///
 /// When there can be no machine here or the command fails.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    let deadline = Duration::from_secs(arguments.seconds);
     let machine = Machine::prepare(workspace)?;
-    let outcome = machine.run(workspace, &arguments.command.join(" "), deadline)?;
+    let outcome = if arguments.command.is_empty() {
+        places::run(workspace, &machine)?
+    } else {
+        let deadline = Duration::from_secs(arguments.seconds);
+        machine.run(workspace, &arguments.command.join(" "), deadline)?
+    };
     print!("{}", outcome.output);
     match outcome.status {
         0 => Ok(()),

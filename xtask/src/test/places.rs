@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_mins(8);
 /// # Errors
 ///
 /// When the tests do not build or the machine does not get through them.
-pub(super) fn run(workspace: &Workspace, machine: &Machine) -> Result<Outcome> {
+pub(crate) fn run(workspace: &Workspace, machine: &Machine) -> Result<Outcome> {
     let json = process::output(workspace.cargo().args([
         "test",
         "--quiet",

@@ -30,7 +30,7 @@ as_root() {
 
 unit="systemd-run --quiet --wait --pipe --collect"
 user="setpriv --reuid tester --regid tester --clear-groups"
-held="limits::more_processes limits::too_much_memory limits::files_in_memory limits::processors limits::a_fork_bomb
+held="limits::more_processes limits::too_much_memory limits::files_in_memory limits::when_memory limits::processors
     limits::a_limit_that limits::usage_counts"
 
 cd /

@@ -18,6 +18,7 @@ use rustix::process::{
 use crate::init::accounts::Accounts;
 use crate::init::freezing::Freezing;
 use crate::init::limiting::Limiting;
+use crate::init::preference::Preference;
 use crate::init::processes::{self, Process};
 use crate::init::runs::{News, Run};
 use crate::init::stub::Passed;
@@ -48,6 +49,7 @@ const LONGEST_GRACE: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Makes the sandbox and serves it until it ends.
 pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
+    let preference = Preference::own();
     let (signals, watcher, reply, entrance) = match set_up(&launch, &passed) {
         Ok(ready) => ready,
         Err(failure) => {
@@ -65,6 +67,7 @@ pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
         isolation: launch.plan.isolation,
         privileges: launch.plan.privileges,
         limiting: Limiting::new(launch.duties, passed.gauges, watcher),
+        preference,
         // Held until this process ends.
         _lock: passed.lock,
         owner: passed.owner,
@@ -157,6 +160,7 @@ struct Server {
     isolation: Isolation,
     privileges: Privileges,
     limiting: Limiting,
+    preference: Preference,
     _lock: Option<OwnedFd>,
     owner: Option<OwnedFd>,
     listener: Option<OwnedFd>,
@@ -515,7 +519,14 @@ impl Server {
 
     fn start(&mut self, id: u64, spawn: &Spawn, descriptors: Vec<OwnedFd>) {
         let charge = self.limiting.charge(self.runs.len());
-        match Run::start(spawn, descriptors, &self.privileges, charge) {
+        let expendable = charge.expendable;
+        let start = || Run::start(spawn, descriptors, &self.privileges, charge);
+        let started = if expendable {
+            self.preference.for_others(start)
+        } else {
+            start()
+        };
+        match started {
             Ok(run) => {
                 self.leaders.insert(run.leader_pid());
                 self.runs.insert(id, run);

@@ -4,7 +4,6 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -30,8 +29,6 @@ pub(super) struct Context<'a> {
     /// The first of them is the terminal whose foreground the command takes.
     pub(super) terminal: bool,
     pub(super) resources: Resources,
-    /// Whether it is a better choice than init when memory has run out.
-    pub(super) expendable: bool,
 }
 
 /// Becomes the command. Returns only why it could not.
@@ -54,10 +51,6 @@ fn prepare(spawn: &Spawn, context: &Context<'_>) -> Result<(), Failure> {
     }
     chdir(&spawn.directory).at(Stage::Directory, &spawn.directory)?;
     limit(&context.resources).at(Stage::Limits, "")?;
-    if context.expendable {
-        // Raising it is everybody's right. See proc_pid_oom_score_adj(5).
-        let _less_likely = fs::write("/proc/self/oom_score_adj", "500");
-    }
     // Init has given every signal its default action, and changes none.
     sys::unblock_signals();
     security::restrict(context.privileges).at(Stage::Privileges, "")?;

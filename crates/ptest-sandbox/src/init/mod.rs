@@ -25,6 +25,7 @@ mod leader;
 mod limiting;
 mod listing;
 mod overlay;
+mod preference;
 mod processes;
 mod root;
 mod runs;

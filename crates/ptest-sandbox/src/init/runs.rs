@@ -100,7 +100,6 @@ impl Run {
                     descriptors,
                     terminal: on_terminal,
                     resources: charge.resources,
-                    expendable: charge.expendable,
                 };
                 leader::run(init, spawn, context)
             }

@@ -1,5 +1,6 @@
 //! Limits, usage and freezing.
 
+use std::fs;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -121,6 +122,20 @@ fn files_in_memory_are_memory() {
         &shell("head -c 200000000 /dev/zero > /tmp/file; sleep 1000"),
     );
     assert_eq!(struck(&output).limit, Limit::Memory);
+}
+
+#[test]
+fn when_memory_has_run_out_a_command_is_to_end_rather_than_init() {
+    let Some(sandbox) = with(Limits {
+        memory: Some(64 << 20),
+        ..Limits::default()
+    }) else {
+        return;
+    };
+    let preference = |text: &str| text.trim().parse::<i32>().unwrap();
+    let of_init = fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    let of_command = crate::support::sh(&sandbox, "cat /proc/self/oom_score_adj");
+    assert!(preference(&of_command) > preference(&of_init) || preference(&of_command) == 1000);
 }
 
 #[test]

@@ -257,7 +257,11 @@ impl Group {
 fn make(directory: &Path) -> io::Result<()> {
     match fs::create_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
+        Err(error) => {
+            let message = format!("{}: {error}", directory.display());
+            Err(io::Error::new(error.kind(), message))
+        }
+        Ok(()) => Ok(()),
     }
 }
 

@@ -1,5 +1,5 @@
 # Runs the tests of limits in every place of the control groups in which ptest may be started: INIT and SUITE are the
-# programs, PTEST_TEST_REQUIRE is what a place must have.
+# programs, PTEST_TEST_REQUIRE is what a place must have. What else depends on the kernel's age is tested there too.
 set -u
 programs=/run/scratch/programs
 mkdir $programs
@@ -36,9 +36,9 @@ held="limits::more_processes limits::too_much_memory limits::files_in_memory lim
 cd /
 systemctl start user@61234
 export XDG_RUNTIME_DIR=/run/user/61234
-place "a service of root" cgroup,cgroup-v2,root,userns $unit -- groups:: $held
+place "a service of root" cgroup,cgroup-v2,root,userns,overlay $unit -- groups:: stacks:: $held
 place "a delegated scope of root" cgroup,cgroup-v2,root systemd-run --quiet --scope -p Delegate=yes -- groups::
-place "a service of a user" no-cgroup,userns $unit -p User=tester -- groups:: $held
+place "a service of a user" no-cgroup,userns,overlay $unit -p User=tester -- groups:: stacks:: $held
 place "a delegated scope of a user" cgroup,userns $user systemd-run --quiet --user --scope -p Delegate=yes -- groups:: $held
 place "a service of the user's own systemd" cgroup,userns $user $unit --user -- groups::
 place "the root" cgroup,cgroup-v2,root,userns as_root -- groups::

@@ -70,8 +70,9 @@ fn mount_newest(directories: &Directories, place: &Path) -> Result<OwnedFd, Errn
     let mut refusal = Errno::INVAL;
     for mechanism in Mechanism::ALL {
         match mechanism.mount(directories, place) {
-            // What a kernel that does not know it says, but not that alone: the next one tells.
-            Err(error @ (Errno::INVAL | Errno::BADF)) => refusal = error,
+            // What a kernel that does not know it says, but not that alone: the next one tells. Before Linux 6.5 overlays
+            // take no descriptors at all.
+            Err(error @ (Errno::INVAL | Errno::BADF | Errno::OPNOTSUPP)) => refusal = error,
             other => return other,
         }
     }

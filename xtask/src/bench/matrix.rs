@@ -220,7 +220,9 @@ fn archive(workspace: &Workspace, python: &Path) -> Result<PathBuf> {
     let staging = tempfile::tempdir_in(workspace.tools())?;
     let mut download = Command::new(python);
     download.args(["-I", "-m", "pip", "download", "--quiet", "--no-deps"]);
-    download.args(["--no-build-isolation", "--no-binary", ":all:", "--dest"]);
+    // pip looks into what it downloads by what builds it, which may come as it likes.
+    let name = PROJECT.split("==").next().unwrap_or(PROJECT);
+    download.args(["--no-binary", name, "--dest"]);
     process::output(download.arg(staging.path()).arg("--").arg(PROJECT))?;
     let found = fs::read_dir(staging.path())?
         .next()

@@ -47,7 +47,7 @@ fn create_many(bench: &Bench) -> Work<'_> {
     }
 }
 
-/// Half of recovering is what nobody waits for: deleting. It is not measured here.
+/// Deleting what was thrown away is not measured: nobody waits for it.
 fn recover(bench: &Bench) -> Work<'_> {
     let contenders = by_library(bench, "ptest library", "recover empty".to_owned());
     Work {

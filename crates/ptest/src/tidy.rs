@@ -66,6 +66,7 @@ impl Ptest {
         self.release_dead_ports()?;
         self.tidy_views()?;
         self.remove_unused_locks(&known)?;
+        self.remove_unused_hook_locks()?;
         if !is_empty(&self.store().home().join("staging"))? {
             self.recover_store()?;
         }

@@ -53,7 +53,7 @@ fn told(context: &TestContext, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_users_hook_is_called_after_the_command_and_costs_it_nothing() {
+fn a_users_hook_is_called_beside_the_command_which_says_nothing_of_it() {
     let context = TestContext::new();
     let hook = script(&context, "");
     user_file(

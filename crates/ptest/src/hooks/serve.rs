@@ -4,12 +4,15 @@
 //! shared lock. A server that has nothing to do ends when it gets that lock for itself, and looks once more while it has it:
 //! so whoever comes finds a server, or the lock that lets it start one.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use super::Hook;
+use rusqlite::Connection;
+
 use super::table::{self, Known};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{self, Event, Recorded};
@@ -114,12 +117,12 @@ impl Ptest {
                 let last = database.read(events::table::last)?;
                 events = follower.next(Some(Duration::ZERO))?;
                 if events.is_empty() {
+                    // In this order: who attends next finds the hook without a server. It waits for no more than this look.
+                    drop(lock);
+                    drop(alone);
                     database.write(|transaction| {
                         table::set_sequence(transaction, known.number, last)
                     })?;
-                    // In this order: who attends next finds the hook without a server.
-                    drop(lock);
-                    drop(alone);
                     return Ok(served);
                 }
             }
@@ -151,6 +154,31 @@ impl Ptest {
             }
             table::set_sequence(transaction, known.number, event.sequence)
         })
+    }
+
+    /// Deletes the locks of hooks that are not known any more.
+    pub(crate) fn remove_unused_hook_locks(&self) -> Result<()> {
+        let directory = self.store().home().join("hooks");
+        let failed = |source| Error::io(format!("read {}", directory.display()), source);
+        let entries = match fs::read_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            // The other file is where commands attend.
+            let Some(number) = name.and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let known = |connection: &Connection| table::sequence(connection, number);
+            if self.store().database().read(known)?.is_none()
+                && let Some(lock) = FileLock::try_acquire(&path)?
+            {
+                lock.discard()?;
+            }
+        }
+        Ok(())
     }
 
     fn nobody_attends(&self) -> Result<Option<File>> {

@@ -110,10 +110,11 @@ pub(super) fn sequence(connection: &Connection, number: i64) -> Result<Option<i6
         .optional()?)
 }
 
-/// Notes that a hook is done with all events up to this one. Says whether the hook is still known.
+/// Notes that a hook is done with all events up to this one, if that is not noted already. Says whether the hook is still
+/// known.
 pub(super) fn set_sequence(transaction: &Connection, number: i64, sequence: i64) -> Result<bool> {
     let changed = transaction
-        .prepare_cached("UPDATE hooks SET sequence = ?2 WHERE number = ?1")?
+        .prepare_cached("UPDATE hooks SET sequence = max(sequence, ?2) WHERE number = ?1")?
         .execute([number, sequence])?;
     Ok(changed > 0)
 }

@@ -19,9 +19,10 @@ const ORDER: &[(&str, u8)] = &[
     ("ptest-sandbox", 0),
     ("ptest-store", 0),
     ("ptest", 1),
-    ("ptest-server", 2),
+    ("ptest-report", 2),
     ("ptest-testkit", 2),
-    ("ptest-cli", 3),
+    ("ptest-server", 3),
+    ("ptest-cli", 4),
     ("ptest-py", 4),
     ("xtask", 5),
 ];

@@ -5,17 +5,15 @@ use std::{
     cell::OnceCell,
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use ptest::{
-    Environment, Housekeeping, OpenOptions, Provision, Ptest, Rebuilt, Room,
-    config::{Config, Origin, Size, Sources},
-    events::Retention,
+    Environment, OpenOptions, Ptest, Rebuilt,
+    config::{Config, Origin, Sources},
     hooks::{Attendance, Hook},
-    python::{Cancel, Supervision},
+    python::Cancel,
     secrets::Secrets,
     settings::Profile,
 };
@@ -185,47 +183,21 @@ impl Context {
     fn open_options(&self, config: &Config, refresh: bool) -> Result<OpenOptions, CliError> {
         let home = self.store_home(config)?;
         self.start_log(config, &home);
-        Ok(OpenOptions {
-            home,
-            host: self.host.library(),
-            provision: Provision {
-                installer: *config.installer,
-                program_directory: self
-                    .host
-                    .program
-                    .as_deref()
-                    .and_then(Path::parent)
-                    .map(Path::to_owned),
-                resolve_lifetime: *config.resolve_ttl,
-                refresh,
-                supervision: Supervision {
-                    cancel: self.cancel.clone(),
-                    ..Supervision::default()
-                },
-            },
-            housekeeping: Housekeeping {
-                events: Retention {
-                    count: config.keep_events.get(),
-                    age: *config.keep_events_for,
-                },
-                runs: Retention {
-                    count: config.keep_runs.get(),
-                    age: *config.keep_runs_for,
-                },
-            },
-            patience: *config.busy_timeout,
-            room: Room {
-                environments: config.max_environments.map(NonZeroU32::get),
-                memory: config.max_memory.map(Size::bytes),
-                disk: config.max_disk.map(Size::bytes),
-                patience: *config.wait,
-            },
-        })
+        let mut options = OpenOptions::configured(config, self.host.library())?;
+        options.provision.refresh = refresh;
+        options.provision.program_directory = self
+            .host
+            .program
+            .as_deref()
+            .and_then(Path::parent)
+            .map(Path::to_owned);
+        options.provision.supervision.cancel = self.cancel.clone();
+        Ok(options)
     }
 
     /// The directory of the store.
     pub(crate) fn store_home(&self, config: &Config) -> Result<PathBuf, CliError> {
-        config.home.as_ref().cloned().ok_or(CliError::NoStore)
+        Ok(config.store_home()?.to_owned())
     }
 
     /// What the command is to see besides what every command sees. Later options for the same variable win.

@@ -3,6 +3,7 @@
 use std::io;
 
 use ptest::{ErrorKind, config::ConfigError};
+use ptest_report::ErrorDto;
 use thiserror::Error;
 
 use crate::exit_code::Exit;
@@ -16,9 +17,6 @@ pub(crate) enum CliError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Nobody says where the store is.
-    #[error("the store has no place")]
-    NoStore,
     /// The directory that the caller stands in is gone.
     #[error("the working directory has been deleted")]
     NoWorkingDirectory,
@@ -50,7 +48,7 @@ impl CliError {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::Ptest(error) => error.kind(),
-            Self::Config(_) | Self::NoStore | Self::Usage { .. } => ErrorKind::InvalidInput,
+            Self::Config(_) | Self::Usage { .. } => ErrorKind::InvalidInput,
             Self::NoWorkingDirectory => ErrorKind::NotFound,
             Self::Output(_)
             | Self::Process { .. }
@@ -64,9 +62,6 @@ impl CliError {
         match self {
             Self::Ptest(error) => error.hint().map(str::to_owned),
             Self::Config(error) => error.hint(),
-            Self::NoStore => {
-                Some("set PTEST_HOME, XDG_DATA_HOME or HOME to an absolute path".to_owned())
-            }
             Self::NoWorkingDirectory => Some("change to a directory that exists".to_owned()),
             Self::Usage { hint, .. } => hint.map(str::to_owned),
             Self::Output(_)
@@ -81,7 +76,6 @@ impl CliError {
         match self {
             Self::Ptest(error) => error.output(),
             Self::Config(_)
-            | Self::NoStore
             | Self::NoWorkingDirectory
             | Self::Output(_)
             | Self::Process { .. }
@@ -103,7 +97,6 @@ impl CliError {
             Self::Usage { .. } => Exit::Usage,
             Self::Interrupted { signal } => Exit::Signal(*signal),
             Self::Config(_)
-            | Self::NoStore
             | Self::NoWorkingDirectory
             | Self::Output(_)
             | Self::Process { .. }
@@ -114,6 +107,12 @@ impl CliError {
     /// The causes, outermost first, each once.
     pub(crate) fn causes(&self) -> Vec<String> {
         ptest::causes(self)
+    }
+}
+
+impl From<&CliError> for ErrorDto {
+    fn from(error: &CliError) -> Self {
+        Self::new(error.kind(), error, error.hint(), error.output())
     }
 }
 

@@ -13,7 +13,6 @@ mod error;
 mod execute;
 pub mod exit_code;
 mod host;
-mod json;
 mod log;
 mod options;
 mod progress;

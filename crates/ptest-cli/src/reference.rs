@@ -10,7 +10,7 @@ use ptest::config::{Config, KEYS, file_schema, pyproject_schema};
 
 use ratatui::{Terminal, backend::TestBackend};
 
-use crate::{cli::Cli, commands::stats, exit_code, json, screen, top};
+use crate::{cli::Cli, commands::stats, exit_code, screen, top};
 
 /// A generated file of the repository.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub fn generated_files() -> Vec<GeneratedFile> {
         ("pyproject.toml", pyproject_schema()),
         ("ptest.apply-file", ptest::apply::schema()),
     ];
-    for (name, schema) in json::schemas().into_iter().chain(settings) {
+    for (name, schema) in ptest_report::schemas().into_iter().chain(settings) {
         let text = serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n";
         files.push(file(&format!("docs/reference/schemas/{name}.json"), text));
     }

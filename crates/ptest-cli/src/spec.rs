@@ -190,29 +190,11 @@ pub(crate) fn warn(ui: &Ui, host: &Host, asked: &Asked) -> Result<(), CliError> 
 }
 
 fn guarded(root: &Path, guard: Guard) -> String {
-    let root = root.display();
-    let (because, instead) = match guard {
+    let instead = match guard {
         // Inside there are others beside what is there, so that it can only be written in parts.
-        Guard::FileSystemRoot => (
-            "stays read-only, because it is the root of the file system",
-            "`--write PATH` makes a directory in it writable",
-        ),
-        Guard::Home => (
-            "stays read-only, because it is the home directory, or holds it",
-            "`--write .` makes it writable",
-        ),
-        Guard::Store => (
-            "stays read-only, because it holds ptest's store",
-            "`--write .` makes it writable",
-        ),
-        Guard::Temporary => (
-            "is not the machine's, but a private one, because it is for temporary files",
-            "`--write .` brings the machine's",
-        ),
-        Guard::Kernel => (
-            "is not the machine's, but a private one, because it is the kernel's",
-            "`--write .` brings the machine's",
-        ),
+        Guard::FileSystemRoot => "`--write PATH` makes a directory in it writable",
+        Guard::Home | Guard::Store => "`--write .` makes it writable",
+        Guard::Temporary | Guard::Kernel => "`--write .` brings the machine's",
     };
-    format!("{root} {because}; {instead}")
+    format!("{} {}; {instead}", root.display(), guard.because())
 }

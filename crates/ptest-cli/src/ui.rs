@@ -10,14 +10,8 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use ptest::config::{ColorChoice, ProgressChoice};
 
-use crate::{
-    cli::GlobalOptions,
-    error::CliError,
-    exit_code::Exit,
-    host::Host,
-    json::{self, ErrorReport, Report},
-    options::Format,
-};
+use crate::{cli::GlobalOptions, error::CliError, exit_code::Exit, host::Host, options::Format};
+use ptest_report::{ErrorReport, Report};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -113,7 +107,7 @@ impl Ui {
     }
 
     pub(crate) fn json<R: Report>(&self, report: &R) -> Result<(), CliError> {
-        self.data(json::to_text(report))
+        self.data(ptest_report::to_text(report))
     }
 
     /// Something that was done. Not said to who asked for quiet.

@@ -48,4 +48,4 @@ pub use protocol::{
     Exit, Leftovers, Listed, Listing, Meter, Status, Term, TerminalSize, Traffic, Usage,
 };
 pub use run::{Command, Run, Stdio};
-pub use sys::is_still;
+pub use sys::{duplicate, is_still};

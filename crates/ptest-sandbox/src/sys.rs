@@ -191,6 +191,15 @@ pub(crate) fn mount_setattr(
     check(result).map(drop)
 }
 
+/// A copy of a descriptor that is known by its number alone, as callers from other languages have them; the caller's stays.
+pub fn duplicate(descriptor: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the call touches no memory; a number that is no open descriptor is reported.
+    let copy = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 0) };
+    check(copy.into())?;
+    // SAFETY: the descriptor was made just now and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// Gives the calling thread a mount namespace of its own.
 #[cfg(test)]
 pub(crate) fn unshare_mounts() -> io::Result<()> {

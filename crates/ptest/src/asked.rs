@@ -7,16 +7,56 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Size, Timeout, UserHome};
+use crate::config::{Config, ConfigError, Context, Field, Options, Size, Timeout, UserHome};
 use crate::environment::Name;
 use crate::error::{Error, ErrorKind, Result};
 use crate::git;
-use crate::labels::Labels;
+use crate::labels::{LabelKey, LabelValue, Labels};
 use crate::ports::PortName;
 use crate::project::{Guard, Project};
 use crate::python::HostEnv;
 use crate::settings::{Home, Limits, Settings};
 use crate::spec::{EnvironmentSpec, Lifetime, Requirements};
+
+/// The keys of an environment that are no settings.
+pub(crate) const OWN: [&str; 6] = [
+    "with",
+    "requirements",
+    "editable",
+    "constraints",
+    "ports",
+    "labels",
+];
+
+/// The settings that an environment can have: those that are about it, not about ptest.
+pub(crate) const SETTINGS: [&str; 26] = [
+    "python",
+    "engine",
+    "profile",
+    "network",
+    "allow",
+    "user_home",
+    "memory",
+    "cpus",
+    "pids",
+    "cpu_time",
+    "open_files",
+    "file_size",
+    "disk",
+    "env",
+    "ttl",
+    "idle",
+    "port_range",
+    "pass",
+    "write",
+    "read",
+    "bind_socket",
+    "scratch",
+    "degrade",
+    "hard_links",
+    "pip",
+    "alerts",
+];
 
 /// What an environment is to be made of, and what it is to be like.
 #[derive(Clone, Debug)]
@@ -49,6 +89,55 @@ impl Asked {
             ports: Vec::new(),
             labels: Labels::new(),
         }
+    }
+
+    /// What a caller asks for by name, who stands where `host` does, and for the rest a configuration.
+    ///
+    /// # Errors
+    ///
+    /// When an environment has nothing of that name, and when it does not take that value.
+    pub fn with_options(
+        config: Config,
+        options: &Options,
+        host: &HostEnv,
+    ) -> Result<Self, ConfigError> {
+        let mut asked = Self::new(config);
+        let home = home_of(host);
+        let context = Context {
+            base: Some(&host.cwd),
+            home: home.as_deref(),
+        };
+        let table = options.table();
+        table.refuse_unknown(&OWN.into_iter().chain(SETTINGS).collect::<Vec<_>>())?;
+        table
+            .fields()
+            .try_for_each(|field| asked.take(&field, &context))?;
+        Ok(asked)
+    }
+
+    /// Takes over what is said under one name, in place of what was said before, but variables and labels one by one.
+    pub(crate) fn take(
+        &mut self,
+        field: &Field<'_>,
+        context: &Context<'_>,
+    ) -> Result<(), ConfigError> {
+        match field.key {
+            "with" => self.with = field.texts()?,
+            "requirements" => self.requirements = paths(field, context)?,
+            "constraints" => self.constraints = paths(field, context)?,
+            "ports" => self.ports = ports(field)?,
+            "editable" => self.editables = field.texts()?,
+            "labels" => self.labels.extend(labels(field)?),
+            "env" => {
+                let mut variables = (*self.config.env).clone();
+                self.config.take_field(field, context)?;
+                variables.extend((*self.config.env).clone());
+                let origin = self.config.env.origin().clone();
+                self.config.env.replace(Some(variables), origin);
+            }
+            _ => self.config.take_field(field, context)?,
+        }
+        Ok(())
     }
 
     /// The environment that a caller who stands where `host` does is to get.
@@ -121,10 +210,7 @@ impl Asked {
     }
 
     fn project(&self, host: &HostEnv) -> Result<Project> {
-        let store = self.config.home.as_deref().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, "the store has no place")
-                .with_hint("set HOME or PTEST_HOME to an absolute path")
-        })?;
+        let store = self.config.store_home()?;
         Ok(Project::find(&host.cwd, home_of(host).as_deref(), store))
     }
 }
@@ -158,6 +244,30 @@ fn home(host: &HostEnv, asked: &UserHome) -> Result<Home> {
 /// The caller's home directory.
 fn home_of(host: &HostEnv) -> Option<PathBuf> {
     host.home().filter(|home| Path::is_absolute(home))
+}
+
+fn paths(field: &Field<'_>, context: &Context<'_>) -> Result<Vec<PathBuf>, ConfigError> {
+    let absolute = |path: String| {
+        context
+            .base
+            .map_or_else(|| PathBuf::from(&path), |base| base.join(&path))
+    };
+    Ok(field.texts()?.into_iter().map(absolute).collect())
+}
+
+fn ports(field: &Field<'_>) -> Result<Vec<PortName>, ConfigError> {
+    let names = field.texts()?.into_iter();
+    let invalid = |error: Error| field.invalid("names of ports", error.to_string());
+    names.map(|name| name.parse().map_err(invalid)).collect()
+}
+
+fn labels(field: &Field<'_>) -> Result<Labels, ConfigError> {
+    let invalid = |error: Error| field.invalid("labels", error.to_string());
+    let pair = |(key, value): (String, String)| -> Result<(LabelKey, LabelValue), Error> {
+        Ok((key.parse()?, value.parse()?))
+    };
+    let pairs = field.map()?.into_iter().map(pair);
+    pairs.collect::<Result<_, _>>().map_err(invalid)
 }
 
 #[cfg(test)]

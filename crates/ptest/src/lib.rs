@@ -102,7 +102,7 @@ pub use self::spec::{EnvironmentSpec, Lifetime, Requirements};
 pub use self::tidy::Housekeeping;
 pub use self::verify::{Problem, Verification};
 pub use self::view::HostView;
-pub use ptest_sandbox::{Captured, Keep, Spill, StreamKind};
+pub use ptest_sandbox::{Captured, Keep, Spill, StreamKind, duplicate};
 pub use ptest_store::{Compression, Depth, Salvaged};
 
 /// Lets something fail at a chosen step. Only with the feature `faults`.

@@ -7,7 +7,9 @@
 
 mod document;
 
-use std::io::Write;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use ptest_store::{Compression, ImportLimits, LayerId, Package, Stack, TreePath};
@@ -90,6 +92,17 @@ impl Ptest {
         self.operation("export", source, || {
             self.export_now(source, compression, out, progress)
         })
+    }
+
+    /// The same, into a file that has its name when it is complete and on the disk.
+    pub fn export_to(
+        &self,
+        source: &str,
+        compression: Compression,
+        file: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Packed> {
+        into_file(file, |out| self.export(source, compression, out, progress))
     }
 
     fn export_now(
@@ -350,6 +363,36 @@ fn settings(document: &Document, here: &Settings) -> Settings {
     }
     settings.limits = settings.limits.or(document.limits);
     settings
+}
+
+/// Gives a file its name when it is complete and on the disk.
+fn into_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<Packed>) -> Result<Packed> {
+    let failed = |source| Error::io(format!("write {}", path.display()), source);
+    let name = path.file_name().ok_or_else(|| {
+        Error::new(
+            ErrorKind::InvalidInput,
+            format!("{} is not the name of a file", path.display()),
+        )
+    })?;
+    let mut unfinished = OsString::from(".");
+    unfinished.push(name);
+    unfinished.push(format!(".{}", std::process::id()));
+    let unfinished = path.with_file_name(unfinished);
+    let file = File::create_new(&unfinished).map_err(failed)?;
+    let written = (|| {
+        let mut out = BufWriter::with_capacity(1 << 20, &file);
+        let packed = fill(&mut out)?;
+        out.flush()
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&unfinished, path))
+            .map_err(failed)?;
+        Ok(packed)
+    })();
+    if written.is_err() {
+        // Why it failed is what the caller must know.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
 }
 
 #[cfg(test)]

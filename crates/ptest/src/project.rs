@@ -46,6 +46,21 @@ pub enum Guard {
     Kernel,
 }
 
+impl Guard {
+    /// What is said of the root.
+    pub fn because(self) -> &'static str {
+        match self {
+            Self::FileSystemRoot => "stays read-only, because it is the root of the file system",
+            Self::Home => "stays read-only, because it is the home directory, or holds it",
+            Self::Store => "stays read-only, because it holds ptest's store",
+            Self::Temporary => {
+                "is not the machine's, but a private one, because it is for temporary files"
+            }
+            Self::Kernel => "is not the machine's, but a private one, because it is the kernel's",
+        }
+    }
+}
+
 impl Project {
     /// The project whose root is this directory, whatever lies in it: writable, without a shared git directory.
     pub fn at(root: &Path) -> Self {

@@ -11,7 +11,7 @@ mod distributions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ptest_store::{LayerId, Stack, StackId, Store};
@@ -92,7 +92,7 @@ pub(crate) enum Preference {
 pub(crate) struct Provisioner {
     options: Provision,
     host: HostEnv,
-    answers: Answers,
+    answers: Arc<Answers>,
 }
 
 impl Provisioner {
@@ -100,8 +100,21 @@ impl Provisioner {
         Self {
             options,
             host,
-            answers: Answers::default(),
+            answers: Arc::default(),
         }
+    }
+
+    /// The same with other options; what is known already stays known to both.
+    pub(crate) fn with_options(&self, options: Provision) -> Self {
+        Self {
+            options,
+            host: self.host.clone(),
+            answers: Arc::clone(&self.answers),
+        }
+    }
+
+    pub(crate) fn options(&self) -> &Provision {
+        &self.options
     }
 
     /// The stack of these requirements on the interpreter asked for, under the caller's lease if

@@ -3,6 +3,7 @@
 //! Not for what is done with one environment: that is [`Environment`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -11,13 +12,14 @@ use ptest_store::{Stack, Store};
 use tracing::debug;
 
 use crate::apply::{self, Mark};
+use crate::config::{Config, Size};
 use crate::engine::{Engine, Instance, Usage};
 use crate::environment::table::{self, Change, Record};
 use crate::environment::{
     Environment, EnvironmentId, Name, Owner, ProcessIdentity, State, Status, Transition,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::{Cause, Event};
+use crate::events::{Cause, Event, Retention};
 use crate::hooks::CAUSE;
 use crate::init_program::InitProgram;
 use crate::labels::Selector;
@@ -81,12 +83,46 @@ impl OpenOptions {
             room: Room::default(),
         }
     }
+
+    /// A store that is opened as a configuration says.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration does not say where it is.
+    pub fn configured(config: &Config, host: HostEnv) -> Result<Self> {
+        Ok(Self {
+            home: config.store_home()?.to_owned(),
+            host,
+            provision: Provision {
+                resolve_lifetime: *config.resolve_ttl,
+                ..Provision::new(*config.installer)
+            },
+            housekeeping: Housekeeping {
+                events: Retention {
+                    count: config.keep_events.get(),
+                    age: *config.keep_events_for,
+                },
+                runs: Retention {
+                    count: config.keep_runs.get(),
+                    age: *config.keep_runs_for,
+                },
+            },
+            patience: *config.busy_timeout,
+            room: Room {
+                environments: config.max_environments.map(NonZeroU32::get),
+                memory: config.max_memory.map(Size::bytes),
+                disk: config.max_disk.map(Size::bytes),
+                patience: *config.wait,
+            },
+        })
+    }
 }
 
 /// One open store. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
 pub struct Ptest {
     inner: Arc<Inner>,
+    provisioner: Arc<Provisioner>,
 }
 
 #[derive(Debug)]
@@ -94,7 +130,6 @@ struct Inner {
     store: Store,
     host: HostEnv,
     engines: BTreeMap<&'static str, Arc<dyn Engine>>,
-    provisioner: Provisioner,
     housekeeping: Housekeeping,
     patience: Duration,
     room: Room,
@@ -158,8 +193,8 @@ impl Ptest {
             .build()
             .map_err(|source| Error::io("start the runtime", source))?;
         let ptest = Self {
+            provisioner: Arc::new(Provisioner::new(provision, host.clone())),
             inner: Arc::new(Inner {
-                provisioner: Provisioner::new(provision, host.clone()),
                 housekeeping,
                 patience,
                 room,
@@ -183,6 +218,17 @@ impl Ptest {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = recovery;
         Ok(ptest)
+    }
+
+    /// The same store, for work that brings distributions in another way: that can be stopped alone, or chooses anew.
+    #[must_use]
+    pub fn provisioned(&self, change: impl FnOnce(&mut Provision)) -> Self {
+        let mut options = self.provisioner.options().clone();
+        change(&mut options);
+        Self {
+            inner: Arc::clone(&self.inner),
+            provisioner: Arc::new(self.provisioner.with_options(options)),
+        }
     }
 
     /// Makes an environment.
@@ -378,7 +424,7 @@ impl Ptest {
     }
 
     pub(crate) fn provisioner(&self) -> &Provisioner {
-        &self.inner.provisioner
+        &self.provisioner
     }
 
     pub(crate) fn engine(&self, name: &str) -> Result<Arc<dyn Engine>> {

@@ -82,6 +82,8 @@ pub enum Output {
     Descriptor(OwnedFd),
     /// It is taken by a pipe, all of it, and kept in part.
     Keep(Keep),
+    /// Of standard error: wherever standard output goes, in the order in which it is written.
+    Joined,
 }
 
 impl Default for Output {
@@ -131,13 +133,18 @@ impl Environment {
     /// Nothing is taken before [`Running::finish`]: what writes more than a pipe holds waits for that.
     pub fn start(&self, run: Run) -> Result<Running<'_>> {
         let failed = |source| Error::io("make the streams of a command", source);
+        let to_stdout = destination(&run.stdout);
+        let (stdout, kept_output) = writing_side(run.stdout).map_err(failed)?;
+        let stderr = match run.stderr {
+            Output::Joined => Output::Descriptor(stdout.try_clone().map_err(failed)?),
+            other => other,
+        };
         let streams = Streams {
             log: false,
-            stdout: Stream::to(destination(&run.stdout)),
-            stderr: Stream::to(destination(&run.stderr)),
+            stdout: Stream::to(to_stdout),
+            stderr: Stream::to(destination(&stderr)),
         };
-        let (stdout, kept_output) = writing_side(run.stdout).map_err(failed)?;
-        let (stderr, kept_error) = writing_side(run.stderr).map_err(failed)?;
+        let (stderr, kept_error) = writing_side(stderr).map_err(failed)?;
         let mut collector = Collector::new([kept_output, kept_error]).map_err(failed)?;
         let stdin = match run.input {
             Input::Null => null(),
@@ -217,7 +224,7 @@ impl Running<'_> {
 
 fn destination(output: &Output) -> Destination {
     match output {
-        Output::Null => Destination::Null,
+        Output::Null | Output::Joined => Destination::Null,
         Output::Descriptor(descriptor) => Destination::of(descriptor),
         Output::Keep(keep) => Destination::taken(keep.spill.as_ref().map(|spill| &spill.file)),
     }
@@ -225,7 +232,7 @@ fn destination(output: &Output) -> Destination {
 
 fn writing_side(output: Output) -> io::Result<(OwnedFd, Option<(OwnedFd, Keep)>)> {
     match output {
-        Output::Null => Ok((null()?, None)),
+        Output::Null | Output::Joined => Ok((null()?, None)),
         Output::Descriptor(descriptor) => Ok((descriptor, None)),
         Output::Keep(keep) => {
             let (reader, writer) = io::pipe()?;

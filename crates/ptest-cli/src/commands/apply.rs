@@ -14,12 +14,12 @@ use crate::{
     error::CliError,
     exit_code::Exit,
     host::Host,
-    json::AppliedReport,
     options::{Format, ReportOptions},
     progress::Shown,
     spec, table,
     ui::Ui,
 };
+use ptest_report::AppliedReport;
 
 /// Bring environments to what a file says: make those that are not there, change those that differ.
 ///
@@ -75,16 +75,23 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     if arguments.report.format == Format::Text {
         say(&ui, &applied, &hooks);
     }
-    let report = AppliedReport::new(file.source, applied, hooks);
-    many::explain(&ui, report.failed());
+    many::explain(&ui, &failed(&applied));
     if arguments.report.format == Format::Json {
-        ui.json(&report)?;
+        ui.json(&AppliedReport::new(file.source, applied, hooks))?;
     }
     Ok(if converged {
         Exit::Success
     } else {
         Exit::Findings
     })
+}
+
+fn failed(applied: &[Applied]) -> Vec<(String, CliError)> {
+    let each = applied.iter().filter_map(|step| {
+        let error = step.result.as_ref().err()?.clone();
+        Some((step.planned.label.clone(), error.into()))
+    });
+    each.collect()
 }
 
 /// What the file declares, as what is asked for: everything in it is seen from where it lies.

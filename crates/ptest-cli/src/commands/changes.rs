@@ -2,7 +2,8 @@
 
 use ptest::{Environment, PackageChange};
 
-use crate::{error::CliError, exit_code::Exit, json::ChangesReport, options::Format, ui::Ui};
+use crate::{error::CliError, exit_code::Exit, options::Format, ui::Ui};
+use ptest_report::ChangesReport;
 
 pub(crate) fn report(
     ui: &Ui,

@@ -9,11 +9,11 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::{ConfigPathsReport, ConfigReport},
     options::{Format, ReportOptions},
     table,
     ui::Ui,
 };
+use ptest_report::{ConfigPathsReport, ConfigReport};
 
 /// Show and change settings.
 ///

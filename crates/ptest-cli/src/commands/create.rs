@@ -17,12 +17,12 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::{EnvironmentReport, MaterializedReport},
     options::{CommandOptions, EnvironmentOptions, Format, PythonOptions, ReportOptions},
     progress::Shown,
     spec,
     ui::Ui,
 };
+use ptest_report::{EnvironmentReport, MaterializedReport};
 
 /// What a plain virtual environment, which commands use as they do any directory, cannot be told.
 const OF_AN_ENVIRONMENT: [&str; 23] = [

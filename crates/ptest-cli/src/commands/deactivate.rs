@@ -10,10 +10,10 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::EnvironmentReport,
     options::{Format, ReportOptions, SelectorOptions},
     ui::Ui,
 };
+use ptest_report::EnvironmentReport;
 
 /// End everything that runs in an environment and let it rest.
 ///

@@ -1,18 +1,17 @@
 //! `ptest diff`: what commands changed in a project that they only seem to write.
 
-use std::{ffi::OsString, fs};
+use std::ffi::OsString;
 
 use clap::Args;
-use ptest::engine::ChangeKind;
 
 use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::{ScratchChange, ScratchReport},
     options::{Format, ReportOptions},
     ui::Ui,
 };
+use ptest_report::{ScratchChange, ScratchReport};
 
 /// List what commands changed in the project of an environment with `--scratch`.
 ///
@@ -41,15 +40,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     let changes: Vec<ScratchChange> = environment
         .scratch_changes()?
         .into_iter()
-        .map(|change| {
-            let is_there = fs::symlink_metadata(&change.path).is_ok();
-            let what = match change.kind {
-                ChangeKind::Deleted => "removed",
-                ChangeKind::Written if is_there => "changed",
-                ChangeKind::Written => "added",
-            };
-            ScratchChange::new(&change.path, what)
-        })
+        .map(ScratchChange::from)
         .collect();
     if arguments.report.format == Format::Json {
         ui.json(&ScratchReport { changes })?;

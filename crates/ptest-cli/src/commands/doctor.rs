@@ -14,12 +14,12 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::{DoctorReport, ProofReport},
     options::{Format, ReportOptions, words},
     progress::Shown,
     table::render,
     ui::Ui,
 };
+use ptest_report::{DoctorReport, ProofReport};
 
 /// Check what ptest needs and can use: there or not, why, what to do.
 ///

@@ -13,10 +13,10 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::{self, EventReport, EventsReport},
     options::{Format, ReportOptions},
     ui::Ui,
 };
+use ptest_report::{EventReport, EventsReport};
 
 /// Show what happened: environments made and removed, packages changed, limits struck, operations failed.
 ///
@@ -142,7 +142,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
 fn show(ui: &Ui, format: Format, events: Vec<Recorded>) -> Result<(), CliError> {
     for event in events {
         ui.data(match format {
-            Format::Json => json::to_line(&EventReport { event }),
+            Format::Json => ptest_report::to_line(&EventReport { event }),
             Format::Text => text(&event),
         })?;
     }

@@ -1,25 +1,19 @@
 //! `ptest export`: an environment or a snapshot as one file.
 
-use std::{
-    ffi::OsString,
-    fs::{self, File},
-    io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{ffi::OsString, io, path::PathBuf, time::Instant};
 
 use clap::{Args, ValueEnum};
-use ptest::{Compression, Packed, Ptest, config::format_bytes};
+use ptest::{Compression, config::format_bytes};
 
 use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::PackedReport,
     options::{Format, ReportOptions},
     progress::Shown,
     ui::Ui,
 };
+use ptest_report::PackedReport;
 
 /// Pack an environment or a snapshot into one file, to be unpacked elsewhere with `ptest import`.
 ///
@@ -68,11 +62,16 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     }
     let (config, ui) = context.config(ui)?;
     let store = context.open(&config, false)?;
-    let packed = if is_stream {
-        write(&store, &arguments, &ui, &mut io::stdout().lock())?
-    } else {
-        let path = context.host().absolute(&arguments.file);
-        into_file(&path, |file| write(&store, &arguments, &ui, file))?
+    let packed = {
+        let progress = Shown::new(&ui);
+        let source = arguments.source.to_string_lossy();
+        let compression = arguments.compression.into();
+        if is_stream {
+            store.export(&source, compression, &mut io::stdout().lock(), &progress)?
+        } else {
+            let path = context.host().absolute(&arguments.file);
+            store.export_to(&source, compression, &path, &progress)?
+        }
     };
     for sentence in &packed.left_out {
         ui.warning(sentence);
@@ -93,51 +92,4 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         );
     }
     Ok(Exit::Success)
-}
-
-fn write(
-    store: &Ptest,
-    arguments: &Arguments,
-    ui: &Ui,
-    out: &mut dyn Write,
-) -> Result<Packed, CliError> {
-    let progress = Shown::new(ui);
-    let source = arguments.source.to_string_lossy();
-    Ok(store.export(&source, arguments.compression.into(), out, &progress)?)
-}
-
-/// Gives a file its name when it is complete and on the disk.
-fn into_file(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> Result<Packed, CliError>,
-) -> Result<Packed, CliError> {
-    let failed = |source| CliError::Write {
-        what: path.display().to_string(),
-        source,
-    };
-    let name = path.file_name().ok_or_else(|| {
-        failed(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is not the name of a file",
-        ))
-    })?;
-    let mut unfinished = OsString::from(".");
-    unfinished.push(name);
-    unfinished.push(format!(".{}", std::process::id()));
-    let unfinished = path.with_file_name(unfinished);
-    let file = File::create_new(&unfinished).map_err(failed)?;
-    let written = (|| {
-        let mut out = BufWriter::with_capacity(1 << 20, &file);
-        let packed = fill(&mut out)?;
-        out.flush()
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&unfinished, path))
-            .map_err(failed)?;
-        Ok(packed)
-    })();
-    if written.is_err() {
-        // Why it failed is what the caller must know.
-        let _ = fs::remove_file(&unfinished);
-    }
-    written
 }

@@ -13,10 +13,10 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::EnvironmentsReport,
     options::{Format, LabelOptions, ReportOptions},
     ui::Ui,
 };
+use ptest_report::EnvironmentsReport;
 
 /// Make environments that are what another one, or a snapshot, is now.
 ///

@@ -12,10 +12,10 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::CollectedReport,
     options::{Format, ReportOptions},
     ui::Ui,
 };
+use ptest_report::CollectedReport;
 
 /// Delete what nothing uses any more: layers, recipes, caches.
 ///

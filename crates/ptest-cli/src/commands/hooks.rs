@@ -7,11 +7,11 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::{HooksReport, ServedReport},
     options::{Format, ReportOptions},
     table,
     ui::Ui,
 };
+use ptest_report::{HooksReport, ServedReport};
 
 /// Show what is called when something happens: the hooks of the configuration and of files that were applied.
 ///

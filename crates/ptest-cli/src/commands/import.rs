@@ -9,12 +9,12 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::UnpackedReport,
     options::{Format, ReportOptions},
     progress::Shown,
     spec,
     ui::Ui,
 };
+use ptest_report::UnpackedReport;
 
 /// Unpack an environment or a snapshot that `ptest export` packed, here or on another machine.
 ///

@@ -8,11 +8,11 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::ImprovedReport,
     options::{Format, ReportOptions},
     progress::Shown,
     ui::Ui,
 };
+use ptest_report::ImprovedReport;
 
 /// Make what was used start faster: compile its bytecode, and make deep stacks one layer.
 ///

@@ -8,11 +8,11 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::EnvironmentsReport,
     options::{Format, ReportOptions, SelectorOptions},
     table,
     ui::Ui,
 };
+use ptest_report::EnvironmentsReport;
 
 /// Show which environments there are.
 #[derive(Args, Debug)]

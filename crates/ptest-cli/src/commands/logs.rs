@@ -12,10 +12,10 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::LogReport,
     options::{Format, ReportOptions},
     ui::Ui,
 };
+use ptest_report::LogReport;
 
 /// Show what a command wrote, as far as that is kept.
 ///

@@ -12,11 +12,11 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::BulkReport,
     options::{Format, SelectorOptions},
     progress::Shown,
     ui::Ui,
 };
+use ptest_report::BulkReport;
 
 /// What became of one of many.
 pub(super) type Outcome<T> = (String, Result<T, CliError>);

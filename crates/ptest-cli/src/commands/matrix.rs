@@ -24,11 +24,11 @@ use crate::{
     error::CliError,
     exit_code::Exit,
     host::Host,
-    json::MatrixReport,
     options::{CommandOptions, EnvironmentOptions, Format, ReportOptions, TimeOptions, words},
     spec, table,
     ui::Ui,
 };
+use ptest_report::MatrixReport;
 
 /// Run a command in each cell of a matrix: interpreters, sets of requirements, variables. Each has a fresh environment.
 ///

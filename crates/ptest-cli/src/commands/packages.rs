@@ -9,11 +9,11 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::PackagesReport,
     options::{Format, ReportOptions},
     table,
     ui::Ui,
 };
+use ptest_report::PackagesReport;
 
 /// Show what is installed in an environment, whoever installed it.
 #[derive(Args, Debug)]

@@ -8,10 +8,10 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::PathReport,
     options::{Format, ReportOptions},
     ui::Ui,
 };
+use ptest_report::PathReport;
 
 /// Say where an environment is for editors and type checkers, and make that directory.
 ///

@@ -13,11 +13,11 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::{PortsReport, ReleasedPortsReport},
     options::{Format, ReportOptions},
     table,
     ui::Ui,
 };
+use ptest_report::{PortsReport, ReleasedPortsReport};
 
 /// Lease ports of this machine: numbers that no other caller of ptest is given meanwhile.
 ///

@@ -9,10 +9,10 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::RemovedReport,
     options::{Format, ReportOptions},
     ui::Ui,
 };
+use ptest_report::RemovedReport;
 
 /// Take away environments that are at rest and have not been active for a long time.
 ///

@@ -8,11 +8,11 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::{RebuiltReport, RecoveredReport},
     options::{Format, ReportOptions},
     table::render,
     ui::Ui,
 };
+use ptest_report::{RebuiltReport, RecoveredReport};
 
 /// Put right what dead processes left, and take away environments whose time is over.
 ///

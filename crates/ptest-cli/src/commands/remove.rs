@@ -9,10 +9,10 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::RemovedReport,
     options::{Format, ReportOptions, SelectorOptions},
     ui::Ui,
 };
+use ptest_report::RemovedReport;
 
 /// Take environments away: their processes, mounts and files.
 ///

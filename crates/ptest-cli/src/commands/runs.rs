@@ -7,11 +7,11 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::RunsReport,
     options::{Format, ReportOptions},
     runs, table,
     ui::Ui,
 };
+use ptest_report::RunsReport;
 
 /// Show which commands were run, where, how they ended and what they used.
 ///

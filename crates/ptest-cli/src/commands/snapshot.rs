@@ -10,12 +10,12 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::{
-        DifferenceReport, RemovedSnapshotsReport, RestoredReport, SnapshotReport, SnapshotsReport,
-    },
     options::{Format, ReportOptions},
     table,
     ui::Ui,
+};
+use ptest_report::{
+    DifferenceReport, RemovedSnapshotsReport, RestoredReport, SnapshotReport, SnapshotsReport,
 };
 
 /// Keep what environments are under names, and go back to it.

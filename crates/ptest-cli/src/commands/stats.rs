@@ -20,10 +20,10 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::StatsReport,
     screen::{self, Chart},
     ui::Ui,
 };
+use ptest_report::StatsReport;
 
 /// Show what an environment has used over time.
 ///

@@ -19,12 +19,12 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::{BulkReport, EnvironmentReport, Known},
     options::{Format, ReportOptions, SelectorOptions},
     refusals::words,
     runs, table,
     ui::Ui,
 };
+use ptest_report::{BulkReport, EnvironmentReport, Known};
 
 /// Show what an environment is and does.
 #[derive(Args, Debug)]

@@ -15,11 +15,11 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::EnvironmentsReport,
     options::{Format, ReportOptions},
     table, top,
     ui::Ui,
 };
+use ptest_report::EnvironmentsReport;
 
 /// How old the last sample of a busy environment may be.
 const LATELY: Duration = Duration::from_secs(3);

@@ -9,11 +9,11 @@ use crate::{
     context::Context,
     error::CliError,
     exit_code::Exit,
-    json::{StoreVerificationReport, VerificationReport},
     options::{Format, ReportOptions},
     progress::Shown,
     ui::Ui,
 };
+use ptest_report::{StoreVerificationReport, VerificationReport};
 
 /// Check that what is installed is what was installed, file by file.
 ///

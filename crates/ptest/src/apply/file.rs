@@ -6,59 +6,18 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::asked::Asked;
+use crate::asked::{self, Asked};
 use crate::config::{Config, ConfigError, Context, Field, Table, TomlFile, read_hooks};
 use crate::environment::Name;
 use crate::hooks::Hook;
-use crate::labels::{LabelKey, LabelValue, Labels};
-use crate::matrix::declared::{AXES, axes, texts};
+use crate::matrix::declared::{AXES, axes};
 use crate::matrix::{Axes, Cell};
-use crate::ports::PortName;
 
 /// The keys of a file.
 pub(super) const FILE: [&str; 4] = ["name", "defaults", "environment", "hooks"];
 
-/// The keys of an environment that are no settings.
-pub(super) const OWN: [&str; 8] = [
-    "with",
-    "requirements",
-    "editable",
-    "constraints",
-    "ports",
-    "labels",
-    "count",
-    "matrix",
-];
-
-/// The settings that an environment can have: those that are about it, not about ptest.
-pub(super) const SETTINGS: [&str; 26] = [
-    "python",
-    "engine",
-    "profile",
-    "network",
-    "allow",
-    "user_home",
-    "memory",
-    "cpus",
-    "pids",
-    "cpu_time",
-    "open_files",
-    "file_size",
-    "disk",
-    "env",
-    "ttl",
-    "idle",
-    "port_range",
-    "pass",
-    "write",
-    "read",
-    "bind_socket",
-    "scratch",
-    "degrade",
-    "hard_links",
-    "pip",
-    "alerts",
-];
+/// The keys of an environment that say how many are made of it.
+pub(super) const MANY: [&str; 2] = ["count", "matrix"];
 
 /// What a file declares.
 #[derive(Clone, Debug)]
@@ -102,7 +61,7 @@ impl File {
             hooks: Vec::new(),
         };
         if let Some(table) = Table::of(&file) {
-            read.take(table, config, &file, &context)?;
+            read.take(table, config, &context)?;
         }
         Ok(read)
     }
@@ -111,7 +70,6 @@ impl File {
         &mut self,
         table: Table<'_>,
         config: &Config,
-        file: &TomlFile,
         context: &Context<'_>,
     ) -> Result<(), ConfigError> {
         table.refuse_unknown(&FILE)?;
@@ -120,7 +78,7 @@ impl File {
         }
         let mut base = Entry::new(config.clone());
         if let Some(defaults) = table.field("defaults") {
-            base.take(defaults.table()?, file, context)?;
+            base.take(defaults.table()?, context)?;
         }
         let entries = table
             .field("environment")
@@ -129,7 +87,7 @@ impl File {
         let mut names = BTreeSet::new();
         for field in entries.into_iter().flat_map(Table::fields) {
             let mut entry = base.clone();
-            entry.take(field.table()?, file, context)?;
+            entry.take(field.table()?, context)?;
             for declared in entry.all(&field)? {
                 if !names.insert(declared.name.clone()) {
                     let found = format!("`{}`, which another one has", declared.name);
@@ -191,44 +149,17 @@ impl Entry {
 
     /// Takes over what a table says: each key in place of what was said before, but variables and
     /// labels one by one.
-    fn take(
-        &mut self,
-        table: Table<'_>,
-        file: &TomlFile,
-        context: &Context<'_>,
-    ) -> Result<(), ConfigError> {
-        let known: Vec<&'static str> = OWN.into_iter().chain(SETTINGS).collect();
-        table.refuse_unknown(&known)?;
-        let asked = &mut self.asked;
+    fn take(&mut self, table: Table<'_>, context: &Context<'_>) -> Result<(), ConfigError> {
+        table.refuse_unknown(&keys())?;
         for field in table.fields() {
-            let paths = || -> Result<Vec<PathBuf>, ConfigError> {
-                let paths = texts(table, field.key)?.into_iter();
-                Ok(paths.map(|path| file.path_from(&path)).collect())
-            };
             match field.key {
-                "with" => asked.with = field.texts()?,
-                "requirements" => asked.requirements = paths()?,
-                "constraints" => asked.constraints = paths()?,
-                "ports" => asked.ports = ports(&field)?,
-                "editable" => asked.editables = field.texts()?,
-                "labels" => asked.labels.extend(labels(&field)?),
                 "count" => self.count = Some(field.count()?),
                 "matrix" => {
                     let table = field.table()?;
                     table.refuse_unknown(&AXES)?;
                     self.axes = axes(table)?;
                 }
-                _ => {
-                    let config = &mut asked.config;
-                    let variables = (*config.env).clone();
-                    config.take_field(&field, context)?;
-                    if field.key == "env" {
-                        let mut all = variables;
-                        all.extend((*config.env).clone());
-                        let origin = config.env.origin().clone();
-                        config.env.replace(Some(all), origin);
-                    }
-                }
+                _ => self.asked.take(&field, context)?,
             }
         }
         Ok(())
@@ -280,17 +211,10 @@ impl Entry {
     }
 }
 
-fn ports(field: &Field<'_>) -> Result<Vec<PortName>, ConfigError> {
-    let names = field.texts()?.into_iter();
-    let invalid = |error: crate::Error| field.invalid("names of ports", error.to_string());
-    names.map(|name| name.parse().map_err(invalid)).collect()
-}
-
-fn labels(field: &Field<'_>) -> Result<Labels, ConfigError> {
-    let invalid = |error: crate::Error| field.invalid("labels", error.to_string());
-    let pair = |(key, value): (String, String)| -> Result<(LabelKey, LabelValue), crate::Error> {
-        Ok((key.parse()?, value.parse()?))
-    };
-    let pairs = field.map()?.into_iter().map(pair);
-    pairs.collect::<Result<_, _>>().map_err(invalid)
+/// The keys of an environment.
+pub(super) fn keys() -> Vec<&'static str> {
+    MANY.into_iter()
+        .chain(asked::OWN)
+        .chain(asked::SETTINGS)
+        .collect()
 }

@@ -4,7 +4,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::file::{OWN, SETTINGS};
+use super::file::MANY;
+use crate::asked::{OWN, SETTINGS};
 use crate::config::Key;
 
 /// The schema (JSON Schema 2020-12).
@@ -60,7 +61,10 @@ pub fn schema() -> Value {
 }
 
 fn properties() -> Map<String, Value> {
-    let own = OWN.into_iter().map(|key| (key.to_owned(), of_own(key)));
+    let own = OWN
+        .into_iter()
+        .chain(MANY)
+        .map(|key| (key.to_owned(), of_own(key)));
     let settings = SETTINGS
         .into_iter()
         .map(|key| (key.to_owned(), of_setting(key, &words(key))));
@@ -156,11 +160,12 @@ fn described(description: &str, mut takes: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::file::keys;
 
     #[test]
     fn every_key_that_is_read_is_described() {
         let properties = properties();
-        assert_eq!(properties.len(), OWN.len() + SETTINGS.len());
+        assert_eq!(properties.len(), keys().len());
         for (key, takes) in &properties {
             assert_ne!(takes["description"], "", "{key}");
         }

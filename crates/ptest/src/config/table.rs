@@ -15,7 +15,8 @@ use super::value::with_article;
 /// A table, or what a file consists of.
 #[derive(Clone, Copy)]
 pub(crate) struct Table<'a> {
-    file: &'a TomlFile,
+    /// The file that it is written in, if it is in one.
+    file: Option<&'a TomlFile>,
     table: &'a dyn TableLike,
 }
 
@@ -32,7 +33,16 @@ pub(crate) struct Field<'a> {
 impl<'a> Table<'a> {
     /// The section of a file that was read; `None` if the file does not have it.
     pub(crate) fn of(file: &'a TomlFile) -> Option<Self> {
-        file.table().map(|table| Self { file, table })
+        let table = file.table()?;
+        Some(Self {
+            file: Some(file),
+            table,
+        })
+    }
+
+    /// What a caller gives by name.
+    pub(crate) fn of_arguments(table: &'a dyn TableLike) -> Self {
+        Self { file: None, table }
     }
 
     /// Every key.
@@ -60,7 +70,11 @@ impl<'a> Table<'a> {
     /// Where a key is written.
     fn key_place(self, key: &str) -> Place {
         let span = self.table.key(key).and_then(toml_edit::Key::span);
-        self.file.place(span.map_or(0, |span| span.start))
+        self.place(span.map_or(0, |span| span.start))
+    }
+
+    fn place(self, offset: usize) -> Place {
+        self.file.map_or(Place::Argument, |file| file.place(offset))
     }
 }
 
@@ -68,7 +82,7 @@ impl<'a> Field<'a> {
     /// Where the value is written; of a table with a header of its own, where its name is.
     pub(crate) fn place(&self) -> Place {
         match self.item.span() {
-            Some(span) if !self.item.is_table() => self.table.file.place(span.start),
+            Some(span) if !self.item.is_table() => self.table.place(span.start),
             _ => self.table.key_place(self.key),
         }
     }

@@ -203,6 +203,11 @@ impl Environment {
         self.ptest.block_on(process.wait())
     }
 
+    /// Signals a command: [`Process::signal`] for callers that are not async.
+    pub fn signal_command(&self, process: &dyn Process, signal: i32) -> Result<()> {
+        self.ptest.block_on(process.signal(signal))
+    }
+
     /// Takes it away: when this returns, its processes, mounts and files are gone. On a full disk it uses room that was kept
     /// for it.
     pub fn remove(mut self) -> Result<()> {

@@ -1,0 +1,36 @@
+//! `ptest._core`: what the Python package is built on.
+//!
+//! Below the package's typed classes: calls of the library that hold no lock of the interpreter, with options as
+//! dictionaries, and answers as the documents that `--format json` writes. Not for users: names here may change.
+
+mod document;
+mod environment;
+mod error;
+mod follower;
+mod host;
+mod process;
+mod run;
+mod store;
+mod wait;
+
+use pyo3::prelude::*;
+
+/// What `import ptest._core` gives.
+#[pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use crate::environment::Environment;
+    #[pymodule_export]
+    use crate::follower::Follower;
+    #[pymodule_export]
+    use crate::process::Process;
+    #[pymodule_export]
+    use crate::store::Store;
+
+    use super::{Bound, PyModule, PyModuleMethods as _, PyResult};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,73 @@
+"""What can be done without naming a store: with the one that the configuration says."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, overload
+
+from ptest._store import Store
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from typing_extensions import Unpack
+
+    from ptest._environment import Environment
+    from ptest._options import CommandOptions, EnvironmentOptions
+    from ptest._process import Command, CompletedRun
+    from ptest._records import Status
+
+_lock = threading.Lock()
+_default: Store | None = None
+
+
+def default_store() -> Store:
+    """The store that the configuration says, opened when it is first asked for."""
+    global _default  # noqa: PLW0603
+    if _default is None:
+        with _lock:
+            if _default is None:
+                _default = Store()
+    return _default
+
+
+def create(
+    name: str | None = None,
+    *,
+    detached: bool = False,
+    refresh: bool = False,
+    **options: Unpack[EnvironmentOptions],
+) -> Environment:
+    """Makes an environment in the default store: see `Store.create`."""
+    return default_store().create(name, detached=detached, refresh=refresh, **options)
+
+
+def find(name: str) -> Environment:
+    """The environment of a name or id of the default store: see `Store.find`."""
+    return default_store().find(name)
+
+
+def environments(selector: str = "") -> list[Status]:
+    """The environments of the default store: see `Store.environments`."""
+    return default_store().environments(selector)
+
+
+@overload
+def run(
+    command: Command,
+    *,
+    text: Literal[True] = True,
+    input: str | None = None,
+    **options: Unpack[CommandOptions],
+) -> CompletedRun[str]: ...
+@overload
+def run(
+    command: Command,
+    *,
+    text: Literal[False],
+    input: bytes | None = None,
+    **options: Unpack[CommandOptions],
+) -> CompletedRun[bytes]: ...
+def run(command: Command, **options: Any) -> CompletedRun[Any]:
+    """Runs a command in an environment of the default store that is made for it: see `Store.run`."""
+    return default_store().run(command, **options)

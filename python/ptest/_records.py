@@ -1,0 +1,265 @@
+"""What ptest tells of environments and of what happens to them: values that do not change.
+
+Each is a document of ``--format json`` with types. Sizes are bytes, durations seconds, times aware of UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Callable, ClassVar, TypeVar
+
+from typing_extensions import Self
+
+R = TypeVar("R", bound="Record")
+Document = Mapping[str, Any]
+
+
+def _time(text: str) -> datetime:
+    """A time of a document."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+@dataclass(frozen=True)
+class Record:
+    """Made of a document: each field from the key of its name."""
+
+    _read: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+    """How fields are read that are not as they are in the document, unless they are null."""
+
+    @classmethod
+    def of(cls, document: Document) -> Self:
+        values = {}
+        for field in fields(cls):
+            value = document[field.name]
+            read = cls._read.get(field.name)
+            values[field.name] = value if value is None or read is None else read(value)
+        return cls(**values)
+
+    @classmethod
+    def each(cls, documents: list[Document]) -> list[Self]:
+        return [cls.of(document) for document in documents]
+
+
+@dataclass(frozen=True)
+class Port(Record):
+    """A leased port."""
+
+    port: int
+    protocol: str
+    """What it was looked at for: ``tcp``, ``udp`` or ``both``."""
+    address: str | None
+    """At which address; None for any."""
+    name: str | None
+    owner: str
+    """``environment``, ``process`` or ``detached``."""
+    environment: str | None
+    """The id of the environment that has it."""
+    process: int | None
+    """The id of the process that has it."""
+    until: datetime | None
+    """When the lease ends, if it ends with time."""
+    acquired_at: datetime
+
+    _read = {"until": _time, "acquired_at": _time}
+
+    def __int__(self) -> int:
+        return self.port
+
+    def __index__(self) -> int:
+        return self.port
+
+
+@dataclass(frozen=True)
+class Usage(Record):
+    """What an environment uses now."""
+
+    cpu_seconds: float
+    memory_bytes: int
+    memory_peak_bytes: int | None
+    """The most that it was, as far as it was seen; None where nothing runs."""
+    memory_source: str
+    """``control_group`` counts files in memory too, and shared pages once; ``processes`` is a sum over them."""
+    read_bytes: int
+    written_bytes: int
+    network_received_bytes: int | None
+    network_sent_bytes: int | None
+    disk_bytes: int | None
+    """What it alone takes; None where that is not measured: only `Environment.details` does."""
+    shared_bytes: int | None
+    processes: int
+
+
+@dataclass(frozen=True)
+class RunUsage(Record):
+    """What a command used, with what it waited for."""
+
+    elapsed_seconds: float
+    user_seconds: float
+    system_seconds: float
+    memory_peak_bytes: int
+    read_bytes: int
+    written_bytes: int
+
+
+@dataclass(frozen=True)
+class StruckLimit(Record):
+    """A limit that struck."""
+
+    limit: str
+    configured: int
+    reached: int
+    ended: bool
+    """Whether the command was ended for it; else it was refused something."""
+
+
+@dataclass(frozen=True)
+class Status(Record):
+    """An environment, and what it is doing."""
+
+    id: str
+    name: str | None
+    engine: str
+    state: str
+    path: Path
+    """Where its view on this machine is, once `Environment.path` was asked for."""
+    python: str
+    """The version of its Python."""
+    interpreter: Path
+    """The base interpreter on this machine."""
+    profile: str | None
+    """The profile that holds, or the one asked for; None for the strongest that there is."""
+    network: str | None
+    owner: str
+    """``process`` or ``detached``."""
+    project: Path
+    labels: Mapping[str, str]
+    created_at: datetime
+    activated_at: datetime | None
+    deactivated_at: datetime | None
+    ends_at: datetime | None
+    """When its time is over."""
+    ports: list[Port]
+    usage: Usage
+    degraded: list[str]
+    """What of the settings had to be given up, each a sentence."""
+    error: str | None
+    """Why it failed."""
+
+    _read = {
+        "path": Path,
+        "interpreter": Path,
+        "project": Path,
+        "created_at": _time,
+        "activated_at": _time,
+        "deactivated_at": _time,
+        "ends_at": _time,
+        "ports": Port.each,
+        "usage": Usage.of,
+    }
+
+
+@dataclass(frozen=True)
+class Package(Record):
+    """A distribution that is installed."""
+
+    name: str
+    """Normalised: ``zope-interface``."""
+    version: str
+    requested: bool
+    """Asked for itself, not only needed by another."""
+    editable: str | None
+    """The project that it is an editable install of."""
+    foreign: bool
+    """Installed by a command inside, not by ptest."""
+
+
+@dataclass(frozen=True)
+class PackageChange(Record):
+    """A distribution that is not what it was."""
+
+    name: str
+    before: str | None
+    """The version before; None if it was not there."""
+    after: str | None
+    """The version now; None if it is not there any more."""
+
+
+@dataclass(frozen=True)
+class FileChange(Record):
+    """A file or link that is not what it was."""
+
+    path: Path
+    """Relative to the environment."""
+    change: str
+    """``added``, ``removed`` or ``changed``."""
+    before_bytes: int | None
+    after_bytes: int | None
+
+    _read = {"path": Path}
+
+
+@dataclass(frozen=True)
+class Difference(Record):
+    """What is different in one environment or snapshot from another."""
+
+    before: str
+    after: str
+    packages: list[PackageChange]
+    files: list[FileChange]
+
+    _read = {"packages": PackageChange.each, "files": FileChange.each}
+
+
+@dataclass(frozen=True)
+class Snapshot(Record):
+    """What an environment was at some time."""
+
+    name: str
+    environment: str
+    """The name that its environment had, or its id."""
+    engine: str
+    stack: str
+    """The stack of layers."""
+    recipe: str
+    """The recipe that led to its packages."""
+    python: str
+    """The version of its Python."""
+    interpreter: Path
+    requirements: list[str]
+    created_by: str
+    created_at: datetime
+
+    _read = {
+        "environment": lambda origin: origin["label"],
+        "interpreter": Path,
+        "created_at": _time,
+    }
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Event(Record):
+    """Something that happened."""
+
+    sequence: int
+    """Larger for each later one, and never used twice."""
+    time: datetime
+    kind: str
+    environment: str | None
+    """The id of the environment that it is about."""
+    label: str | None
+    """The name that it had then, or its id."""
+    operation: str | None
+    """The operation that it happened in, as the log has it."""
+    caused_by: int | None
+    """The event whose hook did it."""
+    version: int
+    """The version of the payload's fields."""
+    payload: Mapping[str, Any]
+
+    _read = {"time": _time}

@@ -1,0 +1,76 @@
+"""What the tests of the package share: a store of their own, which must be empty afterwards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Callable
+
+import pytest
+
+import ptest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Script = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the tests' store."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="session")
+def store(home: Path) -> Iterator[ptest.Store]:
+    os.environ["PTEST_HOME"] = str(home)
+    with ptest.Store(home=home) as store:
+        yield store
+        left = store.environments()
+        for status in left:
+            store.find(status.id).remove()
+        assert left == []
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of each test's own, which it stands in."""
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def six(store: ptest.Store) -> ptest.Snapshot:
+    """A snapshot with a small package."""
+    with store.create(requirements=["six==1.16.0"]) as made:
+        return made.snapshot("six")
+
+
+@pytest.fixture
+def env(store: ptest.Store, six: ptest.Snapshot) -> Iterator[ptest.Environment]:
+    """An environment with a small package."""
+    with store.fork(six) as made:
+        yield made
+
+
+@pytest.fixture
+def script(home: Path, project: Path) -> Script:
+    """Runs a program in a Python of its own, which uses the same store."""
+
+    def run(text: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(text), *arguments],
+            cwd=project,
+            env={**os.environ, "PTEST_HOME": str(home), **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    return run

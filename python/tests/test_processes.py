@@ -1,0 +1,159 @@
+"""Environments, and the processes that they live for."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+import ptest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Script
+
+
+def _code(environment: ptest.Environment) -> int:
+    return environment.exec(["python", "-c", "import six, sys; sys.exit(5)"]).returncode
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_an_environment_works_in_other_processes_and_stays_its_owners(env: ptest.Environment, method: str) -> None:
+    with multiprocessing.get_context(method).Pool(4) as pool:
+        assert pool.map(_code, [env] * 8) == [5] * 8
+    assert _code(env) == 5
+
+
+def test_a_forked_child_that_ends_leaves_the_environment_alone(env: ptest.Environment) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            env.exec("true", check=True)
+            sys.exit(0)
+        except SystemExit as exit_:
+            os._exit(int(exit_.code or 0))
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert env.exec("true").success
+
+
+def test_what_a_process_made_goes_with_it(store: ptest.Store, script: Script) -> None:
+    ended = script(
+        """
+        import ptest
+        kept = [ptest.create(), ptest.create()]
+        kept[0].exec("true", check=True)
+        print(*[it.id for it in kept])
+        """
+    )
+    assert ended.stderr == ""
+    for id_ in ended.stdout.split():
+        with pytest.raises(ptest.NotFoundError):
+            store.find(id_)
+
+
+def test_what_a_killed_process_made_goes_with_the_next_opening(home: Path, script: Script) -> None:
+    ended = script(
+        """
+        import os, signal, ptest
+        made = ptest.create()
+        made.exec("true", check=True)
+        print(made.id, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    assert ended.returncode == -signal.SIGKILL
+    again = ptest.Store(home=home)
+    with pytest.raises(ptest.NotFoundError):
+        again.find(ended.stdout.strip())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "env.exec(['sleep', '60'])",
+        "env.popen(['sleep', '60']).wait()",
+        "next(iter(env.follow(['nothing'])))",
+    ],
+)
+def test_ctrl_c_interrupts_a_call_at_once(home: Path, project: Path, call: str) -> None:
+    program = f"""
+import ptest
+with ptest.create() as env:
+    env.exec("true")
+    print("ready", flush=True)
+    {call}
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=project,
+        env={**os.environ, "PTEST_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    # Until it is in the call: it sleeps, whatever it waits for.
+    while _state(child.pid) != "S":
+        time.sleep(0.001)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=20)
+    assert child.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" in err
+    assert ptest.Store(home=home).environments() == []
+
+
+def _state(pid: int) -> str:
+    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+        return stat.read().rpartition(")")[2].split()[0]
+
+
+def test_other_threads_go_on_while_one_is_in_a_call(env: ptest.Environment) -> None:
+    import threading
+
+    steps = 0
+    done = threading.Event()
+
+    def count() -> None:
+        nonlocal steps
+        while not done.is_set():
+            steps += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    env.exec(["sleep", "0.5"])
+    during = steps
+    done.set()
+    thread.join()
+    assert during > 10_000
+
+
+def test_importing_loads_next_to_nothing(script: Script) -> None:
+    ended = script(
+        """
+        import sys
+        before = set(sys.modules)
+        import ptest
+        print(*sorted(set(sys.modules) - before - {"__future__", "typing"}))
+        """
+    )
+    loaded = set(ended.stdout.split())
+    assert "ptest" in loaded
+    assert not loaded & {"pathlib", "subprocess", "dataclasses", "ptest._store"}
+
+
+def test_every_public_name_is_there() -> None:
+    for name in ptest.__all__:
+        assert getattr(ptest, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = ptest.nothing  # type: ignore[attr-defined]

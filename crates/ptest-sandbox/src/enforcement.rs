@@ -1,4 +1,4 @@
-//! Who holds a limit: the kernel's groups, the kernel's limits of single processes, or init, which looks.
+//! Who holds a limit: the kernel's groups, its limits of single processes, its quotas, or init, which looks.
 //!
 //! Chosen when a sandbox is launched, the strictest there is for each limit. What init then does is in `init::watch` and
 //! `init::execute`.
@@ -10,9 +10,10 @@ use rustix::process::geteuid;
 
 use crate::cgroup::{Controller, Group, Wanted};
 use crate::error::{Error, Result};
-use crate::limits::{Kept, Limit, Limits, Strength};
-use crate::plan::Plan;
+use crate::limits::{Disk, Kept, Limit, Limits, Strength};
+use crate::plan::{Isolation, Plan};
 use crate::protocol::{Confinement, Duties, Gauge};
+use crate::quota;
 
 /// How the limits of one sandbox are held.
 #[derive(Debug, Default)]
@@ -34,8 +35,7 @@ impl Enforcement {
         if asked.is_empty() {
             return Ok(Self::default());
         }
-        // Root is exempt from the limit of processes; without a namespace it counts all of a user's.
-        let counts_here = plan.isolation.has_namespaces() && !geteuid().is_root();
+        let counts_here = counts_processes(plan.isolation);
         let wanted = Wanted {
             memory: limits.memory,
             cpus: limits.cpus,
@@ -61,7 +61,7 @@ impl Enforcement {
             kept: Vec::new(),
         };
         for (limit, configured) in asked {
-            let strength = chosen.hold(limit, limits, counts_here);
+            let strength = chosen.hold(limit, limits, plan.isolation);
             if strength == Strength::None && !allow_weaker {
                 chosen.release();
                 let source = refusal.unwrap_or_else(no_controller);
@@ -77,7 +77,7 @@ impl Enforcement {
     }
 
     /// Sees to it that one limit is held.
-    fn hold(&mut self, limit: Limit, limits: &Limits, counts_here: bool) -> Strength {
+    fn hold(&mut self, limit: Limit, limits: &Limits, isolation: Isolation) -> Strength {
         let in_group = |controller| {
             let group = self.group.as_ref();
             group.is_some_and(|group| group.holds(controller))
@@ -92,7 +92,7 @@ impl Enforcement {
             Limit::Cpus if in_group(Controller::Cpu) => Strength::Enforced,
             Limit::Cpus => Strength::None,
             Limit::Pids if in_group(Controller::Pids) => Strength::Enforced,
-            Limit::Pids if counts_here => {
+            Limit::Pids if counts_processes(isolation) => {
                 duties.resources.processes = limits.processes;
                 Strength::Enforced
             }
@@ -115,8 +115,12 @@ impl Enforcement {
                 Strength::Enforced
             }
             Limit::Disk => {
-                duties.watch.disk.clone_from(&limits.disk);
-                Strength::Watched
+                duties.watch.disk = limits.disk.clone().map(|disk| held(disk, isolation));
+                let disk = duties.watch.disk.as_ref();
+                match disk.and_then(|disk| disk.project.as_ref()) {
+                    Some(_) => Strength::Enforced,
+                    None => Strength::Watched,
+                }
             }
         }
     }
@@ -162,6 +166,22 @@ impl Enforcement {
         if let Some(group) = &self.group {
             group.remove();
         }
+    }
+}
+
+/// Whether the kernel's limit of a user's processes is of use: root is exempt from it, and without a namespace it counts all.
+fn counts_processes(isolation: Isolation) -> bool {
+    isolation.has_namespaces() && !geteuid().is_root()
+}
+
+/// With a project only if the kernel holds it to the limit, which root is exempt from where it has its own capabilities.
+fn held(disk: Disk, isolation: Isolation) -> Disk {
+    let project = disk.project.as_deref();
+    let is_held = isolation.has_namespaces()
+        && project.is_some_and(|project| quota::hold(&disk, project).is_ok());
+    Disk {
+        project: disk.project.filter(|_| is_held),
+        ..disk
     }
 }
 

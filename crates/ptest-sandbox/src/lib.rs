@@ -24,6 +24,7 @@ pub mod profile;
 pub mod protocol;
 pub mod proxy;
 pub mod queue;
+pub mod quota;
 pub mod ring;
 pub mod run;
 #[expect(

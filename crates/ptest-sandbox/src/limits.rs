@@ -37,6 +37,10 @@ pub struct Disk {
     /// Directories of the host, none below another.
     #[serde(with = "os_bytes")]
     pub directories: Vec<PathBuf>,
+    /// The file that stands for a project of them, so that the kernel can hold the limit where there are project quotas. It is
+    /// made when it is needed, beside them in a directory that stays as long as they do. See [`quota`](crate::quota).
+    #[serde(with = "os_bytes")]
+    pub project: Option<PathBuf>,
 }
 
 /// What can be limited.

@@ -58,6 +58,18 @@ impl<T: Raw> Raw for Vec<T> {
     }
 }
 
+impl<T: Raw> Raw for Option<T> {
+    type Form = Option<T::Form>;
+
+    fn to_form(&self) -> Self::Form {
+        self.as_ref().map(Raw::to_form)
+    }
+
+    fn from_form(form: Self::Form) -> Self {
+        form.map(T::from_form)
+    }
+}
+
 impl<A: Raw, B: Raw> Raw for (A, B) {
     type Form = (A::Form, B::Form);
 

@@ -180,6 +180,7 @@ pub(crate) struct Watch {
     pub(crate) memory: Option<u64>,
     pub(crate) processes: Option<u64>,
     pub(crate) cpu_time: Option<Duration>,
+    /// With a project, the kernel holds it.
     pub(crate) disk: Option<Disk>,
 }
 

@@ -3,6 +3,7 @@
 //! Each function does one call and reports its error. Functions that duplicate the calling
 //! process are for init alone, which has one thread.
 
+mod quota;
 mod region;
 
 use std::ffi::{CStr, CString};
@@ -16,6 +17,7 @@ use std::time::Duration;
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
+pub(crate) use self::quota::{INHERIT, Quota, attributes, quota, set_attributes, set_quota};
 pub(crate) use self::region::{Region, lock_region, locked_by_others, unlock_region};
 
 /// Which side of a duplication this is.

@@ -1,7 +1,7 @@
 //! The tests of limits in every place of the control groups of version 2 in which ptest may be started, in a machine that
-//! has such groups and systemd. The places are in the script.
+//! has such groups, systemd, and a disk with project quotas. The places are in the script.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -19,28 +19,30 @@ const DEADLINE: Duration = Duration::from_mins(8);
 ///
 /// When the tests do not build or the machine does not get through them.
 pub(crate) fn run(workspace: &Workspace, machine: &Machine) -> Result<Outcome> {
+    // As when all tests are built, so that they are not built again.
     let json = process::output(workspace.cargo().args([
         "test",
         "--quiet",
-        "--package=ptest-sandbox",
+        "--workspace",
         "--test=it",
         "--no-run",
         "--message-format=json",
     ]))?;
-    let (suite, init) = (program(&json, "it")?, program(&json, "ptest-init")?);
     let script = format!(
-        "SUITE={}\nINIT={}\n{}",
-        suite.display(),
-        init.display(),
+        "SUITE={}\nINIT={}\nLIBRARY={}\n{}",
+        program(&json, "ptest-sandbox", "it")?.display(),
+        program(&json, "ptest-sandbox", "ptest-init")?.display(),
+        program(&json, "ptest", "it")?.display(),
         include_str!("places.sh")
     );
     machine.run(workspace, &script, DEADLINE)
 }
 
-/// A program among those that cargo says it has built.
-fn program(json: &str, name: &str) -> Result<PathBuf> {
+/// A program among those that cargo says it has built, of the package in a directory of this name.
+fn program(json: &str, package: &str, name: &str) -> Result<PathBuf> {
     #[derive(Deserialize)]
     struct Artifact {
+        manifest_path: PathBuf,
         target: Target,
         executable: Option<PathBuf>,
     }
@@ -48,12 +50,14 @@ fn program(json: &str, name: &str) -> Result<PathBuf> {
     struct Target {
         name: String,
     }
+    let manifest = Path::new(package).join("Cargo.toml");
     // Other messages have other forms.
     json.lines()
         .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
         .filter(|artifact| artifact.target.name == name)
+        .filter(|artifact| artifact.manifest_path.ends_with(&manifest))
         .find_map(|artifact| artifact.executable)
-        .ok_or_else(|| format!("cargo built no {name}").into())
+        .ok_or_else(|| format!("cargo built no {name} of {package}").into())
 }
 
 #[cfg(test)]
@@ -63,10 +67,13 @@ mod tests {
     #[test]
     fn a_program_is_found_among_cargos_messages() {
         let json = r#"{"reason":"compiler-message","target":{"name":"it"}}
-{"reason":"compiler-artifact","target":{"name":"it"},"executable":null}
-{"reason":"compiler-artifact","target":{"name":"it"},"executable":"/target/it-1"}
+{"reason":"compiler-artifact","manifest_path":"/one/Cargo.toml","target":{"name":"it"},"executable":null}
+{"reason":"compiler-artifact","manifest_path":"/other/Cargo.toml","target":{"name":"it"},"executable":"/target/it-0"}
+{"reason":"compiler-artifact","manifest_path":"/one/Cargo.toml","target":{"name":"it"},"executable":"/target/it-1"}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(program(json, "it").unwrap(), PathBuf::from("/target/it-1"));
-        assert!(program(json, "ptest-init").is_err());
+        let built = |package, name| program(json, package, name);
+        assert_eq!(built("one", "it").unwrap(), PathBuf::from("/target/it-1"));
+        assert!(built("one", "ptest-init").is_err());
+        assert!(built("ne", "it").is_err());
     }
 }

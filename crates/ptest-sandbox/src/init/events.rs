@@ -8,7 +8,6 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, listen};
 use rustix::process::{
@@ -23,11 +22,11 @@ use crate::init::processes::{self, Process};
 use crate::init::runs::{News, Run};
 use crate::init::stub::Passed;
 use crate::init::term::{self, Term};
-use crate::init::watch::{self, Watcher};
+use crate::init::watch::{self, Watched, Watcher};
 use crate::init::{AtStage as _, listing, root, security};
 use crate::limits::Struck;
 use crate::plan::{Isolation, Network, Plan, Privileges};
-use crate::protocol::{Failure, Launch, LeftOut, Reply, Request, Spawn, Stage, Usage, Watch};
+use crate::protocol::{Failure, Launch, LeftOut, Reply, Request, Spawn, Stage, Usage};
 use crate::proxy;
 use crate::sys::{self, WaitEvent};
 use crate::wire::{self, Filled, Inbox, WireError};
@@ -104,7 +103,7 @@ fn set_up(
     let signals = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
     let signals = sys::signals_as_descriptor(&signals).at(Stage::Fork, "")?;
     // As long as the host's tree is in sight.
-    let watched = open_watched(&launch.duties.watch)?;
+    let watched = Watched::open(&launch.duties.watch)?;
     let left_out = match plan.isolation {
         Isolation::Namespaces { network, .. } => set_up_namespaces(plan, network)?,
         Isolation::None => {
@@ -120,7 +119,8 @@ fn set_up(
     };
     // Commands run as the same user: without this they could take init over.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Privileges, "")?;
-    let landlock = security::restrict_descendants(plan, &watched).at(Stage::Privileges, "")?;
+    let landlock =
+        security::restrict_descendants(plan, &watched.directories).at(Stage::Privileges, "")?;
     if let Some(listener) = &passed.listener {
         // Done here and not by the client, so that its peers see init's identity.
         listen(listener, 64).at(Stage::Request, "")?;
@@ -134,15 +134,6 @@ fn set_up(
         Reply::Ready { left_out, landlock },
         entrance,
     ))
-}
-
-/// The directories whose room is limited.
-fn open_watched(watch: &Watch) -> Result<Vec<OwnedFd>, Failure> {
-    let directories = watch.disk.iter().flat_map(|disk| &disk.directories);
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    directories
-        .map(|path| open(path, flags, Mode::empty()).at(Stage::Limits, path))
-        .collect()
 }
 
 fn set_up_namespaces(plan: &Plan, network: Network) -> Result<Vec<LeftOut>, Failure> {
@@ -241,7 +232,8 @@ impl Server {
                 }
                 Source::Leader(id) => {
                     self.notice();
-                    let news = self.runs.get_mut(&id).and_then(Run::hear);
+                    let full = self.limiting.full_disk();
+                    let news = self.runs.get_mut(&id).and_then(|run| run.hear(full));
                     self.pass_on(id, news);
                     true
                 }
@@ -598,6 +590,8 @@ impl Server {
         if self.limiting.next_action().is_none_or(|next| next > now) {
             return;
         }
+        let struck = self.limiting.filling_disk();
+        self.strike(struck);
         let commands = self.commands();
         if let Some(configured) = self.limiting.watcher.cpu_time() {
             let runs: Vec<(u64, i32)> = self

@@ -1,6 +1,7 @@
 //! The limits of a sandbox as init sees them: what the kernel says of those that it holds, who looks after the others,
 //! and how all is ended that exceeds one.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::init::gauges::Gauges;
@@ -25,6 +26,7 @@ pub(super) struct Limiting {
     pub(super) watcher: Watcher,
     kills: u64,
     refusals: u64,
+    was_full: bool,
     purge: Option<Purge>,
     is_full: bool,
 }
@@ -38,6 +40,7 @@ struct Purge {
 impl Limiting {
     pub(super) fn new(duties: Duties, gauges: Gauges, watcher: Watcher) -> Self {
         Self {
+            was_full: watcher.is_full(),
             duties,
             gauges,
             watcher,
@@ -89,7 +92,21 @@ impl Limiting {
             self.refusals = refusals;
             strikes.extend(self.struck(Limit::Pids, 0, false));
         }
+        strikes.extend(self.filling_disk());
         strikes
+    }
+
+    /// The strike at whoever filled the disk since this was last asked.
+    pub(super) fn filling_disk(&mut self) -> Option<Struck> {
+        let full = self.full_disk();
+        let was_full = mem::replace(&mut self.was_full, full.is_some());
+        full.filter(|_| !was_full)
+    }
+
+    /// The strike at whoever wants to write more, where the kernel lets nothing more be written: nobody says who wanted to.
+    pub(super) fn full_disk(&self) -> Option<Struck> {
+        let is_full = self.watcher.is_full();
+        is_full.then(|| self.struck(Limit::Disk, 0, false))?
     }
 
     fn memory_strike(&mut self, rang: bool) -> Option<Struck> {

@@ -27,6 +27,7 @@ mod listing;
 mod overlay;
 mod preference;
 mod processes;
+mod room;
 mod root;
 mod runs;
 mod security;

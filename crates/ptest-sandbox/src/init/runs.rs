@@ -177,8 +177,8 @@ impl Run {
         }
     }
 
-    /// Takes in one message of the leader.
-    pub(super) fn hear(&mut self) -> Option<News> {
+    /// Takes in one message of the leader. A command that fails while the disk is full was struck by that.
+    pub(super) fn hear(&mut self, full: Option<Struck>) -> Option<News> {
         let mut bytes = [0; MAX_MESSAGE];
         let count = match rustix::io::read(&self.leader, &mut bytes) {
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return None,
@@ -199,7 +199,7 @@ impl Run {
                 signal: signal @ (libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU),
             }) if self.on_terminal => Some((Reply::Stopped { signal }, None)),
             Ok(Told::Stopped { .. }) => None,
-            Ok(Told::Ended(ending)) => self.end(ending),
+            Ok(Told::Ended(ending)) => self.end(ending, full),
             Err(_) => self.lose_leader(),
         }
     }
@@ -241,7 +241,7 @@ impl Run {
         }
     }
 
-    fn end(&mut self, ending: Ending) -> Option<News> {
+    fn end(&mut self, ending: Ending, full: Option<Struck>) -> Option<News> {
         let left = if ending.leftovers {
             processes::descendants(self.leader_pid).len()
         } else {
@@ -251,6 +251,9 @@ impl Run {
         if let Status::Signal { signal, .. } = ending.status {
             let by_it = self.by_signal.iter().find(|(one, _)| *one == signal);
             self.struck = self.struck.or(by_it.map(|(_, struck)| *struck));
+        }
+        if ending.status != Status::Code(0) {
+            self.struck = self.struck.or(full);
         }
         self.ending = Some((ending, self.started.elapsed()));
         let is_struck = self.struck.is_some_and(|struck| struck.ended);
@@ -334,7 +337,7 @@ impl Run {
             written_bytes: 0,
             leftovers: false,
         };
-        let news = self.end(ending);
+        let news = self.end(ending, None);
         self.phase = Phase::Over;
         news
     }

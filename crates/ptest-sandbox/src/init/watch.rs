@@ -7,13 +7,15 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::fs::statvfs;
+use rustix::fs::{Mode, OFlags, open, statvfs};
 
+use crate::init::AtStage as _;
 use crate::init::processes::{self, Process};
+use crate::init::room::Room;
 use crate::init::survey::{self, Survey};
 use crate::limits::{Limit, Struck};
 use crate::plan::{Mount, Plan};
-use crate::protocol::Watch;
+use crate::protocol::{Failure, Stage, Watch};
 
 /// How often it looks at processes.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -28,6 +30,8 @@ pub(super) struct Watcher {
     temporaries: Vec<PathBuf>,
     /// The directories whose room is limited.
     directories: Vec<OwnedFd>,
+    /// Their room, where the kernel holds the limit.
+    room: Option<Room>,
     survey: Option<Survey>,
     /// What the last survey has counted.
     counted: Option<u64>,
@@ -35,9 +39,41 @@ pub(super) struct Watcher {
     next_survey: Option<Instant>,
 }
 
+/// What is looked at, opened as long as the host's tree is in sight.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) directories: Vec<OwnedFd>,
+    /// Where the kernel holds the limit.
+    pub(super) room: Option<Room>,
+}
+
+impl Watched {
+    pub(super) fn open(watch: &Watch) -> Result<Self, Failure> {
+        let opened = |path: &PathBuf, flags: OFlags| {
+            open(path, flags | OFlags::CLOEXEC, Mode::empty()).at(Stage::Limits, path)
+        };
+        let directories: &[PathBuf] = watch.disk.as_ref().map_or(&[], |disk| &disk.directories);
+        let project = watch.disk.as_ref().and_then(|disk| disk.project.as_ref());
+        let room = match directories.first().zip(project) {
+            Some((directory, file)) => Some(Room {
+                directory: opened(directory, OFlags::PATH)?,
+                file: opened(file, OFlags::PATH)?,
+            }),
+            None => None,
+        };
+        let readable = OFlags::RDONLY | OFlags::DIRECTORY;
+        let directories = directories.iter().map(|path| opened(path, readable));
+        Ok(Self {
+            directories: directories.collect::<Result<_, _>>()?,
+            room,
+        })
+    }
+}
+
 impl Watcher {
     /// For a root that is assembled. The directories were opened before that.
-    pub(super) fn new(watch: Watch, plan: &Plan, directories: Vec<OwnedFd>) -> io::Result<Self> {
+    pub(super) fn new(watch: Watch, plan: &Plan, watched: Watched) -> io::Result<Self> {
+        let Watched { directories, room } = watched;
         survey::check(&directories)?;
         let in_memory = |mount: &Mount| match mount {
             Mount::Tmpfs { target, .. } => Some(target.clone()),
@@ -47,6 +83,7 @@ impl Watcher {
             watch,
             temporaries: plan.mounts.iter().filter_map(in_memory).collect(),
             directories,
+            room,
             survey: None,
             counted: None,
             next: None,
@@ -94,7 +131,10 @@ impl Watcher {
     ) -> Option<Struck> {
         if self.next_survey.is_some_and(|next| next <= now) {
             self.next_survey = None;
-            if is_busy {
+            if is_busy && self.room.is_some() {
+                // Whoever looks asks the kernel too.
+                self.next_survey = Some(now + INTERVAL);
+            } else if is_busy {
                 match Survey::begin(&self.directories) {
                     Ok(survey) => self.survey = Some(survey),
                     // There can be no more processes, perhaps because somebody wants to go on unseen.
@@ -117,9 +157,14 @@ impl Watcher {
         self.judge(counted.or(self.counted).unwrap_or_default(), time)
     }
 
-    /// What the directories whose room is limited took on the disk when it was last counted.
+    /// What the directories whose room is limited take on the disk, or took when it was last counted.
     pub(super) fn disk_bytes(&self) -> Option<u64> {
-        self.counted
+        self.room.as_ref().map_or(self.counted, Room::used)
+    }
+
+    /// Whether the kernel lets nothing more be written there.
+    pub(super) fn is_full(&self) -> bool {
+        self.room.as_ref().is_some_and(Room::is_full)
     }
 
     /// Judges what is on the disk, which took some time to find out.

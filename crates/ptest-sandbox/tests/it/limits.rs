@@ -228,6 +228,7 @@ fn too_much_on_the_disk(level: Level) {
                 disk: Some(Disk {
                     bytes: 8 << 20,
                     directories: vec![directory.path().into()],
+                    project: None,
                 }),
                 ..Limits::default()
             },

@@ -17,6 +17,7 @@ mod limits;
 mod ordinary_user;
 mod probes;
 mod proxies;
+mod quota;
 mod records;
 mod stacks;
 mod still;

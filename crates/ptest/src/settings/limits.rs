@@ -105,7 +105,7 @@ pub fn tell(struck: &Struck) -> String {
         let reached = amount(limit, struck.reached);
         format!("the limit `{limit}` of {configured} ended the command, which reached {reached}")
     } else {
-        format!("the command reached the limit `{limit}` of {configured}, and was refused more")
+        format!("the limit `{limit}` of {configured} was reached: more is refused")
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
         );
         assert_eq!(
             tell(&struck(Limit::Pids, 20, 20, false)),
-            "the command reached the limit `pids` of 20, and was refused more"
+            "the limit `pids` of 20 was reached: more is refused"
         );
     }
 }

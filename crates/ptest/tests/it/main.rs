@@ -23,6 +23,7 @@ mod ports;
 mod power;
 mod predecessor;
 mod python;
+mod quota;
 mod recovery;
 mod room;
 mod run;

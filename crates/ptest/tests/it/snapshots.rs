@@ -93,7 +93,8 @@ pub(crate) fn shell(environment: &Environment, script: &str) {
     assert_eq!(exit.status, ExitStatus::Code(0), "{script}");
 }
 
-fn start(environment: &Environment, script: &str) -> ptest::runs::ActiveRun {
+/// The same, without waiting for its end.
+pub(crate) fn start(environment: &Environment, script: &str) -> ptest::runs::ActiveRun {
     let null = || {
         OwnedFd::from(
             File::options()

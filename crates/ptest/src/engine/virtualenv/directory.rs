@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use ptest_sandbox::{Upper, cgroup, ring};
+use ptest_sandbox::{Upper, cgroup, quota, ring};
 use ptest_store::Store;
 
 use super::driver::Driver;
@@ -215,6 +215,22 @@ impl Directory {
         self.path.join("groups")
     }
 
+    /// What stands for the project that what commands write is of, where the kernel limits that.
+    pub(super) fn project(&self) -> PathBuf {
+        self.path.join("project")
+    }
+
+    /// Whether what commands write is of a project, or was.
+    pub(super) fn is_in_project(&self) -> bool {
+        self.project().symlink_metadata().is_ok()
+    }
+
+    /// Takes the kernel's limit of what commands write away, if there is one.
+    pub(super) fn lift_quota(&self) {
+        // Where no limit can be taken away any more, as on a disk that has no quotas now, none holds.
+        let _ = quota::lift(&self.project());
+    }
+
     /// The driver that the instance was made with.
     pub(super) fn driver(&self) -> Result<Driver> {
         let path = self.instead();
@@ -270,6 +286,10 @@ impl Directory {
                 if !is_recorded {
                     store.database().flush()?;
                     is_recorded = true;
+                }
+                if self.is_in_project() {
+                    // It may stay in the trash for a while, and counts there.
+                    quota::let_go(&entry.path());
                 }
                 store.trash(&entry.path())?;
             }

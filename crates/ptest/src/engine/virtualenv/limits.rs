@@ -1,6 +1,6 @@
 //! An instance's limits in the words of the sandbox.
 
-use ptest_sandbox as sandbox;
+use ptest_sandbox::{self as sandbox, Upper};
 
 use super::directory::Directory;
 use super::driver::Driver;
@@ -22,26 +22,27 @@ pub(super) fn need_groups(limits: &Limits) -> bool {
     limits.memory.is_some() || limits.cpus.is_some() || limits.pids.is_some()
 }
 
-/// The same for the sandbox. The directories are those that commands write in.
+/// The same for the sandbox. The directories are those that commands write in, and those of the kernel that files come from.
 pub(super) fn for_sandbox(
     limits: &Limits,
     directory: &Directory,
     driver: &Driver,
     instance: &Instance,
 ) -> sandbox::Limits {
+    let generation = instance.generation;
     let mut directories = match driver {
-        Driver::Overlay => vec![directory.upper(instance.generation)],
-        Driver::Clone { .. } => {
-            vec![
-                directory.tree_of(instance.generation),
-                directory.temporary(),
-            ]
-        }
+        Driver::Overlay => vec![directory.upper(generation), directory.work(generation)],
+        Driver::Clone { .. } => vec![directory.tree_of(generation), directory.temporary()],
     };
-    let scratch = root::scratch(instance).len();
-    directories.extend((0..scratch).map(|number| directory.scratch(number).directory));
+    for number in 0..root::scratch(instance).len() {
+        let Upper { directory, work } = directory.scratch(number);
+        directories.extend([directory, work]);
+    }
     if instance.settings.home == Home::Private {
         directories.push(directory.home());
+    }
+    if root::shared_cache(instance).is_none() {
+        directories.push(directory.cache());
     }
     sandbox::Limits {
         memory: limits.memory,
@@ -50,9 +51,11 @@ pub(super) fn for_sandbox(
         cpu_time: limits.cpu_time,
         open_files: limits.open_files.map(u64::from),
         file_size: limits.file_size,
-        disk: limits
-            .disk
-            .map(|bytes| sandbox::Disk { bytes, directories }),
+        disk: limits.disk.map(|bytes| sandbox::Disk {
+            bytes,
+            directories,
+            project: (*driver == Driver::Overlay).then(|| directory.project()),
+        }),
     }
 }
 

@@ -183,6 +183,9 @@ impl Engine for Virtualenv {
         directory.prepare(instance, &driver)?;
         let plan = root::plan(&self.store, &directory, instance, &driver)?;
         let limits = limits::of(instance);
+        if limits.disk.is_none() {
+            directory.lift_quota();
+        }
         if limits::need_groups(&limits) {
             directory.keep_groups(&cgroup::places(instance.id.as_str()))?;
         }
@@ -433,6 +436,7 @@ impl Engine for Virtualenv {
         self.deactivate(id, Duration::ZERO).await?;
         let directory = self.directory(id);
         if directory.exists() {
+            directory.lift_quota();
             self.store.trash(directory.path())?;
         }
         Ok(())

@@ -276,13 +276,17 @@ fn runtime_directory() -> PathBuf {
     PathBuf::from(format!("/run/user/{}", rustix::process::geteuid().as_raw()))
 }
 
+/// The name of the caches that an instance shares; `None` if it has its own.
+pub(super) fn shared_cache(instance: &Instance) -> Option<&str> {
+    let is_trusted = instance.settings.profile != Some(Profile::Strict);
+    instance.cache.as_deref().filter(|_| is_trusted)
+}
+
 /// The directory of caches, which instances of one recipe share unless nobody trusts them, made on first use.
 fn cache(store: &Store, directory: &Directory, instance: &Instance) -> Result<PathBuf> {
-    let cache = match &instance.cache {
-        Some(shared) if instance.settings.profile != Some(Profile::Strict) => {
-            store.dir("caches")?.join(shared)
-        }
-        _ => directory.cache(),
+    let cache = match shared_cache(instance) {
+        Some(shared) => store.dir("caches")?.join(shared),
+        None => directory.cache(),
     };
     fs::create_dir_all(&cache)
         .map_err(|source| Error::io(format!("create {}", cache.display()), source))?;

@@ -82,7 +82,9 @@ pub(super) fn hand_over(
     instance: &Instance,
 ) -> Result<Option<HandedOver>> {
     let (now, next) = (instance.generation, instance.generation + 1);
-    if directory.driver()? != Driver::Overlay || is_empty(&directory.upper(now))? {
+    // A layer is of no project, and files cannot leave theirs at once.
+    let must_stay = directory.driver()? != Driver::Overlay || directory.is_in_project();
+    if must_stay || is_empty(&directory.upper(now))? {
         return Ok(None);
     }
     directory.settle(store, now)?;

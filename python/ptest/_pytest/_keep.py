@@ -1,0 +1,77 @@
+"""Which environments stay after their test, and where that is said."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from ptest._environment import Environment
+
+PROPERTY = "ptest_kept"
+"""The property of a report that names a kept environment: it comes back from workers and forks, and is in JUnit XML."""
+
+
+class Keeper:
+    """Keeps the environments of tests that ended as it was asked for, and takes away all others."""
+
+    def __init__(self, policy: str) -> None:
+        self.policy = policy
+        self._used: dict[str, list[tuple[Environment, str | None]]] = {}
+        self._kept: dict[str, str] = {}
+
+    @property
+    def may_keep(self) -> bool:
+        """Whether an environment may outlast the process: such a one is made so that it does."""
+        return self.policy != "none"
+
+    def uses(self, test: pytest.Item | None, environment: Environment, fixture: str | None = None) -> None:
+        """Says that a test uses an environment; or all that use this fixture, if no test is said."""
+        self._used.setdefault("" if test is None else test.nodeid, []).append((environment, fixture))
+
+    def release(self, environment: Environment) -> None:
+        """Takes an environment away when its test is over, unless that is to be looked at."""
+        if environment.id in self._kept:
+            return
+        from ptest._errors import NotFoundError
+
+        # The test may have removed it.
+        with suppress(NotFoundError):
+            environment.remove()
+
+    def _of(self, item: pytest.Item) -> list[Environment]:
+        fixtures = getattr(item, "fixturenames", ())
+        shared = [environment for environment, fixture in self._used.get("", ()) if fixture in fixtures]
+        return [environment for environment, _ in self._used.get(item.nodeid, ())] + shared
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, Any, None]:
+        outcome = yield
+        if not self._used:
+            return
+        report: pytest.TestReport = outcome.get_result()
+        if report.failed if self.policy == "failed" else self.policy == "all" and report.when == "call":
+            for environment in self._of(item):
+                if environment.id not in self._kept:
+                    # The reports of later phases are to say so too: JUnit's XML takes it from the last one.
+                    report.user_properties.append((PROPERTY, environment.id))
+                    item.user_properties.append((PROPERTY, environment.id))
+                    self._kept[environment.id] = item.nodeid
+                report.sections.append(("ptest", f"kept environment: ptest shell {environment.id}"))
+        if report.when == "teardown":
+            self._used.pop(item.nodeid, None)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, value in report.user_properties:
+            if name == PROPERTY:
+                self._kept[str(value)] = report.nodeid
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self._kept:
+            terminalreporter.section("kept environments")
+            for environment, test in self._kept.items():
+                terminalreporter.line(f"ptest shell {environment}  # {test}")

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from ptest._pytest._fixtures import (
+    keeper,
     ptest_env,
     ptest_env_factory,
     ptest_env_session,
@@ -16,13 +19,9 @@ from ptest._pytest._fixtures import (
     ptest_ports,
     ptest_snapshot,
 )
-from ptest._pytest._keep import Keeper
-from ptest._pytest._marker import check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pytest
 
 __all__ = [
     "ptest_env",
@@ -42,6 +41,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="none",
         help="which tests' environments stay, for `ptest shell`: none (default), failed or all",
     )
+    group.addoption(
+        "--ptest-isolate",
+        choices=("none", "test", "module"),
+        default="none",
+        help="run each test, or the tests of each module together, in a fork of this process: none (default), test or "
+        "module",
+    )
+    group.addoption(
+        "--ptest-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="end a test in its fork after that time, with all that it started (needs --ptest-isolate)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,10 +62,33 @@ def pytest_configure(config: pytest.Config) -> None:
         "ptest(**options): what the environments of the test's ptest fixtures are made of and what they are like; "
         "the options are those of ptest.create, as python='3.12', requirements=['six'], memory='512M', network='none'",
     )
-    config.pluginmanager.register(Keeper(config.getoption("--ptest-keep")), "ptest-keep")
+    if config.getoption("--ptest-keep") != "none":
+        keeper(config)
+    if _is_isolated(config):
+        from ptest._pytest._isolate import Isolation
+
+        plugin = Isolation(config.getoption("--ptest-isolate"), config.getoption("--ptest-timeout"))
+        config.pluginmanager.register(plugin, "ptest-isolate")
+
+
+def _is_isolated(config: pytest.Config) -> bool:
+    """Whether tests run in forks here."""
+    timeout = config.getoption("--ptest-timeout")
+    if config.getoption("--ptest-isolate") == "none":
+        if timeout is not None:
+            message = "--ptest-timeout needs --ptest-isolate"
+            raise pytest.UsageError(message)
+        return False
+    if timeout is not None and not timeout > 0:
+        message = f"--ptest-timeout is a time in seconds, not {timeout}"
+        raise pytest.UsageError(message)
+    # Who debugs is at a terminal, which a fork in the background cannot read; set-ups are shown where they happen.
+    return not any(config.getoption(name, False) for name in ("usepdb", "trace", "setuponly", "setupshow"))
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
         for mark in item.iter_markers("ptest"):
+            from ptest._pytest._marker import check
+
             check(item, mark)

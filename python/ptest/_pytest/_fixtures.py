@@ -35,22 +35,22 @@ def ptest_env_factory(
     from ptest._api import default_store
     from ptest._pytest._marker import options
 
-    keeper = _keeper(request)
+    keep = keeper(request.config)
     made: list[Environment] = []
     asked: Any = {**ptest_options, **options(request.node)}
 
     def make(source: str | Snapshot | Environment | None = None, **options: Any) -> Environment:
         if source is None:
-            environment = default_store().create(detached=keeper.may_keep, **{**asked, **options})
+            environment = default_store().create(detached=keep.may_keep, **{**asked, **options})
         else:
-            environment = default_store().fork(source, detached=keeper.may_keep, **options)
+            environment = default_store().fork(source, detached=keep.may_keep, **options)
         made.append(environment)
-        keeper.uses(request.node, environment)
+        keep.uses(request.node, environment)
         return environment
 
     yield make
     for environment in reversed(made):
-        keeper.release(environment)
+        keep.release(environment)
 
 
 @pytest.fixture
@@ -64,11 +64,11 @@ def ptest_env_session(request: pytest.FixtureRequest, ptest_options: Environment
     """An environment that all tests share, as the fixture ``ptest_options`` says."""
     from ptest._api import default_store
 
-    keeper = _keeper(request)
-    environment = default_store().create(detached=keeper.may_keep, **ptest_options)
-    keeper.uses(None, environment, "ptest_env_session")
+    keep = keeper(request.config)
+    environment = default_store().create(detached=keep.may_keep, **ptest_options)
+    keep.uses(None, environment, "ptest_env_session")
     yield environment
-    keeper.release(environment)
+    keep.release(environment)
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +107,12 @@ def ptest_ports() -> Iterator[Callable[..., list[Port]]]:
         default_store().release_ports(leased)
 
 
-def _keeper(request: pytest.FixtureRequest) -> Keeper:
-    keeper: Keeper = request.config.pluginmanager.getplugin("ptest-keep")
-    return keeper
+def keeper(config: pytest.Config) -> Keeper:
+    """What keeps environments in this run; there from when it is first asked for."""
+    found: Keeper | None = config.pluginmanager.getplugin("ptest-keep")
+    if found is None:
+        from ptest._pytest._keep import Keeper
+
+        found = Keeper(config.getoption("--ptest-keep"))
+        config.pluginmanager.register(found, "ptest-keep")
+    return found

@@ -222,9 +222,7 @@ def test_a_run_that_uses_nothing_of_it_loads_nothing_of_it(run: Pytest, pytester
 
         def test_it():
             loaded = {name for name in sys.modules if name.split(".")[0] == "ptest"}
-            assert loaded == {
-                "ptest", "ptest._pytest", "ptest._pytest._fixtures", "ptest._pytest._keep", "ptest._pytest._marker",
-            }
+            assert loaded == {"ptest", "ptest._pytest", "ptest._pytest._fixtures"}
         """
     )
     run().assert_outcomes(passed=1)

@@ -1,0 +1,210 @@
+"""A fork of this interpreter: what it sends, how long it is waited for, and that nothing of it is left.
+
+Not for what is run in it: see `_isolate`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import stat
+import struct
+import sys
+import time
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+_LENGTH = struct.Struct("!Q")
+_SET_PARENT_DEATH_SIGNAL = 1
+_SET_CHILD_SUBREAPER = 36
+_TICK = 50
+"""After how many milliseconds the clock and what was written are looked at."""
+
+
+class LostError(Exception):
+    """A child ended, or was ended, before it had said that it is ready."""
+
+
+class Channel:
+    """One end of what parent and child say to each other: messages of a kind and a value."""
+
+    def __init__(self, reading: int, writing: int) -> None:
+        self.reading = reading
+        self._writing = writing
+        self._taken = bytearray()
+
+    def send(self, kind: str, value: Any = None) -> None:
+        data = pickle.dumps((kind, value))
+        left = memoryview(_LENGTH.pack(len(data)) + data)
+        while left:
+            left = left[os.write(self._writing, left) :]
+
+    def take(self) -> bool:
+        """Reads what is there, or waits for it; says whether more may come."""
+        data = os.read(self.reading, 1 << 16)
+        self._taken += data
+        return bool(data)
+
+    def message(self) -> tuple[str, Any] | None:
+        """The next message, if all of it has been read."""
+        end = _LENGTH.size
+        if len(self._taken) < end:
+            return None
+        end += _LENGTH.unpack_from(self._taken)[0]
+        if len(self._taken) < end:
+            return None
+        kind, value = pickle.loads(self._taken[_LENGTH.size : end])  # noqa: S301 - of our own fork
+        del self._taken[:end]
+        return kind, value
+
+    def receive(self) -> tuple[str, Any]:
+        """The next message; ``("finish", None)`` when the other side is gone."""
+        while True:
+            message = self.message()
+            if message is not None:
+                return message
+            if not self.take():
+                return "finish", None
+
+    def close(self) -> None:
+        os.close(self.reading)
+        os.close(self._writing)
+
+
+class Child:
+    """A fork, as its parent sees it."""
+
+    def __init__(self, pid: int, channel: Channel, others: set[int]) -> None:
+        self.channel = channel
+        self._pid = pid
+        self._others = others
+        self._descriptor = os.pidfd_open(pid)
+        self._is_ended = False
+
+    def receive(self, deadline: float | None, most_output: int) -> tuple[str, Any]:
+        """The next message.
+
+        Raises
+        ------
+        LostError
+            If none comes any more: the child has ended, or it was ended at the deadline or for what it wrote.
+        """
+        poll = select.poll()
+        poll.register(self.channel.reading, select.POLLIN)
+        poll.register(self._descriptor, select.POLLIN)
+        while True:
+            message = self.channel.message()
+            if message is not None:
+                return message
+            ready = {number for number, _ in poll.poll(_TICK)}
+            if self.channel.reading in ready:
+                if not self.channel.take():
+                    poll.unregister(self.channel.reading)
+            elif self._descriptor in ready:
+                raise LostError(_told(self.end()))
+            if deadline is not None and time.monotonic() >= deadline:
+                self.end()
+                reason = "it had not ended when its time was up"
+                raise LostError(reason)
+            if _written() > most_output:
+                self.end()
+                reason = f"it wrote more than {most_output >> 20} MiB to standard output or standard error"
+                raise LostError(reason)
+
+    def end(self) -> int:
+        """Ends it and everything that it started, wherever that went; gives how it ended by itself, as `os.wait`."""
+        if self._is_ended:
+            return 0
+        self._is_ended = True
+        for end in (os.killpg, os.kill):
+            with suppress(OSError):
+                end(self._pid, signal.SIGKILL)
+        _, status = os.waitpid(self._pid, 0)
+        _end_orphans(self._others)
+        os.close(self._descriptor)
+        self.channel.close()
+        return status
+
+
+def start() -> Child | Channel:
+    """Forks: gives the child to the parent, and to the child what it talks with."""
+    down, up = os.pipe(), os.pipe()
+    others = _children(os.getpid())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        # Which threads run is told by who knows the test.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid:
+        os.close(down[0])
+        os.close(up[1])
+        with suppress(OSError):
+            os.setpgid(pid, pid)
+        return Child(pid, Channel(up[0], down[1]), others)
+    os.close(down[1])
+    os.close(up[0])
+    with suppress(OSError):
+        os.setpgid(0, 0)
+    _prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    return Channel(down[0], up[1])
+
+
+def adopt_orphans(*, yes: bool) -> None:
+    """Whether what a child leaves behind becomes a child of this process, which then finds it."""
+    _prctl(_SET_CHILD_SUBREAPER, int(yes))
+
+
+def _prctl(option: int, value: int) -> None:
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+    except (ImportError, OSError, AttributeError):
+        # A Python without ctypes: what is left behind is found as far as it stayed in the process group.
+        return
+
+
+def _end_orphans(others: set[int]) -> None:
+    """Ends the children of this process besides these, with all that they started."""
+    me = os.getpid()
+    while True:
+        orphans = _children(me) - others
+        if not orphans:
+            return
+        # All of them before any is waited for: what forks faster than it is ended would go on.
+        found = list(orphans)
+        for pid in found:
+            found.extend(_children(pid))
+        for pid in found:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in orphans:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _children(pid: int) -> set[int]:
+    found: set[int] = set()
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                found.update(map(int, (task / "children").read_bytes().split()))
+    return found
+
+
+def _written() -> int:
+    """How much is in the files that standard output and standard error are captured in."""
+    sizes = [it.st_size for it in (os.fstat(1), os.fstat(2)) if stat.S_ISREG(it.st_mode) and it.st_nlink == 0]
+    return max(sizes, default=0)
+
+
+def _told(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return f"its process was ended by signal {number} ({signal.Signals(number).name})"
+    return f"it ended its process with code {os.WEXITSTATUS(status)}"

@@ -1,0 +1,357 @@
+"""Tests in forks: their results are as if they had run in the process itself, and nobody else suffers from them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+
+if TYPE_CHECKING:
+    import ptest
+
+    from .conftest import Pytest
+
+isolated = pytest.mark.parametrize("mode", ["test", "module"])
+
+EVERYTHING = """
+import warnings
+
+import pytest
+
+@pytest.fixture(scope="module")
+def shared():
+    print("shared up")
+    yield 1
+    print("shared down")
+
+@pytest.fixture
+def broken():
+    raise RuntimeError("broken set-up")
+
+@pytest.fixture(scope="module")
+def broken_module():
+    raise RuntimeError("broken set-up of a module")
+
+@pytest.fixture
+def broken_after():
+    yield
+    raise RuntimeError("broken tear-down")
+
+def test_passes(shared, record_property):
+    record_property("number", 7)
+    print("said")
+
+def test_fails(shared):
+    assert [1, 2] == [1, 3]
+
+def test_skips(): pytest.skip("no reason")
+
+@pytest.mark.skip(reason="never")
+def test_skipped(): pass
+
+@pytest.mark.xfail(reason="known")
+def test_xfails(): assert False
+
+@pytest.mark.xfail(reason="mended")
+def test_xpasses(): pass
+
+def test_broken(broken): pass
+
+def test_broken_module(broken_module): pass
+
+def test_broken_module_again(broken_module): pass
+
+def test_broken_after(broken_after): pass
+
+def test_warns(): warnings.warn("careful")
+
+@pytest.mark.filterwarnings("error")
+def test_strict(): warnings.warn("too much")
+
+class TestClass:
+    @pytest.mark.parametrize("number", [1, 2])
+    def test_parametrized(self, number, shared): assert number == 1
+"""
+
+
+def results(run: Pytest, path: Path, *arguments: str) -> tuple[list[object], dict[str, int]]:
+    """What JUnit XML and the last line say, without what differs from run to run."""
+    result = run("--junitxml=report.xml", "-o", "junit_logging=all", *arguments)
+    cases = []
+    for case in ET.parse(path / "report.xml").iter("testcase"):  # noqa: S314 - of our own run
+        inner = [(it.tag, it.get("message"), re.sub("0x[0-9a-f]+", "", it.text or "").strip()) for it in case]
+        cases.append((case.get("classname"), case.get("name"), inner))
+    return cases, result.parseoutcomes()
+
+
+@isolated
+def test_results_are_as_without(run: Pytest, pytester: pytest.Pytester, mode: str) -> None:
+    pytester.makepyfile(test_everything=EVERYTHING)
+    plain, outcomes = results(run, pytester.path)
+    assert {"passed", "failed", "skipped", "xfailed", "xpassed", "errors", "warnings"} <= set(outcomes)
+    assert results(run, pytester.path, f"--ptest-isolate={mode}") == (plain, outcomes)
+
+
+def test_what_a_test_does_to_the_process_is_gone_after_it(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os, sys
+        import pytest
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_it(number):
+            assert "LEFT" not in os.environ and not hasattr(sys, "left")
+            os.environ["LEFT"] = sys.left = "1"
+            os.chdir("/")
+        """
+    )
+    run().assert_outcomes(passed=1, failed=1)
+    run("--ptest-isolate=test").assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(("mode", "forks"), [("test", 4), ("module", 2)])
+def test_wider_fixtures_are_set_up_and_torn_down_once_in_the_parent(
+    run: Pytest, pytester: pytest.Pytester, mode: str, forks: int
+) -> None:
+    pytester.makeconftest(
+        """
+        import os
+        import pytest
+
+        def write(*words):
+            with open("log", "a") as file:
+                print(*words, os.getpid(), file=file)
+
+        @pytest.fixture(scope="session")
+        def session():
+            write("up")
+            yield
+            write("down")
+
+        @pytest.fixture(autouse=True)
+        def each(session):
+            write("test")
+        """
+    )
+    for name in "ab":
+        pytester.makepyfile(**{f"test_{name}": "def test_one(): pass\ndef test_two(): pass\n"})
+    run(f"--ptest-isolate={mode}").assert_outcomes(passed=4)
+    log = [line.split() for line in (pytester.path / "log").read_text().splitlines()]
+    assert [word for word, _ in log] == ["up", "test", "test", "test", "test", "down"]
+    assert log[0][1] == log[-1][1]
+    tests = {pid for word, pid in log if word == "test"}
+    assert len(tests) == forks
+    assert log[0][1] not in tests
+
+
+def test_a_wider_fixture_that_a_test_asks_for_by_itself_is_torn_down_in_its_fork(
+    run: Pytest, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def late():
+            yield
+            open("down", "a").write("x")
+
+        def test_late(request):
+            request.getfixturevalue("late")
+
+        def test_after():
+            assert open("down").read() == "x"
+        """
+    )
+    run("--ptest-isolate=test").assert_outcomes(passed=2)
+    assert (pytester.path / "down").read_text() == "x"
+
+
+@isolated
+@pytest.mark.parametrize(
+    ("deed", "told"),
+    [
+        ("os.kill(os.getpid(), 11)", "ended by signal 11 (SIGSEGV)"),
+        ("os._exit(0)", "ended its process with code 0"),
+        ("while True: pass", "its time was up"),
+        ("while True: os.write(1, bytes(1 << 20))", "wrote more than 256 MiB"),
+    ],
+)
+def test_a_test_that_does_not_come_back_is_its_own_failure(
+    run: Pytest, pytester: pytest.Pytester, mode: str, deed: str, told: str
+) -> None:
+    pytester.makepyfile(
+        f"""
+        import os
+
+        def test_before(): pass
+
+        def test_lost():
+            os.write(1, b"last words")
+            {deed}
+
+        def test_after(): pass
+        """
+    )
+    result = run(f"--ptest-isolate={mode}", "--ptest-timeout=10", "-p", "no:faulthandler", "--tb=line", "-rf")
+    result.assert_outcomes(passed=2, failed=1)
+    assert told in result.stdout.str().replace("\n", " ")
+
+
+def test_last_words_of_a_lost_test_are_in_its_report(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import os\n\ndef test_lost():\n    os.write(1, b'last words')\n    os._exit(3)\n")
+    run("--ptest-isolate=test").stdout.fnmatch_lines(["*Captured stdout call*", "last words"])
+
+
+def test_no_process_of_a_test_outlives_it_wherever_it_went(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os, subprocess, time
+
+        def test_leaves():
+            program = "echo $$ >>pids; sleep 1000 & echo $! >>pids; wait"
+            subprocess.Popen(["setsid", "sh", "-c", program])
+            while not os.path.exists("pids") or len(open("pids").read().split()) < 2:
+                time.sleep(0.01)
+
+        def test_after():
+            for pid in open("pids").read().split():
+                assert not os.path.exists(f"/proc/{pid}")
+        """
+    )
+    run("--ptest-isolate=test").assert_outcomes(passed=2)
+    assert all(not Path("/proc", pid).exists() for pid in (pytester.path / "pids").read_text().split())
+
+
+def test_a_wider_tear_down_that_fails_is_an_error_of_the_last_test(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def shared():
+            yield
+            raise RuntimeError("broken below")
+
+        def test_one(shared): pass
+
+        def test_two(shared): pass
+        """
+    )
+    result = run("--ptest-isolate=test")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_two*", "*RuntimeError: broken below"])
+
+
+def test_threads_that_do_not_run_in_the_fork_are_told_of(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import threading
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def background():
+            over = threading.Event()
+            threading.Thread(target=over.wait, name="ticker").start()
+            yield
+            over.set()
+
+        def test_one(background): pass
+        """
+    )
+    result = run("--ptest-isolate=test")
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*these threads do not run: ticker"])
+
+
+@isolated
+def test_lines_run_in_forks_are_covered(run: Pytest, pytester: pytest.Pytester, mode: str) -> None:
+    pytest.importorskip("pytest_cov")
+    pytester.makepyfile(product="def one():\n    return 1\n\ndef two():\n    return 2\n\ndef three():\n    return 3\n")
+    pytester.makepyfile("import product\n\ndef test_one(): product.one()\ndef test_two(): product.two()\n")
+    result = run(f"--ptest-isolate={mode}", "--cov=product", "--cov-report=term-missing")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["product.py *6 *1 *83% *8"])
+
+
+@isolated
+def test_workers_run_forks(run: Pytest, pytester: pytest.Pytester, mode: str) -> None:
+    pytest.importorskip("xdist")
+    pytester.makepyfile(test_everything=EVERYTHING)
+    plain = run().parseoutcomes()
+    workers = run("-n2", f"--ptest-isolate={mode}").parseoutcomes()
+    assert workers == plain
+
+
+def test_asynchronous_tests_run_in_forks(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytest.importorskip("pytest_asyncio")
+    pytester.makepyfile(
+        """
+        import asyncio
+        import pytest
+        import pytest_asyncio
+
+        @pytest_asyncio.fixture
+        async def value():
+            await asyncio.sleep(0)
+            yield 1
+
+        @pytest.mark.asyncio
+        async def test_it(value):
+            await asyncio.sleep(0)
+            assert value == 1
+
+        @pytest.mark.asyncio
+        async def test_fails(value):
+            assert value == 2
+        """
+    )
+    run("--ptest-isolate=test").assert_outcomes(passed=1, failed=1)
+
+
+@isolated
+def test_the_first_failure_can_be_the_last_test_and_failures_are_run_again(
+    run: Pytest, pytester: pytest.Pytester, mode: str
+) -> None:
+    pytester.makepyfile("def test_a(): pass\ndef test_b(): assert False\ndef test_c(): pass\n")
+    run("-x", f"--ptest-isolate={mode}").assert_outcomes(passed=1, failed=1)
+    run("--lf", f"--ptest-isolate={mode}").assert_outcomes(failed=1)
+    run("-p", "no:cacheprovider", f"--ptest-isolate={mode}").assert_outcomes(passed=2, failed=1)
+
+
+@isolated
+def test_a_test_can_end_the_whole_run(run: Pytest, pytester: pytest.Pytester, mode: str) -> None:
+    pytester.makepyfile("import pytest\n\ndef test_a(): pytest.exit('enough', 7)\ndef test_b(): pass\n")
+    result = run(f"--ptest-isolate={mode}")
+    assert result.ret == 7
+    result.stdout.fnmatch_lines(["*Exit: enough*"])
+
+
+def test_environments_of_tests_in_forks_are_removed_or_kept(
+    run: Pytest, pytester: pytest.Pytester, store: ptest.Store
+) -> None:
+    pytester.makepyfile("def test_a(ptest_env): pass\ndef test_b(ptest_env, ptest_env_session): assert False\n")
+    before = {it.id for it in store.environments()}
+    run("--ptest-isolate=test").assert_outcomes(passed=1, failed=1)
+    assert {it.id for it in store.environments()} == before
+    result = run("--ptest-isolate=test", "--ptest-keep=failed")
+    kept = {it.id for it in store.environments()} - before
+    for id_ in kept:
+        store.find(id_).remove()
+    assert len(kept) == 2
+    for id_ in kept:
+        result.stdout.fnmatch_lines([f"ptest shell {id_}  # *test_b"])
+
+
+@pytest.mark.parametrize("arguments", [["--ptest-timeout=1"], ["--ptest-timeout=0", "--ptest-isolate=test"]])
+def test_a_time_that_cannot_be_kept_is_refused(run: Pytest, arguments: list[str]) -> None:
+    assert run(*arguments).ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_the_interpreter_is_the_same_in_the_fork(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import os\n\nhere = os.getpid()\n\ndef test_it():\n    assert os.getppid() == here\n")
+    run("--ptest-isolate=test").assert_outcomes(passed=1)

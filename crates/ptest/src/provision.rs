@@ -223,7 +223,7 @@ impl Provisioner {
         let asking = Asking {
             host: &self.host,
             cache: &cache,
-            pip_directory: &pip_tool(store)?.carried()?,
+            pip: &pip_tool(store)?.carried_wheel()?,
             supervision: &self.options.supervision,
         };
         Ok(discover::find(&request, &asking)?)

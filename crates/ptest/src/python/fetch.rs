@@ -1,9 +1,10 @@
 //! Gets a wheel for every pin: downloads it, or builds it from source.
 //!
 //! pip does the work, whichever installer resolved: it knows every kind of index, credential,
-//! repository and build back-end. Several run at once. Only local projects, which are built again
-//! after every change, are built by the installer that resolved, as uv is faster at it. What they
-//! bring is checked here.
+//! repository and build back-end. Several run at once. Two things are taken off it because it is
+//! slow at them: wheels that a plain request brings (see [`super::download`]), and local projects,
+//! which are built again after every change, by the installer that resolved. What they bring is
+//! checked here.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,8 +13,9 @@ use std::sync::Mutex;
 
 use crate::parallel;
 
+use super::download;
 use super::editable;
-use super::installer::{BuildRequest, Context, Installer, InstallerError, Pinned, Source, Step};
+use super::installer::{BuildRequest, Context, Installer, InstallerError, Pinned, Source, Step, stopped};
 use super::name::{WheelName, file_url, hex, normalize, url_file_name};
 use super::pip::{self, NAME};
 use super::record::Hasher;
@@ -60,26 +62,19 @@ pub struct Fetched {
 /// Building an editable project writes into the project; nothing else does.
 pub fn fetch(request: &FetchRequest<'_>) -> Result<Vec<Fetched>, InstallerError> {
     let mut fetched: Vec<Option<Fetched>> = vec![None; request.pins.len()];
-    let (mut downloads, mut builds) = (Vec::new(), Vec::new());
+    let (mut plain, mut downloads, mut builds) = (Vec::new(), Vec::new(), Vec::new());
     for (index, pin) in request.pins.iter().enumerate() {
         if let Some(wheel) = local_wheel(&pin.source) {
             fetched[index] = Some(checked(pin, wheel)?);
             (request.on_wheel)(pin);
         } else if is_built(&pin.source) {
             builds.push(index);
+        } else if is_plain(request, pin) {
+            plain.push(index);
         } else {
             downloads.push(index);
         }
     }
-    let runs = downloads.len().div_ceil(BATCH).clamp(1, AT_ONCE);
-    let size = downloads.len().div_ceil(runs).max(1);
-    // Builds take longest, so they begin first.
-    let batches: Vec<(usize, Vec<usize>)> = builds
-        .into_iter()
-        .map(|index| vec![index])
-        .chain(downloads.chunks(size).map(<[usize]>::to_vec))
-        .enumerate()
-        .collect();
     let mut supervision = request.context.supervision.clone();
     supervision.cancel = supervision.cancel.child();
     let inner = FetchRequest {
@@ -89,43 +84,113 @@ pub fn fetch(request: &FetchRequest<'_>) -> Result<Vec<Fetched>, InstallerError>
         },
         ..*request
     };
+    // Builds take longest, so they begin first.
+    let mut jobs: Vec<Job> = builds.into_iter().map(|index| Job::Pip(vec![index])).collect();
+    jobs.extend((!plain.is_empty()).then_some(Job::Plain(plain)));
+    jobs.extend(batches(&downloads));
+    let mut number = 0;
+    // What plain requests do not bring is left to pip.
+    while !jobs.is_empty() {
+        let numbered: Vec<(usize, Job)> = jobs
+            .into_iter()
+            .map(|job| {
+                number += 1;
+                (number, job)
+            })
+            .collect();
+        let mut left = Vec::new();
+        for (index, wheel) in at_once(&inner, &numbered)? {
+            match wheel {
+                Some(wheel) => fetched[index] = Some(wheel),
+                None => left.push(index),
+            }
+        }
+        jobs = batches(&left).collect();
+    }
+    // Every index was in one job, and pip gives all that it is asked for or an error.
+    Ok(fetched.into_iter().flatten().collect())
+}
+
+/// What is done in one go for the pins at these indexes.
+enum Job {
+    /// Plain requests, as far as they lead.
+    Plain(Vec<usize>),
+    /// A run of pip or of another builder.
+    Pip(Vec<usize>),
+}
+
+/// Runs of pip for downloads.
+fn batches(downloads: &[usize]) -> impl Iterator<Item = Job> {
+    let runs = downloads.len().div_ceil(BATCH).clamp(1, AT_ONCE);
+    let size = downloads.len().div_ceil(runs).max(1);
+    downloads.chunks(size).map(|batch| Job::Pip(batch.to_vec()))
+}
+
+/// What came of all of the jobs, or the first failure, which stops the rest.
+fn at_once(
+    request: &FetchRequest<'_>,
+    jobs: &[(usize, Job)],
+) -> Result<Vec<(usize, Option<Fetched>)>, InstallerError> {
     let failure = Mutex::new(None);
-    let runs = parallel::try_map(&batches, AT_ONCE, |(number, batch)| {
-        run(&inner, *number, batch).map_err(|error| {
+    let runs = parallel::try_map(jobs, AT_ONCE, |(number, job)| {
+        run(request, *number, job).map_err(|error| {
             // The first failure is the cause; those of runs that it stopped are not.
             lock(&failure).get_or_insert(error);
-            supervision.cancel.cancel();
+            request.context.supervision.cancel.cancel();
         })
     });
     match runs {
-        Ok(runs) => {
-            for (index, wheel) in runs.into_iter().flatten() {
-                fetched[index] = Some(wheel);
-            }
-            // Every index was in one batch, and every batch gives all of its own or an error.
-            Ok(fetched.into_iter().flatten().collect())
-        }
+        Ok(runs) => Ok(runs.into_iter().flatten().collect()),
         Err(()) => Err(lock(&failure).take().unwrap_or(InstallerError::Cancelled)),
     }
 }
 
-/// One run of pip for the pins at these indexes.
+/// One job, in a directory of its own.
 fn run(
     request: &FetchRequest<'_>,
     number: usize,
-    batch: &[usize],
-) -> Result<Vec<(usize, Fetched)>, InstallerError> {
+    job: &Job,
+) -> Result<Vec<(usize, Option<Fetched>)>, InstallerError> {
     let directory = request.context.work_dir.join(format!("fetch-{number}"));
-    let answer = |reason: String| InstallerError::Answer {
-        installer: NAME,
-        reason,
-    };
     fs::create_dir_all(&directory).map_err(|source| InstallerError::Run {
         installer: NAME,
         source,
     })?;
-    let pins: Vec<&Pinned> = batch.iter().map(|index| &request.pins[*index]).collect();
-    match pins[..] {
+    let (Job::Plain(indexes) | Job::Pip(indexes)) = job;
+    let pins: Vec<&Pinned> = indexes.iter().map(|index| &request.pins[*index]).collect();
+    match job {
+        Job::Plain(_) => download::plainly(&request.context, &pins, &directory)
+            .map_err(|error| stopped(error, NAME, Step::Fetch))?,
+        Job::Pip(_) => by_pip_or_builder(request, &pins, &directory)?,
+    }
+    let mut found = Vec::new();
+    for index in indexes {
+        let pin = &request.pins[*index];
+        let wheel = match (wheel_of(&directory, &pin.name), job) {
+            (Some(wheel), _) => Some(checked(pin, wheel)?),
+            (None, Job::Plain(_)) => None,
+            (None, Job::Pip(_)) => {
+                return Err(InstallerError::Answer {
+                    installer: NAME,
+                    reason: format!("there is no wheel of {}", pin.name),
+                });
+            }
+        };
+        if wheel.is_some() {
+            (request.on_wheel)(pin);
+        }
+        found.push((*index, wheel));
+    }
+    Ok(found)
+}
+
+/// Leaves the wheels of these pins in `directory`, or fails.
+fn by_pip_or_builder(
+    request: &FetchRequest<'_>,
+    pins: &[&Pinned],
+    directory: &Path,
+) -> Result<(), InstallerError> {
+    match *pins {
         [
             pin @ Pinned {
                 source:
@@ -136,7 +201,7 @@ fn run(
                     },
                 ..
             },
-        ] => editable::build(&request.context, path, &directory, pin)?,
+        ] => editable::build(&request.context, path, directory, pin),
         [
             pin @ Pinned {
                 source: Source::Project { copy, .. },
@@ -146,23 +211,14 @@ fn run(
             context: request.context,
             pin,
             copy,
-            directory: &directory,
+            directory,
             offline_first: request.offline_first,
-        })?,
-        _ => download(request, &pins, &directory)?,
+        }),
+        _ => by_pip(request, pins, directory),
     }
-    let mut found = Vec::new();
-    for index in batch {
-        let pin = &request.pins[*index];
-        let wheel = wheel_of(&directory, &pin.name)
-            .ok_or_else(|| answer(format!("there is no wheel of {}", pin.name)))?;
-        found.push((*index, checked(pin, wheel)?));
-        (request.on_wheel)(pin);
-    }
-    Ok(found)
 }
 
-fn download(
+fn by_pip(
     request: &FetchRequest<'_>,
     pins: &[&Pinned],
     directory: &Path,
@@ -243,6 +299,12 @@ fn with_user(url: &str, request: &FetchRequest<'_>) -> String {
         Some(user) => url.replacen("://", &format!("://{user}"), 1),
         None => url.to_owned(),
     }
+}
+
+/// Whether a plain request is worth a try.
+fn is_plain(request: &FetchRequest<'_>, pin: &Pinned) -> bool {
+    download::is_plain(pin)
+        && matches!(&pin.source, Source::Wheel { url, .. } if with_user(url, request) == *url)
 }
 
 fn is_built(source: &Source) -> bool {

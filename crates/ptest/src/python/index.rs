@@ -6,7 +6,7 @@
 //! where to install is not.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::PathBuf;
 
@@ -261,6 +261,30 @@ impl IndexSettings {
             }
         }
         (env, args)
+    }
+
+    /// The variables by which a plain request finds its way out as both installers' do.
+    pub(crate) fn plain_environment(&self, host: &HostEnv) -> BTreeMap<OsString, OsString> {
+        let mut env = BTreeMap::new();
+        let certificates = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
+        let file = self
+            .pip
+            .get("cert")
+            .map(|value| joined(value).into())
+            .or_else(|| certificates.iter().find_map(|name| host.var(name).map(OsStr::to_owned)));
+        env.extend(file.map(|file| ("SSL_CERT_FILE".into(), file)));
+        for (small, large) in [("http_proxy", "HTTP_PROXY"), ("https_proxy", "HTTPS_PROXY")] {
+            let said = self.pip.get("proxy").map(|value| joined(value).into());
+            let said = said.or_else(|| self.uv.get(OsStr::new(&format!("UV_{large}"))).cloned());
+            let is_known = host.var(small).or(host.var(large)).is_some();
+            let all = host.var("ALL_PROXY").or(host.var("all_proxy"));
+            let proxy = said.or_else(|| all.filter(|_| !is_known).map(OsStr::to_owned));
+            env.extend(proxy.map(|proxy| (small.into(), proxy)));
+        }
+        if let Some(hosts) = self.uv.get(OsStr::new("UV_NO_PROXY")) {
+            env.insert("no_proxy".into(), hosts.clone());
+        }
+        env
     }
 
     /// Whether nothing but directories of distributions is looked at.

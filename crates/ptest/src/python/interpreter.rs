@@ -78,7 +78,7 @@ impl Interpreter {
     /// Asks the interpreter at `program`, or takes the kept answer.
     ///
     /// The result describes the *base* interpreter: the program of a virtual environment, a
-    /// symlink or a launcher leads to the one behind it. `pip_directory` is an unpacked pip,
+    /// symlink or a launcher leads to the one behind it. `pip` is a directory or a wheel of pip,
     /// from which the wheel tags are taken (see [`super::tools::PipTool`]).
     pub fn query(program: &Path, asking: &Asking<'_>) -> Result<Self, InterpreterError> {
         let first = ask_cached(program, asking)?;
@@ -231,8 +231,8 @@ pub struct Asking<'a> {
     pub host: &'a HostEnv,
     /// Where answers are kept.
     pub cache: &'a dyn InterpreterCache,
-    /// An unpacked pip; see [`super::tools::PipTool::unpack`].
-    pub pip_directory: &'a Path,
+    /// Where pip can be imported from: its wheel, which need not be unpacked for that.
+    pub pip: &'a Path,
     /// How processes are started.
     pub supervision: &'a Supervision,
 }
@@ -437,7 +437,7 @@ fn ask_cached(program: &Path, asking: &Asking<'_>) -> Result<Answer, Interpreter
     })?;
     // A script may answer differently each time (a pyenv shim looks at the working directory).
     let key = (!is_script(&resolved))
-        .then(|| cache_key(&resolved, program, asking.pip_directory))
+        .then(|| cache_key(&resolved, program, asking.pip))
         .flatten();
     if let Some(key) = &key
         && let Some(kept) = asking.cache.get(key)
@@ -470,14 +470,14 @@ struct Kept {
 }
 
 /// Everything that an answer depends on.
-fn cache_key(resolved: &Path, program: &Path, pip_directory: &Path) -> Option<String> {
+fn cache_key(resolved: &Path, program: &Path, pip: &Path) -> Option<String> {
     let kernel = rustix::system::uname();
     let mut hasher = blake3::Hasher::new();
     for part in [
         QUERY.as_bytes(),
         program.as_os_str().as_encoded_bytes(),
         identity(resolved)?.as_bytes(),
-        pip_directory.as_os_str().as_encoded_bytes(),
+        pip.as_os_str().as_encoded_bytes(),
         kernel.release().to_bytes(),
         kernel.version().to_bytes(),
     ] {
@@ -523,7 +523,7 @@ fn ask(program: &Path, asking: &Asking<'_>) -> Result<Answer, InterpreterError> 
     };
     let output = Tool::new(program, cwd)
         .args(["-I", "-S", "-c", QUERY])
-        .arg(asking.pip_directory)
+        .arg(asking.pip)
         .envs(query_environment(asking.host))
         .deadline(DEADLINE)
         .run(asking.supervision)

@@ -33,6 +33,7 @@ pub mod uv;
 pub mod wheel;
 
 mod archive;
+mod download;
 mod editable;
 mod entry_points;
 mod environment;

@@ -5,7 +5,7 @@ import os
 import sys
 
 
-def answer(pip_directory):
+def answer(pip):
     facts = {
         "version_info": list(sys.version_info[:3]),
         "executable": sys.executable,
@@ -67,7 +67,7 @@ def answer(pip_directory):
         ensurepip=ensurepip_wheel(sysconfig),
         venv=has_module("venv"),
     )
-    facts["tags"] = " ".join(tags(pip_directory, facts["ensurepip"]))
+    facts["tags"] = " ".join(tags(pip, facts["ensurepip"]))
     return facts
 
 
@@ -107,9 +107,9 @@ def ensurepip_wheel(sysconfig):
     return None
 
 
-def tags(pip_directory, ensurepip):
+def tags(pip, ensurepip):
     """Wheel tags that fit, best first, from the copy of `packaging` inside a pip."""
-    source = pip_directory if sys.version_info >= (3, 10) else ensurepip
+    source = pip if sys.version_info >= (3, 10) else ensurepip
     if not source:
         return []
     sys.path.insert(0, source)

@@ -59,7 +59,7 @@ fn a_known_interpreter_is_not_run_again() {
         &ptest::python::Asking {
             host: &host,
             cache: &cache,
-            pip_directory: &super::support::pip_tool().carried().unwrap(),
+            pip: &super::support::pip_tool().carried_wheel().unwrap(),
             supervision: &Supervision {
                 attendant: Some(directory.path().join("absent")),
                 ..Supervision::default()

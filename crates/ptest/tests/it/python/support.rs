@@ -57,7 +57,7 @@ pub(crate) fn find(
         &Asking {
             host,
             cache,
-            pip_directory: &pip_tool().carried().unwrap(),
+            pip: &pip_tool().carried_wheel().unwrap(),
             supervision: &Supervision::default(),
         },
     )

@@ -86,7 +86,7 @@ impl Bench {
         let supervision = Supervision::default();
         let tool = pip_tool();
         let resolution = installer.resolve(&ResolveRequest {
-            context: self.context(&work, &index, &supervision, &tool),
+            context: self.context(work.directory.path(), &index, &supervision, &tool),
             requirements,
             offline_first: false,
         });
@@ -104,7 +104,7 @@ impl Bench {
         let supervision = Supervision::default();
         let tool = pip_tool();
         fetch(&FetchRequest {
-            context: self.context(work, &index, &supervision, &tool),
+            context: self.context(work.directory.path(), &index, &supervision, &tool),
             installer,
             offline_first: false,
             pins: &resolution.distributions,
@@ -113,9 +113,9 @@ impl Bench {
         })
     }
 
-    fn context<'a>(
+    pub(crate) fn context<'a>(
         &'a self,
-        work: &'a Work,
+        work_dir: &'a Path,
         index: &'a IndexSettings,
         supervision: &'a Supervision,
         pip: &'a ptest::python::PipTool,
@@ -126,7 +126,7 @@ impl Bench {
             index,
             pip,
             supervision,
-            work_dir: work.directory.path(),
+            work_dir,
             deadline: Duration::from_mins(5),
         }
     }

@@ -1,5 +1,6 @@
 //! Interpreters, installers and wheels against the real things.
 
+mod downloads;
 mod installed;
 mod installers;
 mod installing;

@@ -48,6 +48,7 @@ mod layer;
 mod layout;
 mod linked;
 mod manifest;
+mod moved;
 mod materialize;
 mod overlay_marks;
 mod pack;

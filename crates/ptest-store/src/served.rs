@@ -18,6 +18,7 @@ use crate::layer::Layer;
 use crate::manifest::{Entry, Manifest};
 use crate::materialize::pieces;
 use crate::stack::Stack;
+use crate::staging::Staging;
 use crate::steps::reach;
 
 /// Which layers a stack is served by.
@@ -108,15 +109,20 @@ impl Store {
             path: path.clone(),
             kind: visible.kind.clone(),
         });
-        let file = staging.wrapper().join("manifest");
-        let manifest = Manifest::new(entries.collect()).map_err(|source| Error::Manifest {
-            path: file.clone(),
-            source,
-        })?;
-        std::fs::write(&file, manifest.encode()).at("write", &file)?;
-        let own_bytes = copied.bytes - copied.linked_bytes;
-        Ok(Prepared::written(staging, manifest, own_bytes)
-            .publish()?
-            .layer)
+        publish(staging, entries.collect(), copied.bytes - copied.linked_bytes)
     }
+}
+
+/// Makes a layer of a tree that was copied from layers and so is known, `own_bytes` of whose files
+/// are no other layer's.
+pub(crate) fn publish(staging: Staging, entries: Vec<Entry>, own_bytes: u64) -> Result<Layer> {
+    let file = staging.wrapper().join("manifest");
+    let manifest = Manifest::new(entries).map_err(|source| Error::Manifest {
+        path: file.clone(),
+        source,
+    })?;
+    std::fs::write(&file, manifest.encode()).at("write", &file)?;
+    Ok(Prepared::written(staging, manifest, own_bytes)
+        .publish()?
+        .layer)
 }

@@ -47,6 +47,7 @@ mod armed {
         "trash.renamed",
         "clone.copied",
         "flatten.linked",
+        "moved.copied",
         "export.packed",
         "export.written",
         "import.unpacked",

@@ -11,6 +11,7 @@ mod faults;
 mod hostile;
 mod linked;
 mod materialize;
+mod moved;
 mod open;
 mod overlay;
 mod pack;

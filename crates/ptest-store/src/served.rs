@@ -109,7 +109,11 @@ impl Store {
             path: path.clone(),
             kind: visible.kind.clone(),
         });
-        publish(staging, entries.collect(), copied.bytes - copied.linked_bytes)
+        publish(
+            staging,
+            entries.collect(),
+            copied.bytes - copied.linked_bytes,
+        )
     }
 }
 

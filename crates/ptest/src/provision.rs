@@ -8,6 +8,7 @@
 mod ask;
 mod build;
 mod distributions;
+mod known;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;

@@ -282,6 +282,33 @@ pub(crate) fn known_layer(database: &Database, key: &str) -> Result<Option<(Laye
     Ok(Some((layer, content)))
 }
 
+/// The layers that are known under keys of `beginning` and one word more, with that word.
+pub(crate) fn known_layers(
+    database: &Database,
+    beginning: &str,
+) -> Result<Vec<(String, LayerId, Content)>> {
+    let rows: Vec<(String, String, String)> = database.read(|connection| {
+        connection
+            .prepare_cached(
+                "SELECT key, layer, content FROM known_layers \
+                 WHERE key > ?1 || ' ' AND key < ?1 || '!'",
+            )?
+            .query_map([beginning], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
+            .collect::<Result<_, _>>()
+            .map_err(Error::from)
+    })?;
+    rows.into_iter()
+        .map(|(key, layer, content)| {
+            let layer = layer.parse().map_err(|error| damaged(&key, error))?;
+            let content = serde_json::from_str(&content).map_err(|error| damaged(&key, error))?;
+            let word = key[beginning.len()..].trim_start().to_owned();
+            Ok((word, layer, content))
+        })
+        .collect()
+}
+
 /// Makes a layer known under a key.
 pub(crate) fn know_layer(
     database: &Database,

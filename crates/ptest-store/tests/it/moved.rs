@@ -18,7 +18,8 @@ fn tree(packages: &str) -> impl Fn(&Path) {
             let file = root.join(packages).join(name);
             fs::write(&file, name).unwrap();
             let file = fs::File::options().write(true).open(file).unwrap();
-            file.set_modified(crate::support::tree::time(1_000)).unwrap();
+            file.set_modified(crate::support::tree::time(1_000))
+                .unwrap();
         }
         fs::create_dir(root.join("lib/one-more")).unwrap();
     }
@@ -61,5 +62,8 @@ fn a_damaged_layer_is_not_moved() {
     let refused = test
         .store
         .moved(&layer.id, &path("lib/one"), &path("lib/two"));
-    assert!(matches!(refused, Err(Error::LayerCorrupt { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::LayerCorrupt { .. })),
+        "{refused:?}"
+    );
 }

@@ -45,6 +45,16 @@ impl Asked {
             && self.requirements.files.iter().all(|file| file.constraint)
     }
 
+    /// Whether a project may be shown to an installer as a wheel.
+    pub(super) fn allows_wheels(&self) -> bool {
+        let files = &self.requirements.files;
+        let said = files.iter().flat_map(RequirementsFile::closure);
+        !self.index.refuses_wheels()
+            && !said
+                .into_iter()
+                .any(|file| file.text.contains("--no-binary"))
+    }
+
     /// A text that changes when what is asked for does, whatever the interpreter and the index are.
     pub(super) fn fingerprint(&self) -> String {
         let words = self.requirements.key().unwrap_or_default();

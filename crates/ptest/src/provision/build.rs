@@ -105,6 +105,7 @@ impl Build<'_> {
     /// The versions: those that are there already where they fit, else anew.
     fn resolve(&self, installer: &dyn Installer, work: &Path) -> Result<Resolution> {
         self.progress.step(Step::Resolving);
+        let described = &self.descriptions(work)?;
         if !self.kept.is_empty() {
             let lines: String = self
                 .kept
@@ -118,7 +119,12 @@ impl Build<'_> {
             requirements
                 .files
                 .push(RequirementsFile::read(&path, true, self.host)?);
-            match self.run(installer, &requirements, &directory(work, "resolve-kept")?) {
+            match self.run(
+                installer,
+                &requirements,
+                described,
+                &directory(work, "resolve-kept")?,
+            ) {
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -130,6 +136,7 @@ impl Build<'_> {
         Ok(self.run(
             installer,
             &self.asked.requirements,
+            described,
             &directory(work, "resolve")?,
         )?)
     }
@@ -138,11 +145,13 @@ impl Build<'_> {
         &self,
         installer: &dyn Installer,
         requirements: &Requirements,
+        described: &BTreeMap<PathBuf, PathBuf>,
         work: &Path,
     ) -> Result<Resolution, InstallerError> {
         installer.resolve(&ResolveRequest {
             context: self.context(work),
             requirements,
+            described,
             offline_first: !self.options.refresh,
         })
     }
@@ -186,7 +195,8 @@ impl Build<'_> {
             },
             requested: false,
         };
-        let (layer, content) = match self.known(&pin)? {
+        let keys = self.keys(&pin);
+        let (layer, content) = match keys.map(|keys| self.known(&keys)).transpose()?.flatten() {
             Some(known) if touch(self.store, &known.0)? => known,
             _ => self.layer(&Fetched {
                 pin: pin.clone(),
@@ -247,7 +257,7 @@ pub(super) fn has(store: &Store, layer: &LayerId) -> Result<bool> {
 }
 
 /// Says that a layer is used; `false` when it was collected since it was found.
-fn touch(store: &Store, layer: &LayerId) -> Result<bool> {
+pub(super) fn touch(store: &Store, layer: &LayerId) -> Result<bool> {
     Ok(!store.touch(&[*layer])?.is_empty())
 }
 

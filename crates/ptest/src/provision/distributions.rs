@@ -8,7 +8,8 @@ use std::path::Path;
 
 use ptest_store::LayerId;
 
-use super::build::{Build, DEADLINE, commit, has, named};
+use super::build::{Build, DEADLINE, commit, named};
+use super::known::Keys;
 use crate::error::{Error, Result};
 use crate::lock::FileLock;
 use crate::parallel;
@@ -17,7 +18,7 @@ use crate::python::fetch::{self, FetchRequest, Fetched};
 use crate::python::installer::{Installer, Pinned, Resolution, Source};
 use crate::python::provenance;
 use crate::python::wheel::{self, Layout};
-use crate::recipe::{self, Content, Pin};
+use crate::recipe::{Content, Pin};
 
 /// A distribution whose layer is there.
 type Known = (Pinned, LayerId, Content);
@@ -95,7 +96,8 @@ impl Build<'_> {
         let mut known = Vec::new();
         let mut missing = Vec::new();
         for pin in pins {
-            match self.known(pin)? {
+            let keys = self.keys(pin);
+            match keys.map(|keys| self.known(&keys)).transpose()?.flatten() {
                 Some((layer, content)) => known.push((pin.clone(), layer, content)),
                 None => missing.push(pin.clone()),
             }
@@ -103,50 +105,37 @@ impl Build<'_> {
         Ok((known, missing))
     }
 
-    /// By what the layer of a distribution is known, if that can be said before it is made.
-    fn layer_key(&self, pin: &Pinned) -> Option<String> {
-        match &pin.source {
-            Source::Project {
-                path,
-                editable: false,
-                ..
-            } => {
-                let tag = self.interpreter.build_tag();
-                Some(format!("project 1 {tag} {}", self.projects.get(path)?))
-            }
-            _ => wheel::distribution_key(pin, self.interpreter),
-        }
-    }
-
-    /// Waits for who builds one of these projects for this interpreter: then it need not be built again.
+    /// Waits for who builds one of these projects: then it need not be built again.
     fn wait_for_builds(&self, missing: &[Pinned]) -> Result<Vec<FileLock>> {
-        let is_project = |pin: &&Pinned| matches!(pin.source, Source::Project { .. });
-        let keys = missing
-            .iter()
-            .filter(is_project)
-            .filter_map(|pin| self.layer_key(pin));
-        // In one order everywhere, or two could wait for each other.
-        let keys: BTreeSet<String> = keys.collect();
-        keys.iter()
-            .map(|key| {
-                let name = format!("recipe-{}", blake3::hash(key.as_bytes()).to_hex());
-                FileLock::acquire(
-                    &self.store.dir("locks")?.join(name),
-                    DEADLINE,
-                    "the project",
-                )
-            })
-            .collect()
+        let mut locks = Vec::new();
+        // Sorted by name: in one order everywhere, or two could wait for each other.
+        for pin in missing {
+            if let Source::Project { .. } = pin.source
+                && let Some(keys) = self.keys(pin)
+            {
+                locks.push(self.wait_for_build(&keys)?);
+            }
+        }
+        Ok(locks)
     }
 
-    pub(super) fn known(&self, pin: &Pinned) -> Result<Option<(LayerId, Content)>> {
-        let Some(key) = self.layer_key(pin) else {
-            return Ok(None);
+    /// As long as nobody knows whether all interpreters can have what one builds, one builds it.
+    fn wait_for_build(&self, keys: &Keys) -> Result<FileLock> {
+        let lock = |key: &str| {
+            let name = format!("recipe-{}", blake3::hash(key.as_bytes()).to_hex());
+            let path = self.store.dir("locks")?.join(name);
+            FileLock::acquire(&path, DEADLINE, "the project")
         };
-        let Some((layer, content)) = recipe::known_layer(self.store.database(), &key)? else {
-            return Ok(None);
-        };
-        Ok(has(self.store, &layer)?.then_some((layer, content)))
+        if let Some(shared) = &keys.shared
+            && self.elsewhere(keys)?.is_empty()
+        {
+            let lock = lock(shared)?;
+            if self.elsewhere(keys)?.is_empty() {
+                return Ok(lock);
+            }
+            lock.discard()?;
+        }
+        lock(&keys.own)
     }
 
     /// Makes the layer of a distribution from its wheel alone.
@@ -170,8 +159,8 @@ impl Build<'_> {
                 .into_owned(),
             sha256: fetched.sha256.clone(),
         };
-        if let Some(key) = self.layer_key(&fetched.pin) {
-            recipe::know_layer(self.store.database(), &key, &layer, &content)?;
+        if let Some(keys) = self.keys(&fetched.pin) {
+            self.know(&keys, &layer, &content)?;
         }
         self.progress.step(Step::Layered {
             name: content.name.clone(),

@@ -15,13 +15,17 @@ use crate::parallel;
 
 use super::download;
 use super::editable;
-use super::installer::{BuildRequest, Context, Installer, InstallerError, Pinned, Source, Step, stopped};
+use super::installer::{
+    BuildRequest, Context, Installer, InstallerError, Pinned, Source, Step, stopped,
+};
 use super::name::{WheelName, file_url, hex, normalize, url_file_name};
 use super::pip::{self, NAME};
+use super::project;
 use super::record::Hasher;
 use super::redact::{user_part, without_user};
 use super::requirement::Requirement;
 use super::requirements::Requirements;
+use super::stage::StageError;
 use super::wheel::local_wheel;
 
 /// Runs of pip at the same time. Each is a Python that waits for the network most of its time.
@@ -85,7 +89,10 @@ pub fn fetch(request: &FetchRequest<'_>) -> Result<Vec<Fetched>, InstallerError>
         ..*request
     };
     // Builds take longest, so they begin first.
-    let mut jobs: Vec<Job> = builds.into_iter().map(|index| Job::Pip(vec![index])).collect();
+    let mut jobs: Vec<Job> = builds
+        .into_iter()
+        .map(|index| Job::Pip(vec![index]))
+        .collect();
     jobs.extend((!plain.is_empty()).then_some(Job::Plain(plain)));
     jobs.extend(batches(&downloads));
     let mut number = 0;
@@ -204,16 +211,22 @@ fn by_pip_or_builder(
         ] => editable::build(&request.context, path, directory, pin),
         [
             pin @ Pinned {
-                source: Source::Project { copy, .. },
+                source: Source::Project { path, copy, .. },
                 ..
             },
-        ] => request.installer.build(&BuildRequest {
-            context: request.context,
-            pin,
-            copy,
-            directory,
-            offline_first: request.offline_first,
-        }),
+        ] => {
+            // One whose versions were chosen by its description has none yet.
+            if !copy.exists() {
+                project::copy(path, copy).map_err(StageError::from)?;
+            }
+            request.installer.build(&BuildRequest {
+                context: request.context,
+                pin,
+                copy,
+                directory,
+                offline_first: request.offline_first,
+            })
+        }
         _ => by_pip(request, pins, directory),
     }
 }

@@ -271,7 +271,11 @@ impl IndexSettings {
             .pip
             .get("cert")
             .map(|value| joined(value).into())
-            .or_else(|| certificates.iter().find_map(|name| host.var(name).map(OsStr::to_owned)));
+            .or_else(|| {
+                certificates
+                    .iter()
+                    .find_map(|name| host.var(name).map(OsStr::to_owned))
+            });
         env.extend(file.map(|file| ("SSL_CERT_FILE".into(), file)));
         for (small, large) in [("http_proxy", "HTTP_PROXY"), ("https_proxy", "HTTPS_PROXY")] {
             let said = self.pip.get("proxy").map(|value| joined(value).into());
@@ -290,6 +294,12 @@ impl IndexSettings {
     /// Whether nothing but directories of distributions is looked at.
     pub(crate) fn has_no_index(&self) -> bool {
         self.uv_places().or(self.pip_places()).no_index == Some(true)
+    }
+
+    /// Whether wheels of some distributions, or of all, are not to be used.
+    pub(crate) fn refuses_wheels(&self) -> bool {
+        let mut names = self.uv.keys().map(|name| name.to_string_lossy());
+        self.pip.contains_key("no-binary") || names.any(|name| name.starts_with("UV_NO_BINARY"))
     }
 
     /// The user part for a URL of a host that an index of the same host has; `None` if the URL

@@ -3,6 +3,7 @@
 //! An installer never installs anything into an environment. It resolves requirements to pins;
 //! the pinned wheels are fetched in [`super::fetch`] and unpacked in [`super::wheel`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,6 +71,9 @@ pub struct ResolveRequest<'a> {
     pub context: Context<'a>,
     /// What is wanted.
     pub requirements: &'a Requirements,
+    /// Wheels that say what local projects need, by the projects' paths, so that their copies need
+    /// not be asked.
+    pub described: &'a BTreeMap<PathBuf, PathBuf>,
     /// Try first with what the installer has in its cache; a failure leads to the network. An
     /// installer that knows no such mode ignores it.
     pub offline_first: bool,
@@ -164,7 +168,7 @@ pub enum Source {
     Project {
         /// Its path.
         path: PathBuf,
-        /// The copy that it is built from.
+        /// The copy that it is built from, made when it is first needed.
         copy: PathBuf,
         /// Whether it is used in place.
         editable: bool,

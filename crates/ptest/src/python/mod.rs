@@ -9,6 +9,7 @@
 //! worth keeping is kept through small traits of the caller. All calls block.
 
 pub mod command;
+pub mod description;
 pub mod discover;
 pub mod fetch;
 pub mod host;
@@ -18,6 +19,7 @@ pub mod installer;
 pub mod interpreter;
 pub mod name;
 pub mod pip;
+pub mod portable;
 pub mod project;
 pub mod provenance;
 pub mod redact;

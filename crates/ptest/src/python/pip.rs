@@ -49,7 +49,7 @@ impl Installer for Pip {
         }
         let context = &request.context;
         let markers = resolve::markers(request, NAME)?;
-        let stage = Stage::new(request.requirements, context.work_dir)?;
+        let stage = Stage::new(request.requirements, request.described, context.work_dir)?;
         let variables: Vec<String> = request
             .requirements
             .files

@@ -120,12 +120,8 @@ impl Package {
         } else if let Some(vcs) = self.vcs {
             vcs.source(choice)
         } else if let Some(directory) = self.directory {
-            let staged = choice.stage.find(&directory.path).ok_or_else(nothing)?;
-            Source::Project {
-                path: staged.path.clone(),
-                copy: choice.stage.directory.join(&staged.name),
-                editable: staged.editable,
-            }
+            let staged = choice.stage.source(&directory.path, None);
+            staged.ok_or_else(nothing)?
         } else {
             let files = Files {
                 wheels: &self.wheels,
@@ -181,11 +177,8 @@ impl Archive {
     fn source(self, choice: &Choice<'_>) -> Option<Source> {
         let sha256 = self.file.sha256();
         let place = self.file.path.as_ref().or(self.file.url.as_ref())?;
-        if let Some(staged) = choice.stage.find(place) {
-            return Some(Source::File {
-                path: staged.path.clone(),
-                sha256,
-            });
+        if let Some(source) = choice.stage.source(place, sha256.as_deref()) {
+            return Some(source);
         }
         let url = self.file.url(choice)?;
         let url = url.split('#').next().unwrap_or_default().to_owned();

@@ -84,14 +84,9 @@ impl Item {
                 subdirectory,
             }
         } else if self.download_info.dir_info.is_some() {
-            let staged = stage
-                .find(&url)
-                .ok_or_else(|| format!("{name} is at {url}, which nobody asked for"))?;
-            Source::Project {
-                path: staged.path.clone(),
-                copy: stage.directory.join(&staged.name),
-                editable: staged.editable,
-            }
+            stage
+                .source(&url, None)
+                .ok_or_else(|| format!("{name} is at {url}, which nobody asked for"))?
         } else {
             let sha256 = self
                 .download_info
@@ -117,11 +112,8 @@ fn archive(
     stage: &Stage,
 ) -> Result<Source, String> {
     if is_direct {
-        if let Some(staged) = stage.find(&url) {
-            return Ok(Source::File {
-                path: staged.path.clone(),
-                sha256,
-            });
+        if let Some(source) = stage.source(&url, sha256.as_deref()) {
+            return Ok(source);
         }
         return Ok(match path_of_file_url(&url) {
             Some(path) => Source::File { path, sha256 },

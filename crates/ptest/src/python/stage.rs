@@ -4,11 +4,13 @@
 //! The installer runs in the working directory and sees every local thing under a short name
 //! there, so that it never writes into a project and never meets a path with a space in it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use super::installer::Source;
 use super::name::path_of_file_url;
 use super::project::{self, ProjectError};
 use super::reqfile::{Content, RequirementsFile};
@@ -23,22 +25,29 @@ pub(crate) struct Stage {
     /// Arguments that each name one file of requirements.
     pub(crate) files: Vec<PathBuf>,
     local: Vec<Staged>,
+    described: BTreeMap<PathBuf, PathBuf>,
     copies: Vec<(PathBuf, PathBuf)>,
 }
 
 /// A local requirement under its name in the working directory.
 #[derive(Debug, Clone)]
-pub(crate) struct Staged {
+struct Staged {
     /// Relative to the working directory.
-    pub(crate) name: PathBuf,
+    name: PathBuf,
     /// Where it really is.
-    pub(crate) path: PathBuf,
-    pub(crate) editable: bool,
+    path: PathBuf,
+    editable: bool,
+    is_project: bool,
 }
 
 impl Stage {
-    /// Writes everything that `requirements` need into `directory`.
-    pub(crate) fn new(requirements: &Requirements, directory: &Path) -> Result<Self, StageError> {
+    /// Writes everything that `requirements` need into `directory`. Projects that are `described`
+    /// by a wheel are that wheel there.
+    pub(crate) fn new(
+        requirements: &Requirements,
+        described: &BTreeMap<PathBuf, PathBuf>,
+        directory: &Path,
+    ) -> Result<Self, StageError> {
         let directory = directory
             .canonicalize()
             .map_err(|source| StageError::Write {
@@ -50,6 +59,7 @@ impl Stage {
             files: Vec::new(),
             local: Vec::new(),
             copies: Vec::new(),
+            described: described.clone(),
         };
         let mut lines = String::new();
         for item in &requirements.items {
@@ -67,13 +77,30 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The local requirement that a path or file URL of an answer means.
-    pub(crate) fn find(&self, place: &str) -> Option<&Staged> {
+    /// What a path or file URL of an answer means, if it is a local requirement. `sha256` is what
+    /// the answer says of a file.
+    pub(crate) fn source(&self, place: &str, sha256: Option<&str>) -> Option<Source> {
         let path = path_of_file_url(place).unwrap_or_else(|| place.into());
         let path = self.directory.join(path);
-        let name = path.strip_prefix(&self.directory).ok()?;
-        let name: PathBuf = name.components().collect();
-        self.local.iter().find(|staged| staged.name == name)
+        let name: PathBuf = path
+            .strip_prefix(&self.directory)
+            .ok()?
+            .components()
+            .collect();
+        let mut numbered = self.local.iter().enumerate();
+        let (number, staged) = numbered.find(|(_, staged)| staged.name == name)?;
+        Some(if staged.is_project {
+            Source::Project {
+                path: staged.path.clone(),
+                copy: self.directory.join(copy_of(number)),
+                editable: staged.editable,
+            }
+        } else {
+            Source::File {
+                path: staged.path.clone(),
+                sha256: sha256.map(str::to_owned),
+            }
+        })
     }
 
     /// Pairs of what an installer calls something and what the user calls it.
@@ -110,17 +137,20 @@ impl Stage {
             path: path.to_owned(),
             source,
         };
-        let name = if local.path.is_dir() {
-            let name = PathBuf::from(format!("projects/{number}"));
+        let is_project = local.path.is_dir();
+        let described = self.described.get(&local.path).filter(|_| !editable);
+        let name = if is_project && described.is_none() {
+            let name = copy_of(number);
             project::copy(&local.path, &self.directory.join(&name))?;
             name
         } else {
-            let file = local.path.file_name().unwrap_or_default();
+            let target = described.unwrap_or(&local.path);
+            let file = target.file_name().unwrap_or_default();
             let name = Path::new("files").join(number.to_string()).join(file);
             let link = self.directory.join(&name);
             let parent = link.parent().unwrap_or(&self.directory);
             fs::create_dir_all(parent)
-                .and_then(|()| symlink(&local.path, &link))
+                .and_then(|()| symlink(target, &link))
                 .map_err(|source| failed(&link, source))?;
             name
         };
@@ -133,6 +163,7 @@ impl Stage {
             name,
             path: local.path.clone(),
             editable,
+            is_project,
         });
         Ok(line)
     }
@@ -197,6 +228,11 @@ pub enum StageError {
     /// A project cannot be copied.
     #[error("a local project cannot be copied")]
     Project(#[from] ProjectError),
+}
+
+/// Where the copy of the project of that number is, relative to the working directory.
+fn copy_of(number: usize) -> PathBuf {
+    PathBuf::from(format!("projects/{number}"))
 }
 
 fn names_local(file: &RequirementsFile) -> bool {

@@ -208,7 +208,11 @@ impl Installer for Uv {
             });
         }
         let markers = resolve::markers(request, NAME)?;
-        let stage = Stage::new(request.requirements, request.context.work_dir)?;
+        let stage = Stage::new(
+            request.requirements,
+            request.described,
+            request.context.work_dir,
+        )?;
         let mut output = None;
         if request.offline_first {
             output =

@@ -83,10 +83,27 @@ pub fn unpack(wheel: &Path, layout: &Layout, dest: &Path) -> Result<Unpacked, Wh
     })
 }
 
+/// A text that is equal for wheels that unpack to the same files for every interpreter, at other
+/// places; `None` for what is no wheel, or has no hash. With the name of the directory below `lib`
+/// it is their [`distribution_key`].
+pub fn wheel_key(source: &Source) -> Option<String> {
+    let file = match source {
+        Source::Wheel { file_name, .. } => file_name.clone(),
+        Source::Archive { url, .. } => url_file_name(url)?,
+        Source::File { path, .. } => path.file_name()?.to_str()?.to_owned(),
+        Source::Sdist { .. } | Source::Repository { .. } | Source::Project { .. } => return None,
+    };
+    WheelName::parse(&file)?;
+    Some(format!("{FLAVOUR} wheel {file} {}", source.sha256()?))
+}
+
 /// A text that is equal for distributions that unpack to the same layer, or `None` if that
 /// cannot be known before the distribution is there (a local project, a file without a hash).
 pub fn distribution_key(pin: &Pinned, interpreter: &Interpreter) -> Option<String> {
     let source = &pin.source;
+    if let Some(key) = wheel_key(source) {
+        return Some(format!("{key} {}", interpreter.lib_name()));
+    }
     let file = match source {
         Source::Wheel { file_name, .. } => Some(file_name.clone()),
         Source::Archive { url, .. } | Source::Sdist { url, .. } => url_file_name(url),
@@ -109,12 +126,8 @@ pub fn distribution_key(pin: &Pinned, interpreter: &Interpreter) -> Option<Strin
             format!("{commit}/{}", subdirectory.as_deref().unwrap_or_default()),
             interpreter.build_tag(),
         ],
-        (source, Some(file)) if WheelName::parse(&file).is_some() => [
-            "wheel".to_owned(),
-            file,
-            source.sha256()?.to_owned(),
-            interpreter.lib_name().to_owned(),
-        ],
+        // Without a hash.
+        (_, Some(file)) if WheelName::parse(&file).is_some() => return None,
         // What a build gives may depend on all of the interpreter.
         (source, Some(file)) => [
             "source".to_owned(),

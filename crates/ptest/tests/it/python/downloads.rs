@@ -22,7 +22,9 @@ fn fetched(
     sha256: Option<&str>,
     answer: impl Fn(&str) -> u16 + Send + 'static,
 ) -> Result<Vec<Fetched>, InstallerError> {
-    let wheel = Builder::new("mine", "1").file("mine.py", "").write(bench.directory.path());
+    let wheel = Builder::new("mine", "1")
+        .file("mine.py", "")
+        .write(bench.directory.path());
     let own = sha256_of(&wheel).unwrap();
     let content = fs::read(&wheel).unwrap();
     let address = serving(move |head| match answer(head) {
@@ -50,7 +52,10 @@ fn fetched(
         on_wheel: &|_| {},
     })?;
     assert_eq!(fetched[0].sha256, own);
-    assert_eq!(fs::read(&fetched[0].wheel).unwrap(), fs::read(wheel).unwrap());
+    assert_eq!(
+        fs::read(&fetched[0].wheel).unwrap(),
+        fs::read(wheel).unwrap()
+    );
     Ok(fetched)
 }
 
@@ -64,7 +69,9 @@ fn a_wheel_whose_hash_is_known_comes_without_pip() {
 
 #[test]
 fn what_a_plain_request_is_refused_pip_brings() {
-    let Some(mut bench) = Bench::new("3") else { return };
+    let Some(mut bench) = Bench::new("3") else {
+        return;
+    };
     bench.set("PIP_NO_CACHE_DIR", "1");
     let of_pip = |head: &str| if head.contains("pip/") { 200 } else { 401 };
     fetched(&bench, &pip_tool(), None, of_pip).unwrap();
@@ -72,7 +79,9 @@ fn what_a_plain_request_is_refused_pip_brings() {
 
 #[test]
 fn what_nobody_brings_is_refused_in_the_words_of_pip() {
-    let Some(mut bench) = Bench::new("3") else { return };
+    let Some(mut bench) = Bench::new("3") else {
+        return;
+    };
     bench.set("PIP_NO_CACHE_DIR", "1");
     bench.set("PIP_RETRIES", "0");
     let refused = fetched(&bench, &pip_tool(), None, |_| 403).unwrap_err();
@@ -84,7 +93,9 @@ fn what_nobody_brings_is_refused_in_the_words_of_pip() {
 
 #[test]
 fn a_plain_request_goes_by_the_proxy_that_pip_is_told() {
-    let Some(mut bench) = Bench::new("3") else { return };
+    let Some(mut bench) = Bench::new("3") else {
+        return;
+    };
     bench.set("no_proxy", "");
     bench.set("NO_PROXY", "");
     let proxy = serving(|_| Answer::Refused(403));

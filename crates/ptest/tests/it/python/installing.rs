@@ -88,6 +88,7 @@ impl Bench {
         let resolution = installer.resolve(&ResolveRequest {
             context: self.context(work.directory.path(), &index, &supervision, &tool),
             requirements,
+            described: &BTreeMap::new(),
             offline_first: false,
         });
         (work, resolution)

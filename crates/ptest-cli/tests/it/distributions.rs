@@ -112,6 +112,26 @@ fn pip_and_uv_with_and_without_a_cache_make_the_same_layers() {
 }
 
 #[test]
+fn what_another_python_has_gives_the_layers_that_unpacking_gives() {
+    require!(requirement::userns());
+    let python = |version| requirement::python(version).or_skip("layers of two Pythons");
+    let (Some(new), Some(old)) = (python("3.12"), python("3.11")) else {
+        return;
+    };
+    let [both, one] = [&[&new, &old][..], &[&old]].map(|pythons| {
+        let user = user("pip");
+        for python in pythons {
+            let mut command = user.command(["run", "--python"]);
+            command.arg(python).args(["pip", "--version"]);
+            user.outcome(command.output().unwrap()).success();
+        }
+        user.run(["verify", "--store"]).success();
+        layers(&user)
+    });
+    assert!(both.is_superset(&one), "{both:?} {one:?}");
+}
+
+#[test]
 fn a_source_distribution_is_built_to_the_same_layer_by_each() {
     require!(requirement::userns());
     require!(requirement::network());

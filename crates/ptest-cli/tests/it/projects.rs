@@ -1,13 +1,18 @@
 //! Local projects: built from a copy, used in place, in a repository and in a linked working tree of one.
 
-use std::{ffi::OsString, fs, path::Path, process::Command};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use ptest_testkit::{require, requirement};
 
 use crate::context::TestContext;
 
 /// A build back-end without requirements, so that nothing needs a network. It writes into the project, as the usual
-/// ones do, and a dot for each build into the home of who builds.
+/// ones do, and a dot for each build, and each time that it is asked, into the home of who builds.
 const BACKEND: &str = r#"
 import base64, hashlib, os, zipfile
 
@@ -31,6 +36,8 @@ def write(directory, files):
     return name
 
 def prepare_metadata_for_build_wheel(directory, settings=None):
+    with open(os.path.expanduser("~/asked"), "a") as file:
+        file.write(".")
     os.mkdir(os.path.join(directory, INFO))
     with open(os.path.join(directory, INFO, "METADATA"), "w") as file:
         file.write("Metadata-Version: 2.1\nName: mine\nVersion: 0.1\n")
@@ -39,7 +46,10 @@ def prepare_metadata_for_build_wheel(directory, settings=None):
 def build_wheel(directory, settings=None, metadata=None):
     with open(os.path.expanduser("~/builds"), "a") as file:
         file.write(".")
-    return write(directory, {"mine.py": open("src/mine.py").read()})
+    files = {"mine.py": open("src/mine.py").read()}
+    if os.path.exists("src/mine.h"):
+        files["mine-0.1.data/headers/mine.h"] = "int mine;\n"
+    return write(directory, files)
 
 def build_editable(directory, settings=None, metadata=None):
     return write(directory, {"mine.pth": os.path.abspath("src") + "\n"})
@@ -99,6 +109,73 @@ fn a_project_is_built_once_for_an_interpreter_until_it_changes() {
         version(&context, 2);
         both();
         assert_eq!(builds(), 2);
+    });
+}
+
+#[test]
+fn a_project_that_is_built_is_not_asked_what_it_needs() {
+    require!(requirement::userns());
+    with_each_installer(|context| {
+        // What its definition says is read there.
+        let definition = fs::read_to_string(context.project().join("pyproject.toml")).unwrap();
+        let computed = definition.replace("version = \"0.1\"", "dynamic = [\"version\"]");
+        context.write("project/pyproject.toml", &computed);
+        let asked = || fs::read(context.path("home/asked")).unwrap().len();
+        context.run(["run", "--with", ".", "mine"]).success();
+        let before = asked();
+        let words = ["run", "--no-pip", "--with", ".", "mine"];
+        assert_eq!(context.run(words).success().stdout(), "version 1\n");
+        assert_eq!(asked(), before);
+        // A layer that is gone is made again from the project, not from what is known of it.
+        context.run(["gc", "--older-than", "0s"]).success();
+        let words = ["run", "--no-pip", "--with", ".", "--refresh", "mine"];
+        assert_eq!(context.run(words).success().stdout(), "version 1\n");
+        context.assert_nothing_is_left();
+    });
+}
+
+/// Two Pythons that look for packages at different places.
+fn two_pythons() -> Option<[PathBuf; 2]> {
+    let python = |version| requirement::python(version).or_skip("projects of two Pythons");
+    Some([python("3.12")?, python("3.11")?])
+}
+
+/// How often the project is built for these Pythons, in each of which it is whole.
+fn builds(context: &TestContext, pythons: &[PathBuf], file: &str) -> usize {
+    let code = format!("import mine, os, sys; mine.main(); assert os.path.exists({file})");
+    for python in pythons {
+        let mut command = context.command(["run", "--with", ".", "--python"]);
+        command.arg(python).args(["python", "-c", &code]);
+        let outcome = context.outcome(command.output().unwrap()).success();
+        assert_eq!(outcome.stdout(), "version 1\n");
+    }
+    context.run(["verify", "--store"]).success();
+    fs::read(context.path("home/builds")).unwrap().len()
+}
+
+#[test]
+fn a_project_that_leaves_nothing_to_the_python_that_builds_it_is_built_once_for_all() {
+    require!(requirement::userns());
+    let Some(pythons) = two_pythons() else { return };
+    with_each_installer(|context| {
+        assert_eq!(builds(&context, &pythons, "mine.__file__"), 1);
+    });
+    with_each_installer(|context| {
+        let definition = fs::read_to_string(context.project().join("pyproject.toml")).unwrap();
+        let computed = format!("{definition}dynamic = [\"dependencies\"]\n");
+        context.write("project/pyproject.toml", &computed);
+        assert_eq!(builds(&context, &pythons, "mine.__file__"), 2);
+    });
+}
+
+#[test]
+fn a_project_with_headers_is_built_for_each_python_because_they_lie_elsewhere() {
+    require!(requirement::userns());
+    let Some(pythons) = two_pythons() else { return };
+    with_each_installer(|context| {
+        context.write("project/src/mine.h", "");
+        let file = "f'{sys.prefix}/include/site/python3.{sys.version_info[1]}/mine/mine.h'";
+        assert_eq!(builds(&context, &pythons, file), 2);
     });
 }
 

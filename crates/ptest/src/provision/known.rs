@@ -11,6 +11,7 @@ use ptest_store::{LayerId, TreePath};
 
 use super::build::{Build, has, touch};
 use crate::error::{Error, Result};
+use crate::operation;
 use crate::python::installer::{Pinned, Source};
 use crate::python::wheel::{self, Layout};
 use crate::python::{description, portable};
@@ -163,10 +164,14 @@ impl Build<'_> {
                 .store
                 .layer_path(&layer)
                 .join(&self.interpreter.site_packages);
-            fs::create_dir(&directory)
+            let written = fs::create_dir(&directory)
                 .and_then(|()| description::write(&packages.join(&content.dist_info), &file))
-                .map_err(|source| Error::io(format!("write {}", file.display()), source))?;
-            descriptions.insert(project.clone(), file);
+                .map_err(|source| Error::io(format!("write {}", file.display()), source));
+            if written.is_ok() {
+                descriptions.insert(project.clone(), file);
+            }
+            // The project itself can be asked.
+            operation::passed_over("describe a project", written);
         }
         Ok(descriptions)
     }

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ptest._records import PackageChange
-
 
 class VirtualenvEnvironment(LivingEnvironment):
     """A virtual environment; made by `VirtualenvIsolationEngine.create_isolation`."""
@@ -125,7 +123,12 @@ class VirtualenvEnvironment(LivingEnvironment):
         with self._doing("install_package"):
             name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", wanted)
             is_there = upgrade and name is not None and self.environment.package(name[0]) is not None
-            changes = self._change("upgrade" if is_there else "install", wanted)
+            changes = packages.install(
+                self.environment,
+                wanted,
+                upgrade=is_there,
+                timeout=self._settings.pip_timeout,
+            )
             for change in changes:
                 if change.before is not None and change.after is not None:
                     self.emit_event(
@@ -141,14 +144,10 @@ class VirtualenvEnvironment(LivingEnvironment):
     def uninstall_package(self, package: str) -> bool:
         """Takes a distribution away; False if it is not there."""
         with self._doing("uninstall_package"):
-            self._change("uninstall", package)
+            self.environment.uninstall(package)
             self.emit_event(IsolationEvent.PACKAGE_UNINSTALLED, package=package)
             return True
         return False
-
-    def _change(self, verb: str, what: str) -> list[PackageChange]:
-        with self._staying_active() as environment:
-            return packages.change(environment, verb, what, self._settings.pip_timeout)
 
     def get_installed_packages(self) -> dict[str, str]:
         """The versions of what is installed, by normalised name: the truth, whoever installed it."""
@@ -208,9 +207,7 @@ class VirtualenvEnvironment(LivingEnvironment):
         snapshot_id = snapshot if isinstance(snapshot, str) else snapshot.get("snapshot_id")
         self.emit_event(IsolationEvent.SNAPSHOT_RESTORING, snapshot_id=snapshot_id)
         with self._doing("restore_from_snapshot"):
-            name = self.isolation_engine.snapshots.name(snapshot)
-            with self._staying_active() as environment:
-                environment.restore(name)
+            self.environment.restore(self.isolation_engine.snapshots.name(snapshot))
             self.emit_event(IsolationEvent.SNAPSHOT_RESTORED, snapshot_id=snapshot_id)
             return True
         return False

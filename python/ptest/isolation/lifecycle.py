@@ -295,17 +295,6 @@ class LivingEnvironment(IsolatedEnvironment):
         if changed:
             self.emit_event(IsolationEvent.ENVIRONMENT_ACTIVATED)
 
-    @contextlib.contextmanager
-    def _staying_active(self) -> Iterator[Environment]:
-        """For what ptest does only where nothing runs: an environment that is active is so afterwards as well."""
-        environment = self.environment
-        was_active = environment.status().state == "active"
-        try:
-            yield environment
-        finally:
-            if was_active:
-                environment.activate()
-
     def deactivate(self) -> bool:
         """Ends all that runs in it."""
         with self._doing("deactivate"):

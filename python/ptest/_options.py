@@ -192,6 +192,9 @@ class Settings(TypedDict, total=False):
     """How much the store may hold."""
 
 
+_DURATIONS = frozenset({"busy_timeout", "cpu_time", "idle", "resolve_ttl", "ttl", "wait"})
+"""Options whose numbers are seconds."""
+
 _WORDS = {
     "requirements": "with",
     "requirements_files": "requirements",
@@ -207,10 +210,21 @@ def environment(options: Mapping[str, Any]) -> dict[str, Any]:
         if value is None:
             continue
         if isinstance(value, Limits):
-            given.update(plain(asdict(value)))
+            given.update(settings(asdict(value)))
         else:
-            given[_WORDS.get(name, name)] = plain(value)
+            given[_WORDS.get(name, name)] = _plain_option(name, value)
     return given
+
+
+def settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as the library reads them."""
+    return {name: _plain_option(name, value) for name, value in given.items() if value is not None}
+
+
+def _plain_option(name: str, value: Any) -> Any:
+    if name in _DURATIONS and isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = timedelta(seconds=value)
+    return plain(value)
 
 
 def plain(value: Any) -> Any:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ptest import _core
 from ptest._environment import Environment
-from ptest._options import ExecOptions, plain, seconds
+from ptest._options import ExecOptions, seconds
 from ptest._options import environment as environment_options
+from ptest._options import settings as plain_settings
 from ptest._records import Difference, Event, Port, Snapshot, Status
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Store:
         InvalidInputError
             If there is no such setting, or the configuration cannot be used.
         """
-        self._settings = plain(settings)
+        self._settings = plain_settings(settings)
         self._opened: _core.Store | None = None
         self._pid = 0
         self._retired: list[_core.Store] = []

@@ -55,6 +55,15 @@ def test_a_failed_installation_leaves_everything_as_it_was(env: ptest.Environmen
     assert env.packages() == before
 
 
+def test_numbers_of_time_are_seconds(store: ptest.Store) -> None:
+    with store.create(ttl=100.5, idle=timedelta(minutes=1), limits=ptest.Limits(cpu_time=90)) as made:
+        ends = made.status().ends_at
+        assert ends is not None
+        assert 90 < (ends - made.status().created_at).total_seconds() <= 101
+        made.exec("true", check=True)
+        assert "90" in str(made.details()["limits"])
+
+
 def test_what_could_be_an_option_is_no_requirement(env: ptest.Environment) -> None:
     with pytest.raises(ptest.InvalidInputError):
         env.install("--help")

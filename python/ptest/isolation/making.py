@@ -60,10 +60,13 @@ def previous(occupant: str | None, path: Path, settings: VirtualenvConfig) -> En
     """
     if occupant is None:
         return None
+    store = default_store()
     try:
-        found = default_store().find(occupant)
+        store.find(occupant)
+        # Its process may have been killed.
+        store.recover()
+        found = store.find(occupant)
     except NotFoundError:
-        # It went with its process, and left the link.
         return None
     if settings.clear or settings.upgrade:
         return found

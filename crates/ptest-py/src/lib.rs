@@ -14,6 +14,20 @@ mod store;
 mod wait;
 
 use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyDict};
+
+/// Sees to it that no connection to a database crosses a fork.
+fn register_at_fork(py: Python<'_>) -> PyResult<()> {
+    let before = PyCFunction::new_closure(py, None, None, |_, _| ptest::before_fork())?;
+    let after = PyCFunction::new_closure(py, None, None, |_, _| ptest::after_fork())?;
+    let hooks = PyDict::new(py);
+    hooks.set_item("before", before)?;
+    hooks.set_item("after_in_parent", &after)?;
+    hooks.set_item("after_in_child", &after)?;
+    py.import("os")?
+        .call_method("register_at_fork", (), Some(&hooks))?;
+    Ok(())
+}
 
 /// What `import ptest._core` gives.
 #[pymodule(gil_used = false)]
@@ -31,6 +45,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::register_at_fork(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -16,6 +16,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 
 use crate::error::{Context as _, Error, Result};
+use crate::fork;
 use crate::turns::{self, Turn};
 
 /// The database of a store, as one process has it open.
@@ -27,7 +28,7 @@ use crate::turns::{self, Turn};
 pub struct Database {
     path: PathBuf,
     /// `None` only while dropping.
-    connections: Option<Connections>,
+    connections: Option<Arc<Connections>>,
     /// Where it lies: what those lock who want to write and have no luck.
     directory: Arc<OwnedFd>,
     /// Whether the last who wanted to write waited in vain: others need not wait as long again.
@@ -37,8 +38,8 @@ pub struct Database {
 
 #[derive(Debug)]
 struct Connections {
-    /// The one that every writer uses, and a reader when it is free.
-    first: Mutex<Connection>,
+    /// The one that every writer uses, and a reader when it is free; `None` after a fork.
+    first: Mutex<Option<Connection>>,
     /// More of them, made when a reader found the first in use; these nobody uses now.
     idle: Mutex<Vec<Connection>>,
 }
@@ -71,10 +72,7 @@ impl Database {
             path: path.to_owned(),
             directory: Arc::new(directory),
             is_held: AtomicBool::default(),
-            connections: Some(Connections {
-                first: Mutex::new(connection),
-                idle: Mutex::default(),
-            }),
+            connections: Some(Connections::new(connection)),
             pid: process::id(),
         })
     }
@@ -89,7 +87,9 @@ impl Database {
         &self,
         body: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut connection = self.lock()?;
+        let _use = fork::using();
+        let mut first = self.lock()?;
+        let connection = self.connected(&mut first)?;
         let turn = Turn::wait(&self.directory, self.is_held.load(Ordering::Relaxed));
         let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let is_busy =
@@ -103,8 +103,8 @@ impl Database {
         transaction
             .commit()
             .map_err(|source| explain(&self.path, "commit", source))?;
-        self.bound_log(&mut connection);
-        drop(connection);
+        self.bound_log(connection);
+        drop(first);
         turns::give_way(&self.directory);
         Ok(value)
     }
@@ -115,10 +115,11 @@ impl Database {
         body: impl FnOnce(&Connection) -> Result<T, E>,
     ) -> Result<T, E> {
         self.check_process()?;
+        let _use = fork::using();
         match self.connections().first.try_lock() {
-            Ok(mut connection) => return self.read_with(&mut connection, body),
+            Ok(mut first) => return self.read_with(self.connected(&mut first)?, body),
             Err(TryLockError::Poisoned(panicked)) => {
-                return self.read_with(&mut panicked.into_inner(), body);
+                return self.read_with(self.connected(&mut panicked.into_inner())?, body);
             }
             Err(TryLockError::WouldBlock) => {}
         }
@@ -143,6 +144,17 @@ impl Database {
         let snapshot = Snapshot::begin(connection)
             .map_err(|source| explain(&self.path, "begin a transaction", source))?;
         body(snapshot.0)
+    }
+
+    /// The connection that is kept there, made anew if a fork has closed it.
+    fn connected<'a>(&self, kept: &'a mut Option<Connection>) -> Result<&'a mut Connection> {
+        match kept {
+            Some(connection) => Ok(connection),
+            None => {
+                let made = connect(&self.path);
+                Ok(kept.insert(made.map_err(|source| explain(&self.path, "open", source))?))
+            }
+        }
     }
 
     fn connections(&self) -> &Connections {
@@ -222,7 +234,8 @@ impl Database {
             "PRAGMA wal_checkpoint(PASSIVE)",
             "PRAGMA wal_checkpoint(TRUNCATE)",
         ] {
-            self.lock()?
+            let _use = fork::using();
+            self.connected(&mut *self.lock()?)?
                 .query_row(sql, [], |_| Ok(()))
                 .map_err(|source| explain(&self.path, "move its log", source))?;
         }
@@ -278,7 +291,7 @@ impl Database {
         Ok(())
     }
 
-    fn lock(&self) -> Result<MutexGuard<'_, Connection>> {
+    fn lock(&self) -> Result<MutexGuard<'_, Option<Connection>>> {
         // Before the lock: a thread that existed only in the parent may hold it for ever.
         self.check_process()?;
         let first = self.connections().first.lock();
@@ -296,6 +309,29 @@ impl Database {
             });
         }
         Ok(())
+    }
+}
+
+impl Connections {
+    fn new(first: Connection) -> Arc<Self> {
+        let made = Arc::new(Self {
+            first: Mutex::new(Some(first)),
+            idle: Mutex::default(),
+        });
+        fork::register(Arc::downgrade(&made) as Weak<dyn fork::Keeper>);
+        made
+    }
+}
+
+impl fork::Keeper for Connections {
+    fn let_go(&self) {
+        // What somebody holds who does not say so stays: nobody does.
+        if let Ok(mut first) = self.first.try_lock() {
+            *first = None;
+        }
+        if let Ok(mut idle) = self.idle.try_lock() {
+            idle.clear();
+        }
     }
 }
 

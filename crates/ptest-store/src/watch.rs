@@ -4,7 +4,8 @@
 //! tell nobody. What was changed is not known here: who waits looks.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use rustix::io::Errno;
 
 use crate::db::Database;
 use crate::error::{Context as _, Error, Result};
+use crate::fork;
 
 /// A commit is written to the log first and shown to others then: how long after the writing to look again.
 const SETTLING: [Duration; 7] = [
@@ -32,10 +34,23 @@ const ANYWAY: Duration = Duration::from_secs(1);
 /// Waits for changes of a database.
 #[derive(Debug)]
 pub struct Watch {
-    /// Of its own, so that it sees what every other connection commits, and the log stays in place.
-    connection: Connection,
+    connection: Arc<Kept>,
+    path: PathBuf,
     writes: OwnedFd,
-    seen: i64,
+    seen: Option<i64>,
+}
+
+/// A connection of its own, so that it sees what every other connection commits, and the log stays in place; `None` after a
+/// fork.
+#[derive(Debug)]
+struct Kept(Mutex<Option<Connection>>);
+
+impl fork::Keeper for Kept {
+    fn let_go(&self) {
+        if let Ok(mut connection) = self.0.try_lock() {
+            *connection = None;
+        }
+    }
 }
 
 impl Database {
@@ -48,15 +63,18 @@ impl Database {
 
 impl Watch {
     fn new(path: &Path) -> Result<Self> {
-        let connection = crate::db::connect(path).map_err(Error::database("open"))?;
+        let connection = Arc::new(Kept(Mutex::default()));
+        fork::register(Arc::downgrade(&connection) as Weak<dyn fork::Keeper>);
         // Makes the log if there is none.
-        let seen = version(&connection)?;
+        version(&connection, path)?;
+        let seen = version(&connection, path)?;
         let log = crate::db::log_of(path);
         let writes = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
             .at("watch", &log)?;
         inotify::add_watch(&writes, &log, inotify::WatchFlags::MODIFY).at("watch", &log)?;
         Ok(Self {
             connection,
+            path: path.to_owned(),
             writes,
             seen,
         })
@@ -85,8 +103,9 @@ impl Watch {
     }
 
     fn has_changed(&mut self) -> Result<bool> {
-        let now = version(&self.connection)?;
-        Ok(std::mem::replace(&mut self.seen, now) != now)
+        let now = version(&self.connection, &self.path)?;
+        // What was committed while there was no connection is not missed.
+        Ok(now.is_none() || std::mem::replace(&mut self.seen, now) != now)
     }
 
     /// Whether the log was written, at the latest after this time.
@@ -106,15 +125,27 @@ impl Watch {
             }
             Err(errno) => Err(Error::Io {
                 action: "wait for",
-                path: self.connection.path().unwrap_or_default().into(),
+                path: self.path.clone(),
                 source: errno.into(),
             }),
         }
     }
 }
 
-/// Another one after each commit by anybody else: `PRAGMA data_version`.
-fn version(connection: &Connection) -> Result<i64> {
+/// Another one after each commit by anybody else: `PRAGMA data_version`. Those of two connections say nothing of each other:
+/// `None` of one that was just made.
+fn version(kept: &Kept, path: &Path) -> Result<Option<i64>> {
+    let _use = fork::using();
+    let mut kept = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(connection) = &*kept else {
+        let made = crate::db::connect(path).map_err(Error::database("open"))?;
+        current(kept.insert(made))?;
+        return Ok(None);
+    };
+    current(connection).map(Some)
+}
+
+fn current(connection: &Connection) -> Result<i64> {
     connection
         .prepare_cached("PRAGMA data_version")
         .and_then(|mut pragma| pragma.query_row([], |row| row.get(0)))

@@ -103,7 +103,7 @@ pub use self::tidy::Housekeeping;
 pub use self::verify::{Problem, Verification};
 pub use self::view::HostView;
 pub use ptest_sandbox::{Captured, Keep, Spill, StreamKind, duplicate};
-pub use ptest_store::{Compression, Depth, Salvaged};
+pub use ptest_store::{Compression, Depth, Salvaged, after_fork, before_fork};
 
 /// Lets something fail at a chosen step. Only with the feature `faults`.
 #[cfg(feature = "faults")]

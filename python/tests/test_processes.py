@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import pytest
 import ptest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from conftest import Script
@@ -24,26 +26,59 @@ def _code(environment: ptest.Environment) -> int:
     return environment.exec(["python", "-c", "import six, sys; sys.exit(5)"]).returncode
 
 
+def _in_a_fork(work: Callable[[], object]) -> int:
+    """What a child ends with that does this and then ends as a program does."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_an_environment_works_in_other_processes_and_stays_its_owners(env: ptest.Environment, method: str) -> None:
-    with multiprocessing.get_context(method).Pool(4) as pool:
-        assert pool.map(_code, [env] * 8) == [5] * 8
+    with multiprocessing.get_context(method).Pool(8) as pool:
+        assert pool.map(_code, [env] * 16) == [5] * 16
+    # Activated by one of them, it goes on without it.
+    assert env.status().state == "active"
     assert _code(env) == 5
 
 
 def test_a_forked_child_that_ends_leaves_the_environment_alone(env: ptest.Environment) -> None:
-    child = os.fork()
-    if child == 0:
-        try:
-            env.exec("true", check=True)
-            sys.exit(0)
-        except SystemExit as exit_:
-            os._exit(int(exit_.code or 0))
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert _in_a_fork(lambda: env.exec("true", check=True)) == 0
     assert env.exec("true").success
+
+
+def test_a_fork_in_the_middle_of_work_harms_neither_side(store: ptest.Store, six: ptest.Snapshot) -> None:
+    done = threading.Event()
+    failures: list[Exception] = []
+
+    def work() -> None:
+        while not done.is_set():
+            try:
+                with store.fork(six) as made:
+                    made.exec("true", check=True)
+            except Exception as error:
+                failures.append(error)
+                return
+
+    def child() -> None:
+        with store.fork(six) as made:
+            made.exec("true", check=True)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    codes = [_in_a_fork(child) for _ in range(8)]
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert (codes, failures) == ([0] * 8, [])
 
 
 def test_what_a_process_made_goes_with_it(store: ptest.Store, script: Script) -> None:
@@ -119,8 +154,6 @@ def _state(pid: int) -> str:
 
 
 def test_other_threads_go_on_while_one_is_in_a_call(env: ptest.Environment) -> None:
-    import threading
-
     steps = 0
     done = threading.Event()
 

@@ -46,6 +46,7 @@ pub fn samples() -> [(&'static str, Vec<u8>); 2] {
     let launch = Launch {
         plan: Plan::bare(),
         owned: true,
+        kept: true,
         locked: false,
         listens: false,
         proxied: false,

@@ -19,6 +19,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::client::{Client, PATIENCE, socket_address, system};
 use crate::enforcement::Enforcement;
 use crate::error::{Error, Result};
+use crate::identity;
 use crate::limits::{Kept, Limits};
 use crate::lock;
 use crate::plan::{Isolation, MAX_LAYERS, Mount, Network, Plan};
@@ -62,6 +63,13 @@ pub enum Owner {
     /// This process: it dies with it, and with its handle.
     #[default]
     Process,
+    /// Another process: it dies with that, and no handle ends it.
+    Other {
+        /// Its id.
+        pid: u32,
+        /// When it started: see [`crate::identity::start_time`].
+        start_time: u64,
+    },
     /// Nobody: it lives until it is stopped.
     Detached,
 }
@@ -112,11 +120,13 @@ impl Launcher {
         let enforcement = Enforcement::choose(plan, &options.id, &options.limits, weaker)?;
         let owner = match options.owner {
             Owner::Process => Some(own_pidfd()?),
+            Owner::Other { pid, start_time } => Some(pidfd_of(pid, start_time)?),
             Owner::Detached => None,
         };
         let launch = Launch {
             plan: plan.clone(),
             owned: owner.is_some(),
+            kept: options.owner == Owner::Process,
             locked: options.lock.is_some(),
             listens: listener.is_some(),
             proxied: proxy.is_some(),
@@ -353,6 +363,18 @@ fn check_layers(plan: &Plan) -> Result<()> {
 fn own_pidfd() -> Result<OwnedFd> {
     pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
         .map_err(|source| system("open this process", source))
+}
+
+/// A process that was seen to start at that time. What is open stays it, whoever gets its number later.
+fn pidfd_of(pid: u32, start_time: u64) -> Result<OwnedFd> {
+    let gone = || system("open the owner", Errno::SRCH);
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pidfd = pidfd_open(number.ok_or_else(gone)?, PidfdFlags::empty())
+        .map_err(|source| system("open the owner", source))?;
+    match identity::start_time(pid) {
+        Ok(found) if found == start_time => Ok(pidfd),
+        _ => Err(gone()),
+    }
 }
 
 /// Binds a socket that only this user can connect to. Init listens on it.

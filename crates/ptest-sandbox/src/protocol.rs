@@ -103,8 +103,10 @@ pub(crate) enum Reply {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Launch {
     pub(crate) plan: Plan,
-    /// Init dies when its owner does, or closes the connection that launched it.
+    /// Init dies when its owner does.
     pub(crate) owned: bool,
+    /// Its owner launches it: it dies when that closes the connection that launched it, too.
+    pub(crate) kept: bool,
     pub(crate) locked: bool,
     pub(crate) listens: bool,
     /// Init makes the socket of a proxy.

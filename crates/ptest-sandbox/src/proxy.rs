@@ -135,7 +135,7 @@ impl Waiting {
         let order = Order {
             rules: options.rules.clone(),
             patience: options.patience,
-            detached: owner == Owner::Detached,
+            detached: owner != Owner::Process,
             locked: lock.is_some(),
             recorded: options.record.is_some(),
         };

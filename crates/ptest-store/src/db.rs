@@ -148,13 +148,11 @@ impl Database {
 
     /// The connection that is kept there, made anew if a fork has closed it.
     fn connected<'a>(&self, kept: &'a mut Option<Connection>) -> Result<&'a mut Connection> {
-        match kept {
-            Some(connection) => Ok(connection),
-            None => {
-                let made = connect(&self.path);
-                Ok(kept.insert(made.map_err(|source| explain(&self.path, "open", source))?))
-            }
-        }
+        let connection = match kept.take() {
+            Some(connection) => connection,
+            None => connect(&self.path).map_err(|source| explain(&self.path, "open", source))?,
+        };
+        Ok(kept.insert(connection))
     }
 
     fn connections(&self) -> &Connections {
@@ -621,7 +619,10 @@ mod tests {
             for _ in 0..16 {
                 scope.spawn(|| {
                     let db = Database::open(&path).unwrap();
-                    assert!(!db.lock().unwrap().is_readonly("main").unwrap());
+                    let mut first = db.lock().unwrap();
+                    let connection = db.connected(&mut first).unwrap();
+                    assert!(!connection.is_readonly("main").unwrap());
+                    drop(first);
                     db.migrate("a", &["CREATE TABLE t (x)"]).unwrap();
                 });
             }

@@ -5,7 +5,9 @@
 //! every connection is closed, at a moment when nobody uses one, and each is opened again when it is next used.
 
 use std::cell::RefCell;
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError, Weak};
+use std::sync::{
+    Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError, Weak,
+};
 use std::thread;
 use std::time::{Duration, Instant};
 

@@ -573,7 +573,7 @@ pub(crate) fn instance_on(record: &Record, stack: Stack) -> Instance {
         cache: Some(record.recipe.clone()),
         settings: Settings::clone(&record.settings),
         interpreter: record.python.roots.clone(),
-        process_owned: matches!(record.owner, Owner::Process(_)),
+        owner: record.owner.clone(),
         generation: record.generation,
         ends_at: record.ends_at(),
     }

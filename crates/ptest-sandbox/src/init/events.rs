@@ -72,7 +72,7 @@ pub(super) fn run(control: OwnedFd, launch: Launch, passed: Passed) {
         owner: passed.owner,
         listener: passed.listener,
         signals,
-        control: launch.owned.then_some(0),
+        control: launch.kept.then_some(0),
         connections: BTreeMap::from([(0, Connection::new(control))]),
         next_connection: 1,
         deaf_until: None,

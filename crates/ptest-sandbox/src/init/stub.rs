@@ -116,9 +116,9 @@ fn divide(launch: &Launch, passed: &Passed) -> Result<Divided, Failure> {
                 | flag(control_groups, libc::CLONE_NEWCGROUP)
         }
     };
-    // An owned init is the client's own child. A detached one must not be: it would stay a zombie
+    // An init that its owner launched is that one's child. Another must not be: it would stay a zombie
     // for as long as the client lives. It becomes a child of the host's init.
-    let parent = if launch.owned { libc::CLONE_PARENT } else { 0 };
+    let parent = if launch.kept { libc::CLONE_PARENT } else { 0 };
     let cgroup = passed.cgroup.as_ref().map(AsFd::as_fd);
     match sys::clone_process((namespaces | parent) as u64, cgroup).at(Stage::Namespaces, "")? {
         Clone::Parent { pid, pidfd } => Ok(Divided::Stub { pid, pidfd, go }),

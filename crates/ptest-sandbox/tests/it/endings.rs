@@ -15,6 +15,7 @@ use crate::support::{
     open_directory, processes_in, processes_with, read_line, run, shell, standard, start,
     start_piped, tempdir, try_run,
 };
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 fn with_each_isolation(test: impl Fn(&Sandbox)) {
     test(&launch(&Plan::bare()));
@@ -251,6 +252,44 @@ fn helper_owner() {
     );
     println!("\ninit {}", sandbox.pid());
     std::thread::park_timeout(LIMIT);
+}
+
+#[test]
+fn a_sandbox_for_another_process_ends_with_that_and_not_with_its_launcher() {
+    for plan in plans() {
+        let mut other = std::process::Command::new("sleep")
+            .arg("600")
+            .spawn()
+            .unwrap();
+        let start_time = ptest_sandbox::identity::start_time(other.id()).unwrap();
+        let owned_by = |start_time| LaunchOptions {
+            owner: Owner::Other {
+                pid: other.id(),
+                start_time,
+            },
+            ..LaunchOptions::default()
+        };
+        let refused = launcher().launch(&plan, owned_by(start_time + 1));
+        assert!(
+            refused.is_err(),
+            "a process of the same number was taken for the owner"
+        );
+        let sandbox = launcher().launch(&plan, owned_by(start_time)).unwrap();
+        let pid = rustix::process::Pid::from_raw(sandbox.pid()).unwrap();
+        let _guard = Guard(pid);
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        drop(sandbox);
+        assert!(!has_ended(&pidfd, Duration::from_millis(50)));
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert!(has_ended(&pidfd, LIMIT));
+    }
+}
+
+fn has_ended(pidfd: &std::os::fd::OwnedFd, limit: Duration) -> bool {
+    let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
+    let limit = Timespec::try_from(limit).unwrap();
+    rustix::event::poll(&mut polled, Some(&limit)).unwrap() == 1
 }
 
 #[test]

@@ -53,7 +53,7 @@ use serde::{Deserialize, Serialize};
 pub use self::activity::{Listed, Meter, Processes, Sample, Samples, Seen, Traffic, Usage};
 pub use self::capability::Capability;
 pub use self::process::{Command, Exit, ExitStatus, Process, RunUsage, Stdio, TerminalSize};
-use crate::environment::EnvironmentId;
+use crate::environment::{EnvironmentId, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::refusals::Refusals;
 use crate::runs::RunId;
@@ -73,8 +73,8 @@ pub struct Instance {
     pub settings: Settings,
     /// Host directories that the interpreter needs, which must be readable inside.
     pub interpreter: Vec<PathBuf>,
-    /// Whether it must end with the process that activates it.
-    pub process_owned: bool,
+    /// Who it lives for: it must end with that process, whichever activates it.
+    pub owner: Owner,
     /// Which of the written parts that [`Engine::restack`] has made for it is its own; 0 at first.
     pub generation: u32,
     /// When its time is over, if that is limited: it ends by itself then.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use ptest_store::{Kind, LayerId, Manifest, Stack};
 
 use crate::engine::{Command, Engine, Instance, Stdio};
-use crate::environment::EnvironmentId;
+use crate::environment::{EnvironmentId, Owner};
 use crate::error::{Error, Result};
 use crate::lock::FileLock;
 use crate::project::{Guard, Project};
@@ -61,7 +61,7 @@ pub(super) fn compile(
             })
         },
         interpreter: interpreter.roots(),
-        process_owned: true,
+        owner: Owner::Process(ptest.identity().clone()),
         generation: 0,
         ends_at: None,
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ptest::engine::memory::Memory;
 use ptest::engine::{Engine, Instance};
-use ptest::environment::EnvironmentId;
+use ptest::environment::{EnvironmentId, Owner, ProcessIdentity};
 use ptest::project::Project;
 use ptest::settings::Settings;
 use ptest_store::Stack;
@@ -35,7 +35,7 @@ impl Subject for MemorySubject {
             cache: Some("suite".to_owned()),
             settings: Settings::new(Project::at(Path::new("/nowhere"))),
             interpreter: Vec::new(),
-            process_owned: true,
+            owner: Owner::Process(ProcessIdentity::current().unwrap()),
             generation: 0,
             ends_at: None,
         }

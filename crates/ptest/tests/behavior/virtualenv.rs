@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ptest::engine::virtualenv::Virtualenv;
 use ptest::engine::{Engine, Instance};
+use ptest::environment::{Owner, ProcessIdentity};
 use ptest::project::Project;
 use ptest::settings::{Profile, Settings};
 use ptest_store::{CommitOptions, Stack, Store};
@@ -69,7 +70,11 @@ impl Subject for VirtualenvSubject {
                 ..Settings::new(Project::at(self.project.path()))
             },
             interpreter: Vec::new(),
-            process_owned: number.is_multiple_of(2),
+            owner: if number.is_multiple_of(2) {
+                Owner::Process(ProcessIdentity::current().unwrap())
+            } else {
+                Owner::Detached
+            },
             generation: 0,
             ends_at: None,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ptest::engine::virtualenv::Virtualenv;
 use ptest::engine::{Engine as _, Instance};
-use ptest::environment::EnvironmentId;
+use ptest::environment::{EnvironmentId, Owner};
 use ptest::project::Project;
 use ptest::settings::{Profile, Settings};
 use ptest_store::{CommitOptions, Stack, Store};
@@ -45,7 +45,7 @@ impl Place {
                 ..Settings::new(Project::at(self.directory.path()))
             },
             interpreter: Vec::new(),
-            process_owned: false,
+            owner: Owner::Detached,
             generation: 0,
             ends_at: None,
         }

@@ -37,7 +37,7 @@ use super::{
     Process, Processes, Samples, Seen, Upper, Usage,
 };
 use crate::disk;
-use crate::environment::EnvironmentId;
+use crate::environment::{self, EnvironmentId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::init_program::InitProgram;
 use crate::refusals::Refusals;
@@ -190,11 +190,7 @@ impl Engine for Virtualenv {
             directory.keep_groups(&cgroup::places(instance.id.as_str()))?;
         }
         let options = LaunchOptions {
-            owner: if instance.process_owned {
-                Owner::Process
-            } else {
-                Owner::Detached
-            },
+            owner: owner(&instance.owner),
             id: instance.id.to_string(),
             lock: Some(held),
             listen: Some(Listen {
@@ -458,6 +454,18 @@ fn way_out(
         record: Some(directory.open()?),
         ..proxy::Options::new(allow.clone())
     }))
+}
+
+/// Who a sandbox lives for whose environment lives for this one. Whoever launches it for somebody else must not take it along.
+fn owner(owner: &environment::Owner) -> Owner {
+    match owner {
+        environment::Owner::Process(process) if process.pid == std::process::id() => Owner::Process,
+        environment::Owner::Process(process) => Owner::Other {
+            pid: process.pid,
+            start_time: process.start_time,
+        },
+        environment::Owner::Detached => Owner::Detached,
+    }
 }
 
 fn unknown(id: &EnvironmentId) -> Error {

@@ -55,6 +55,20 @@ def test_a_failed_installation_leaves_everything_as_it_was(env: ptest.Environmen
     assert env.packages() == before
 
 
+def test_nothing_is_needed_besides_python(script) -> None:
+    ran = script(
+        """
+        import sys
+        sys.modules["typing_extensions"] = None
+        import ptest, ptest.isolation
+        for package in (ptest, ptest.isolation):
+            for name in package.__all__:
+                getattr(package, name)
+        """
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 def test_numbers_of_time_are_seconds(store: ptest.Store) -> None:
     with store.create(ttl=100.5, idle=timedelta(minutes=1), limits=ptest.Limits(cpu_time=90)) as made:
         ends = made.status().ends_at

@@ -10,8 +10,7 @@ Everything is loaded when it is first used: importing the package alone costs ne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # `typing` takes longer to load than everything else here
 if TYPE_CHECKING:
     from ptest._api import create, default_store, environments, find, run
     from ptest._core import __version__

@@ -61,6 +61,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     ] {
         cargo.env_remove(name);
     }
+    if env::var("HOST")? == env::var("TARGET")? {
+        // One for an older glibc links no program without one.
+        let name = target.replace('-', "_").to_uppercase();
+        cargo.env_remove(format!("CARGO_TARGET_{name}_LINKER"));
+    }
     let status = cargo.status()?;
     if !status.success() {
         return Err(format!("building ptest-init for {target} failed: {status}").into());

@@ -5,6 +5,8 @@ from typing import Any, final
 
 from typing_extensions import TypeAlias
 
+__all__ = ["Environment", "Follower", "Process", "Store", "__version__"]
+
 __version__: str
 
 Document: TypeAlias = dict[str, Any]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytest_plugins = ["pytester"]  # only here, says pytest, for the tests of the plugin
+
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

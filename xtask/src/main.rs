@@ -1,5 +1,5 @@
 //! Repository tasks, run as `cargo xtask <task>`: the tests, the repository's rules, generated files, the benchmark,
-//! the fault campaign, fuzzing, a virtual machine for tests.
+//! the fault campaign, fuzzing, a virtual machine for tests, the Python package's wheel.
 //!
 //! Nothing here is part of ptest, and ptest is not linked in: the tasks drive cargo and the built program as a user would.
 
@@ -18,6 +18,7 @@ mod test;
 mod tidy;
 mod tools;
 mod vm;
+mod wheel;
 mod workspace;
 
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ enum Task {
     Faults(faults::Arguments),
     Fuzz(fuzz::Arguments),
     Vm(vm::Arguments),
+    Wheel(wheel::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +68,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Task::Faults(arguments) => faults::run(&workspace, arguments)?,
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments)?,
         Task::Vm(arguments) => vm::run(&workspace, arguments)?,
+        Task::Wheel(arguments) => wheel::run(&workspace, arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,9 +1,10 @@
 //! `cargo xtask test`: everything that must hold before a change is merged, in one command.
 //!
 //! Installs what the tests need under `target`, builds, checks format, lints, rules and generated files, runs every test of
-//! the workspace, and looks for what the tests left on the machine. All steps run even when one fails. The last line of
+//! the workspace and of the Python package, and looks for what the tests left on the machine. All steps run even when one fails. The last line of
 //! standard output is `N passed, N failed, N skipped`; a failed step counts as one failure.
 
+mod package;
 pub(crate) mod places;
 mod summary;
 
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use ptest_testkit::leftovers::{Leftovers, RUN_VARIABLE, Scope};
 use ptest_testkit::requirement::{REQUIRE_VARIABLE, SKIPS_VARIABLE};
 
-use self::summary::Summary;
+use self::summary::{Runner, Summary};
 use crate::process::{self, Result};
 use crate::vm;
 use crate::workspace::Workspace;
@@ -42,6 +43,9 @@ pub(crate) struct Arguments {
     /// Run the tests alone: no format, lints, rules or generated files
     #[arg(long)]
     only_tests: bool,
+    /// The wheel of the Python package alone: builds it and runs its tests in every Python
+    #[arg(long, conflicts_with_all = ["only_tests", "cargo"])]
+    only_python: bool,
     /// Arguments for `cargo test`, such as `-p ptest-store`; the whole workspace without any
     #[arg(last = true)]
     cargo: Vec<String>,
@@ -62,11 +66,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         }
     };
 
-    step(
-        "build",
-        process::run(workspace.cargo().args(["build", "--workspace"])),
-    );
-    if !arguments.only_tests {
+    if !arguments.only_python {
+        step(
+            "build",
+            process::run(workspace.cargo().args(["build", "--workspace"])),
+        );
+    }
+    if !arguments.only_tests && !arguments.only_python {
         step(
             "format",
             process::run(workspace.cargo().args(["fmt", "--all", "--check"])),
@@ -87,11 +93,21 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
     }
 
     let before = Leftovers::find(&machine.scope)?;
-    let mut summary = machine.tests(workspace, arguments)?;
-    summary.add_skips(&fs::read_to_string(machine.skips()).unwrap_or_default());
+    let mut summary = if arguments.only_python {
+        Summary::of_nothing()
+    } else {
+        machine.tests(workspace, arguments)?
+    };
     // Some tests alone were asked for.
     if arguments.cargo.is_empty() {
-        step("tests in a virtual machine", in_vm(workspace, &mut summary));
+        if !arguments.only_python {
+            step("tests in a virtual machine", in_vm(workspace, &mut summary));
+        }
+        let lints = !arguments.only_tests;
+        step(
+            "Python package",
+            package::run(workspace, &machine, &mut summary, lints),
+        );
     }
     step("leftovers", nothing_left(&machine.scope, &before, SETTLING));
 
@@ -134,6 +150,7 @@ const DENY: [&str; 6] = [
 struct Machine {
     scratch: tempfile::TempDir,
     scope: Scope,
+    uv: PathBuf,
     environment: Vec<(&'static str, OsString)>,
 }
 
@@ -155,7 +172,7 @@ impl Machine {
             run: Some(run.clone()),
         };
         let mut environment = vec![
-            ("PTEST_UV", uv.into_os_string()),
+            ("PTEST_UV", uv.clone().into_os_string()),
             ("PATH", tools::path_with(&pythons)?),
             ("TMPDIR", temporary.into_os_string()),
             (RUN_VARIABLE, run.into()),
@@ -170,6 +187,7 @@ impl Machine {
         Ok(Self {
             scratch,
             scope,
+            uv,
             environment,
         })
     }
@@ -191,7 +209,10 @@ impl Machine {
         command
             .args(&arguments.cargo)
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
-        summarise(&mut command, &mut std::io::stdout().lock())
+        let shown = &mut std::io::stdout().lock();
+        let mut summary = summarise(&mut command, Runner::Libtest, shown)?;
+        summary.add_skips(&fs::read_to_string(self.skips()).unwrap_or_default());
+        Ok(summary)
     }
 }
 
@@ -210,7 +231,7 @@ fn in_vm(workspace: &Workspace, summary: &mut Summary) -> Result<()> {
     let outcome = places::run(workspace, &machine)?;
     for line in outcome.output.lines() {
         println!("{line}");
-        summary.add_line(line);
+        summary.add_line(Runner::Libtest, line);
     }
     match outcome.status {
         0 => Ok(()),
@@ -234,7 +255,7 @@ fn in_ci() -> bool {
     env::var_os("CI").is_some_and(|value| value == "true")
 }
 
-fn summarise(command: &mut Command, shown: &mut dyn Write) -> Result<Summary> {
+fn summarise(command: &mut Command, runner: Runner, shown: &mut dyn Write) -> Result<Summary> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -245,7 +266,7 @@ fn summarise(command: &mut Command, shown: &mut dyn Write) -> Result<Summary> {
             let line = line?;
             shown.write_all(&line)?;
             shown.write_all(b"\n")?;
-            summary.add_line(&String::from_utf8_lossy(&line));
+            summary.add_line(runner, &String::from_utf8_lossy(&line));
         }
     }
     summary.succeeded = child.wait()?.success();
@@ -279,7 +300,13 @@ mod tests {
     use super::*;
 
     fn script(script: &str) -> Summary {
-        summarise(Command::new("sh").args(["-c", script]), &mut Vec::new()).unwrap()
+        let mut command = Command::new("sh");
+        summarise(
+            command.args(["-c", script]),
+            Runner::Libtest,
+            &mut Vec::new(),
+        )
+        .unwrap()
     }
 
     #[test]

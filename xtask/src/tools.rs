@@ -75,34 +75,43 @@ pub(crate) fn uv(workspace: &Workspace) -> Result<PathBuf> {
 ///
 /// A test that misses its Python is skipped visibly, so a machine without access to uv's downloads is no error here.
 pub(crate) fn missing_pythons(workspace: &Workspace, uv: &Path) -> Vec<PathBuf> {
-    let store = workspace.tools().join("pythons");
     PYTHONS
         .into_iter()
-        .filter(|version| {
-            ptest_testkit::requirement::python(version)
-                .into_result()
-                .is_err()
-        })
-        .filter_map(|version| {
-            let mut command = Command::new(uv);
-            command.args(["python", "install", "--no-bin", "--quiet", "--install-dir"]);
-            command.arg(&store).arg(version);
-            if let Err(error) = process::output(&mut command) {
-                eprintln!("note: no Python {version} for the tests that ask for one: {error}");
-                return None;
-            }
-            let mut find = Command::new(uv);
-            find.env("UV_PYTHON_INSTALL_DIR", &store).args([
-                "python",
-                "find",
-                "--managed-python",
-                "--no-project",
-                version,
-            ]);
-            let python = process::output(&mut find).ok()?;
-            Path::new(&python).parent().map(Path::to_owned)
-        })
+        .filter(|version| here(version).is_none())
+        .filter_map(|version| installed(workspace, uv, version))
+        .filter_map(|python| python.parent().map(Path::to_owned))
         .collect()
+}
+
+/// A Python of this version: the machine's, else one that uv installs under `target/tools`; `None` where that fails.
+pub(crate) fn python_of(workspace: &Workspace, uv: &Path, version: &str) -> Option<PathBuf> {
+    here(version).or_else(|| installed(workspace, uv, version))
+}
+
+fn here(version: &str) -> Option<PathBuf> {
+    ptest_testkit::requirement::python(version)
+        .into_result()
+        .ok()
+}
+
+fn installed(workspace: &Workspace, uv: &Path, version: &str) -> Option<PathBuf> {
+    let store = workspace.tools().join("pythons");
+    let mut command = Command::new(uv);
+    command.args(["python", "install", "--no-bin", "--quiet", "--install-dir"]);
+    command.arg(&store).arg(version);
+    if let Err(error) = process::output(&mut command) {
+        eprintln!("note: no Python {version} for the tests that ask for one: {error}");
+        return None;
+    }
+    let mut find = Command::new(uv);
+    find.env("UV_PYTHON_INSTALL_DIR", &store).args([
+        "python",
+        "find",
+        "--managed-python",
+        "--no-project",
+        version,
+    ]);
+    process::output(&mut find).ok().map(PathBuf::from)
 }
 
 /// bubblewrap, installed from the system's packages when it is missing and root runs this; `None` where it cannot be had.
@@ -205,6 +214,19 @@ pub(crate) fn path_with(further: &[PathBuf]) -> Result<OsString> {
     let path = env::var_os("PATH").unwrap_or_default();
     Ok(env::join_paths(
         env::split_paths(&path).chain(further.iter().cloned()),
+    )?)
+}
+
+/// PATH with a further directory before all others.
+///
+/// # Errors
+///
+/// When it holds a colon.
+pub(crate) fn path_after(first: &Path) -> Result<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let paths = env::split_paths(&path);
+    Ok(env::join_paths(
+        std::iter::once(first.to_owned()).chain(paths),
     )?)
 }
 

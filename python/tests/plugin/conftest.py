@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     import ptest
 
-pytest_plugins = ["pytester"]
-
 Pytest = Callable[..., pytest.RunResult]
 
 

@@ -1,0 +1,170 @@
+//! The Python package as users get it: the wheel, installed into a fresh virtual environment of each CPython, with
+//! everything in `python/tests` run there and the package's types compared with what is in it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::summary::{Runner, Summary};
+use super::{Machine, is_required, summarise};
+use crate::process::{self, Result};
+use crate::workspace::Workspace;
+use crate::{tools, wheel};
+
+/// The Pythons that the package is for.
+const PYTHONS: [&str; 5] = ["3.9", "3.10", "3.11", "3.12", "3.13"];
+
+/// The one in which the package's text is looked at too.
+const LINTED: &str = "3.12";
+
+/// What only the stubs have, each with its reason.
+const ALLOWED: &str = "python/stubtest-allowlist.txt";
+
+/// Builds the wheel and tests it in every Python that is here; one that is not is counted as skipped.
+///
+/// # Errors
+///
+/// When the wheel does not build, cannot be installed, is not well typed or a run of its tests ends early. Tests that
+/// fail are counted and named.
+pub(super) fn run(
+    workspace: &Workspace,
+    machine: &Machine,
+    summary: &mut Summary,
+    lints: bool,
+) -> Result<()> {
+    let wheel = wheel::build(workspace, wheel::PROFILE)?.path;
+    let mut problems = Vec::new();
+    for version in PYTHONS {
+        let Some(python) = tools::python_of(workspace, &machine.uv, version) else {
+            if is_required("pythons") {
+                return Err(format!("no Python {version}").into());
+            }
+            eprintln!("SKIP the Python package in {version}: no Python {version}");
+            summary.skipped += 1;
+            continue;
+        };
+        let environment = Environment::create(workspace, machine, version, &python, &wheel)?;
+        if lints && version == LINTED {
+            problems.extend(environment.lints()?);
+        }
+        let ran = environment.tests()?;
+        if ran.ended_early() || ran.ran() == 0 {
+            problems.push(format!("the tests did not finish in Python {version}"));
+        }
+        summary.add(ran, &format!("Python {version}: "));
+    }
+    match problems.as_slice() {
+        [] => Ok(()),
+        problems => Err(problems.join("\n").into()),
+    }
+}
+
+/// A virtual environment with the wheel and what its tests need, not with the repository's sources.
+struct Environment<'a> {
+    workspace: &'a Workspace,
+    machine: &'a Machine,
+    version: &'a str,
+    directory: PathBuf,
+}
+
+impl<'a> Environment<'a> {
+    fn create(
+        workspace: &'a Workspace,
+        machine: &'a Machine,
+        version: &'a str,
+        python: &Path,
+        wheel: &Path,
+    ) -> Result<Self> {
+        let environment = Self {
+            workspace,
+            machine,
+            version,
+            directory: machine.scratch.path().join(format!("python-{version}")),
+        };
+        let mut create = environment.uv();
+        create.arg("venv").arg("--python").arg(python);
+        process::run(create.arg(&environment.directory))?;
+        environment.install(&[
+            format!("ptest-env[uv] @ file://{}", wheel.display()).as_ref(),
+            "--group".as_ref(),
+            "test".as_ref(),
+        ])?;
+        Ok(environment)
+    }
+
+    fn uv(&self) -> Command {
+        let mut command = Command::new(&self.machine.uv);
+        command
+            .arg("--quiet")
+            .env("UV_LINK_MODE", "copy")
+            .current_dir(&self.workspace.root);
+        command
+    }
+
+    fn install(&self, what: &[&OsStr]) -> Result<()> {
+        let mut install = self.uv();
+        install.args(["pip", "install", "--python"]);
+        install.arg(self.program("python")).args(what);
+        process::run(&mut install)
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        self.directory.join("bin").join(name)
+    }
+
+    /// A program of the environment, as one who works in it would start it.
+    fn command(&self, program: &str) -> Result<Command> {
+        let mut command = Command::new(self.program(program));
+        command
+            .envs(
+                self.machine
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
+            // What is in the environment is what is tested.
+            .env_remove("PTEST_UV")
+            .env("PATH", tools::path_after(&self.directory.join("bin"))?)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("VIRTUAL_ENV", &self.directory);
+        Ok(command)
+    }
+
+    /// Runs the package's tests.
+    fn tests(&self) -> Result<Summary> {
+        let mut pytest = self.command("python")?;
+        pytest
+            .args(["-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider"])
+            .arg("--basetemp")
+            .arg(
+                self.machine
+                    .scratch
+                    .path()
+                    .join(format!("pytest-{}", self.version)),
+            )
+            .arg("python/tests")
+            .current_dir(&self.workspace.root);
+        println!("Python {}: {}", self.version, process::line(&pytest));
+        summarise(&mut pytest, Runner::Pytest, &mut std::io::stdout().lock())
+    }
+
+    /// What is wrong with the form or the types of the package.
+    fn lints(&self) -> Result<Vec<String>> {
+        self.install(&["--group".as_ref(), "lint".as_ref()])?;
+        let runs: [&[&str]; 4] = [
+            &["ruff", "format", "--no-cache", "--check", "python"],
+            &["ruff", "check", "--no-cache", "python"],
+            &["mypy", "--cache-dir=/dev/null"],
+            &["stubtest", "--allowlist", ALLOWED, "ptest._core"],
+        ];
+        let mut problems = Vec::new();
+        for words in runs {
+            let mut command = self.command(words[0])?;
+            command.args(&words[1..]).current_dir(&self.workspace.root);
+            if let Err(error) = process::run(&mut command) {
+                problems.push(error.to_string());
+            }
+        }
+        Ok(problems)
+    }
+}

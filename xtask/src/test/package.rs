@@ -33,6 +33,8 @@ pub(super) fn run(
     lints: bool,
 ) -> Result<()> {
     let wheel = wheel::build(workspace, wheel::PROFILE)?.path;
+    // Not below /tmp, which is private in environments: the tests' projects must be seen there.
+    let scratch = tempfile::tempdir_in(&workspace.target)?;
     let mut problems = Vec::new();
     for version in PYTHONS {
         let Some(python) = tools::python_of(workspace, &machine.uv, version) else {
@@ -43,7 +45,8 @@ pub(super) fn run(
             summary.skipped += 1;
             continue;
         };
-        let environment = Environment::create(workspace, machine, version, &python, &wheel)?;
+        let environment = Environment::at(workspace, machine, version, scratch.path());
+        environment.fill(&python, &wheel)?;
         if lints && version == LINTED {
             problems.extend(environment.lints()?);
         }
@@ -64,32 +67,35 @@ struct Environment<'a> {
     workspace: &'a Workspace,
     machine: &'a Machine,
     version: &'a str,
+    scratch: &'a Path,
     directory: PathBuf,
 }
 
 impl<'a> Environment<'a> {
-    fn create(
+    fn at(
         workspace: &'a Workspace,
         machine: &'a Machine,
         version: &'a str,
-        python: &Path,
-        wheel: &Path,
-    ) -> Result<Self> {
-        let environment = Self {
+        scratch: &'a Path,
+    ) -> Self {
+        Self {
             workspace,
             machine,
             version,
-            directory: machine.scratch.path().join(format!("python-{version}")),
-        };
-        let mut create = environment.uv();
+            scratch,
+            directory: scratch.join(format!("python-{version}")),
+        }
+    }
+
+    fn fill(&self, python: &Path, wheel: &Path) -> Result<()> {
+        let mut create = self.uv();
         create.arg("venv").arg("--python").arg(python);
-        process::run(create.arg(&environment.directory))?;
-        environment.install(&[
+        process::run(create.arg(&self.directory))?;
+        self.install(&[
             format!("ptest-env[uv] @ file://{}", wheel.display()).as_ref(),
             "--group".as_ref(),
             "test".as_ref(),
-        ])?;
-        Ok(environment)
+        ])
     }
 
     fn uv(&self) -> Command {
@@ -136,12 +142,7 @@ impl<'a> Environment<'a> {
         pytest
             .args(["-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider"])
             .arg("--basetemp")
-            .arg(
-                self.machine
-                    .scratch
-                    .path()
-                    .join(format!("pytest-{}", self.version)),
-            )
+            .arg(self.scratch.join(format!("pytest-{}", self.version)))
             .arg("python/tests")
             .current_dir(&self.workspace.root);
         println!("Python {}: {}", self.version, process::line(&pytest));

@@ -8,6 +8,7 @@ mod environment;
 mod error;
 mod follower;
 mod host;
+mod interrupt;
 mod process;
 mod run;
 mod store;
@@ -36,6 +37,8 @@ mod _core {
     use crate::environment::Environment;
     #[pymodule_export]
     use crate::follower::Follower;
+    #[pymodule_export]
+    use crate::interrupt::Interrupt;
     #[pymodule_export]
     use crate::process::Process;
     #[pymodule_export]

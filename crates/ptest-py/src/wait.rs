@@ -1,4 +1,4 @@
-//! Calls that take time: made without the interpreter's lock, and ended by Ctrl-C.
+//! Calls that take time: made without the interpreter's lock, and ended by Ctrl-C and by whoever may interrupt them.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -8,7 +8,7 @@ use ptest::Error;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 
-use crate::error;
+use crate::{error, interrupt};
 
 /// How long a signal may wait for Python's handler of it.
 const ATTENTION: Duration = Duration::from_millis(20);
@@ -30,14 +30,14 @@ pub(crate) enum Attempt {
 
 /// Does `work` without the interpreter's lock.
 ///
-/// On the main thread, where Python handles signals, they are handled meanwhile. When a handler raises, as that of Ctrl-C
-/// does, `stop` is called, and the exception is what comes of the call. What comes of the work then is dropped.
+/// On the main thread, where Python handles signals, they are handled meanwhile, and on a thread whose calls others may
+/// [interrupt](crate::interrupt) that is looked for. When a handler raises, as that of Ctrl-C does, `stop` is called, and the exception is what comes of the call. What comes of the work then is dropped.
 pub(crate) fn interruptible<T: Send + 'static>(
     py: Python<'_>,
     stop: impl Fn(Attempt) + Sync,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> error::Result<T> {
-    if !is_main_thread() {
+    if !is_main_thread() && !interrupt::is_possible() {
         return Ok(py.detach(work));
     }
     let outcome = Later::of("ptest", work)?;
@@ -76,6 +76,7 @@ pub(crate) fn attentive<T: Send>(
             return Ok(None);
         }
         py.check_signals()?;
+        interrupt::check()?;
     }
 }
 

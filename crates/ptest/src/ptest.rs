@@ -512,7 +512,14 @@ impl Ptest {
         let usage = match record.state {
             State::Active => {
                 let engine = self.engine(&record.engine)?;
-                self.block_on(engine.usage(&record.id))?
+                match self.block_on(engine.usage(&record.id)) {
+                    // It ended in the moment between.
+                    Err(error) if error.kind() == ErrorKind::IllegalState => {
+                        record.state = record.state.next(Transition::Deactivated)?;
+                        Usage::default()
+                    }
+                    usage => usage?,
+                }
             }
             _ => Usage::default(),
         };

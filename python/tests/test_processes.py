@@ -121,8 +121,10 @@ def test_what_a_killed_process_made_goes_with_the_next_opening(home: Path, scrip
     ],
 )
 def test_ctrl_c_interrupts_a_call_at_once(home: Path, project: Path, call: str) -> None:
+    # Python leaves SIGINT alone where it was started with that ignored, as a shell starts what is in the background.
     program = f"""
-import ptest
+import ptest, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with ptest.create() as env:
     env.exec("true")
     print("ready", flush=True)

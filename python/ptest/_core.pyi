@@ -5,7 +5,7 @@ from typing import Any, final
 
 from typing_extensions import TypeAlias
 
-__all__ = ["Environment", "Follower", "Process", "Store", "__version__"]
+__all__ = ["Environment", "Follower", "Interrupt", "Process", "Store", "__version__"]
 
 __version__: str
 

@@ -138,13 +138,16 @@ with ptest.create() as env:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert child.stdout is not None
-    assert child.stdout.readline() == "ready\n"
-    # Until it is in the call: it sleeps, whatever it waits for.
-    while _state(child.pid) != "S":
-        time.sleep(0.001)
-    child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=20)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        # Until it is in the call: it sleeps, whatever it waits for.
+        while _state(child.pid) != "S":
+            time.sleep(0.001)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=20)
+    finally:
+        child.kill()
     assert child.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in err
     assert ptest.Store(home=home).environments() == []

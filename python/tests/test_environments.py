@@ -221,3 +221,14 @@ def test_a_plain_directory_needs_ptest_no_more(store: ptest.Store, tmp_path: Pat
 def test_one_command_needs_one_call(store: ptest.Store) -> None:
     run = store.run(["python", "-c", "import six; print(six.__name__)"], requirements=["six"], timeout=60)
     assert run.stdout == "six\n"
+
+
+def test_a_strict_environment_does_not_trust_the_projects_file(
+    home: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "x")
+    (project / "ptest.toml").write_text("pass = ['TOKEN']\n")
+    store = ptest.Store(home=home)
+    for profile, told in (("standard", "x\n"), ("strict", "\n")):
+        with store.create(profile=profile) as made:
+            assert made.exec(["sh", "-c", "echo $TOKEN"]).stdout == told

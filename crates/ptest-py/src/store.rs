@@ -40,6 +40,8 @@ use crate::wait::interruptible;
 pub(crate) struct Store {
     ptest: Ptest,
     config: Arc<Config>,
+    /// The configuration of environments of the profile `strict`, which trusts no project's file.
+    strict: Config,
     /// The `ptest` that goes on with what outlasts this process, if it was found.
     program: Option<PathBuf>,
     warnings: Vec<String>,
@@ -68,7 +70,18 @@ impl Store {
     }
 
     fn asked(&self, given: &Bound<'_, PyDict>, host: &Host) -> Result<Asked> {
-        let config = Config::clone(&self.config);
+        let profile = given.get_item("profile")?;
+        let is_strict = match profile {
+            Some(profile) => profile
+                .extract::<String>()
+                .is_ok_and(|it| it == Profile::Strict.as_str()),
+            None => false,
+        };
+        let config = if is_strict {
+            self.strict.clone()
+        } else {
+            Config::clone(&self.config)
+        };
         Ok(Asked::with_options(
             config,
             &options(given)?,
@@ -115,14 +128,19 @@ impl Store {
         let host = Host::now();
         let given = options(given)?;
         let sources = host.sources(None);
-        let (mut config, warnings) = Config::load(&sources)?;
-        config.take_options(&given, &sources)?;
-        if config.python.is_none() {
-            // Who calls from a Python means that one.
-            config
-                .python
-                .replace(Some(Some(interpreter)), Origin::BUILT_IN);
-        }
+        let load = |profile| -> Result<_> {
+            let (mut config, warnings) = Config::load(&host.sources(profile))?;
+            config.take_options(&given, &sources)?;
+            if config.python.is_none() {
+                // Who calls from a Python means that one.
+                config
+                    .python
+                    .replace(Some(Some(interpreter.clone())), Origin::BUILT_IN);
+            }
+            Ok((config, warnings))
+        };
+        let (config, warnings) = load(None)?;
+        let (strict, _) = load(Some(Profile::Strict))?;
         let (ptest, config, attendance) = interruptible(py, |_| (), {
             let program_directory = program
                 .as_deref()
@@ -138,6 +156,7 @@ impl Store {
         let store = Self {
             ptest,
             config: Arc::new(config),
+            strict,
             program,
             warnings,
             attendance,

@@ -13,6 +13,9 @@ use crate::{error, interrupt};
 /// How long a signal may wait for Python's handler of it.
 const ATTENTION: Duration = Duration::from_millis(20);
 
+/// How long a thread sleeps at a time that nobody can interrupt.
+const LONG: Duration = Duration::from_mins(1);
+
 /// How long what was asked to stop has to do so by itself.
 const GRACE: Duration = Duration::from_millis(250);
 
@@ -66,9 +69,11 @@ pub(crate) fn attentive<T: Send>(
     mut look: impl FnMut(Duration) -> Option<T> + Send,
 ) -> error::Result<Option<T>> {
     let deadline = timeout.and_then(|time| Instant::now().checked_add(time));
+    let is_attentive = is_main_thread() || interrupt::is_possible();
+    let most = if is_attentive { ATTENTION } else { LONG };
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let pause = left.unwrap_or(ATTENTION).min(ATTENTION);
+        let pause = left.unwrap_or(most).min(most);
         if let Some(found) = py.detach(|| look(pause)) {
             return Ok(Some(found));
         }

@@ -1,11 +1,10 @@
-//! What goes on when the command has ended: `ptest improve` and `ptest hooks serve` in processes of their own, which end by
-//! themselves, and a `ptest` that waits for a command which was left running, and ends with it.
+//! Processes that nobody waits for: one that disturbs nobody, and a `ptest` that waits for a command which was left running,
+//! and ends with it.
 
 use std::{
     fs::File,
     io::{self, Read},
-    os::unix::process::{CommandExt as _, ExitStatusExt},
-    path::Path,
+    os::unix::process::ExitStatusExt,
     process::{Command, Stdio},
 };
 
@@ -15,31 +14,6 @@ use crate::{context::Context, error::CliError, exit_code::Exit, ui::Ui};
 
 /// What is added to the priority of background work: the least urgent that there is (nice(2)).
 const NICE: i32 = 19;
-
-/// Starts `ptest improve` on a store. Whether it starts is of no importance: the next command tries again.
-pub(crate) fn improve(program: &Path, home: &Path) {
-    start(program, home, &["improve", "--background"]);
-}
-
-/// Starts `ptest hooks serve` on a store, which ends when nobody uses the store any more.
-pub(crate) fn serve_hooks(program: &Path, home: &Path) {
-    start(program, home, &["hooks", "serve"]);
-}
-
-fn start(program: &Path, home: &Path, arguments: &[&str]) {
-    let mut command = Command::new(program);
-    command
-        .args(["--quiet", "--ptest-home"])
-        .arg(home)
-        .args(arguments)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        // Not asked to end when the caller's terminal says so to the caller.
-        .process_group(0);
-    drop(command.spawn());
-}
 
 /// Makes this process one that disturbs nobody.
 pub(crate) fn enter() {

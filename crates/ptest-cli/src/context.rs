@@ -19,7 +19,6 @@ use ptest::{
 };
 
 use crate::{
-    background,
     cli::GlobalOptions,
     collector::Collector,
     error::CliError,
@@ -171,10 +170,8 @@ impl Context {
 
     /// Sees to it that somebody serves each hook.
     fn let_hooks_be_served(&self, store: &Ptest, hooks: &[Hook]) -> ptest::Result<()> {
-        if let Some(program) = &self.host.program
-            && store.wants_hooks_served(hooks)?
-        {
-            background::serve_hooks(program, store.store().home());
+        if let Some(program) = &self.host.program {
+            store.let_hooks_be_served(program, hooks)?;
         }
         Ok(())
     }
@@ -266,9 +263,9 @@ impl Context {
         }
         if let Some(program) = &self.host.program
             && *is_improved
-            && store.can_improve().unwrap_or_default()
         {
-            background::improve(program, store.store().home());
+            // The next command tries again.
+            let _ = store.let_be_improved(program);
         }
     }
 

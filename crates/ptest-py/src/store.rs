@@ -4,7 +4,6 @@
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use ptest::config::{Config, Origin};
@@ -97,19 +96,9 @@ impl Store {
     fn let_hooks_be_served(&self) -> Result<()> {
         if self.attendance.is_some()
             && let Some(program) = &self.program
-            && self.ptest.wants_hooks_served(&self.config.hooks)?
         {
-            let started = Command::new(program)
-                .args(["--quiet", "--ptest-home"])
-                .arg(self.ptest.store().home())
-                .args(["hooks", "serve"])
-                .current_dir("/")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn();
-            // Whether it starts is of no importance: the next call tries again.
-            drop(started);
+            self.ptest
+                .let_hooks_be_served(program, &self.config.hooks)?;
         }
         Ok(())
     }
@@ -617,11 +606,17 @@ impl Store {
         dictionary(py, &ProofReport::from(&proof))
     }
 
-    /// Deletes what was thrown away, for so long, and lets hooks be served that wait.
+    /// Deletes what was thrown away, for so long; lets hooks be served that wait, and what could start faster be worked on.
     fn tidy(&self, py: Python<'_>, patience: Seconds) -> Result<()> {
         py.detach(|| {
             self.let_hooks_be_served()?;
-            Ok(self.ptest.tidy(patience.0)?)
+            self.ptest.tidy(patience.0)?;
+            if *self.config.improve
+                && let Some(program) = &self.program
+            {
+                self.ptest.let_be_improved(program)?;
+            }
+            Ok(())
         })
     }
 }

@@ -11,6 +11,7 @@
 pub mod apply;
 mod asked;
 mod author;
+mod background;
 mod bulk;
 mod collect;
 pub mod config;

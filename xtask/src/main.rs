@@ -1,4 +1,4 @@
-//! Repository tasks, run as `cargo xtask <task>`: the tests, the repository's rules, generated files, the benchmark,
+//! Repository tasks, run as `cargo xtask <task>`: the tests, the repository's rules, generated files, the book, the benchmark,
 //! the fault campaign, fuzzing, a virtual machine for tests, the Python package's wheel.
 //!
 //! Nothing here is part of ptest, and ptest is not linked in: the tasks drive cargo and the built program as a user would.
@@ -10,6 +10,7 @@
 )]
 
 mod bench;
+mod book;
 mod docs;
 mod faults;
 mod fuzz;
@@ -41,6 +42,8 @@ enum Task {
     Test(test::Arguments),
     Tidy,
     Docs(docs::Arguments),
+    /// Build the documents as a book
+    Book,
     Bench(bench::Arguments),
     Faults(faults::Arguments),
     Fuzz(fuzz::Arguments),
@@ -64,6 +67,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Task::Test(arguments) => return test::run(&workspace, arguments),
         Task::Tidy => tidy::run(&workspace)?,
         Task::Docs(arguments) => docs::run(&workspace, arguments)?,
+        Task::Book => book::run(&workspace)?,
         Task::Bench(arguments) => bench::run(&workspace, arguments)?,
         Task::Faults(arguments) => faults::run(&workspace, arguments)?,
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments)?,

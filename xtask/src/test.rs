@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change is merged, in one command.
 //!
-//! Installs what the tests need under `target`, builds, checks format, lints, rules and generated files, runs every test of
+//! Installs what the tests need under `target`, builds, checks format, lints, rules, generated files and the book, runs every test of
 //! the workspace and of the Python package, and looks for what the tests left on the machine. All steps run even when one fails. The last line of
 //! standard output is `N passed, N failed, N skipped`; a failed step counts as one failure.
 
@@ -25,7 +25,7 @@ use self::summary::{Runner, Summary};
 use crate::process::{self, Result};
 use crate::vm;
 use crate::workspace::Workspace;
-use crate::{docs, fuzz, tidy, tools};
+use crate::{book, docs, fuzz, tidy, tools};
 
 /// What a machine that tests ptest for others must have: there a skip is a failure.
 const CI_REQUIRES: &str =
@@ -80,6 +80,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         step("rules", tidy::run(workspace));
         step("lints", process::run(workspace.cargo().args(CLIPPY)));
         step("generated files", docs::check(workspace));
+        step("book", book::check(workspace, &machine.uv).map(drop));
         if has_cargo_deny(workspace) {
             step("dependencies", process::run(workspace.cargo().args(DENY)));
         }

@@ -54,6 +54,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help="end a test in its fork after that time, with all that it started (needs --ptest-isolate)",
     )
+    group.addoption(
+        "--ptest-python",
+        metavar="PYTHONS",
+        help="run the tests in each of these Pythons, in an environment as `ptest matrix` makes it: 3.9,3.12",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,6 +69,11 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.getoption("--ptest-keep") != "none":
         keeper(config)
+    if config.getoption("--ptest-python") is not None:
+        from ptest._pytest._pythons import Pythons
+
+        asked = [it.strip() for it in config.getoption("--ptest-python").split(",")]
+        config.pluginmanager.register(Pythons(config, asked), "ptest-pythons")
     if _is_isolated(config):
         from ptest._pytest._isolate import Isolation
 
@@ -86,9 +96,15 @@ def _is_isolated(config: pytest.Config) -> bool:
     return not any(config.getoption(name, False) for name in ("usepdb", "trace", "setuponly", "setupshow"))
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    is_used = False
     for item in items:
         for mark in item.iter_markers("ptest"):
             from ptest._pytest._marker import check
 
             check(item, mark)
+            is_used = True
+    if is_used:
+        from ptest._pytest._elsewhere import elsewhere
+
+        elsewhere(config)

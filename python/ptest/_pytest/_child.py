@@ -14,9 +14,12 @@ import struct
 import sys
 import time
 import warnings
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LENGTH = struct.Struct("!Q")
 _SET_PARENT_DEATH_SIGNAL = 1
@@ -114,6 +117,13 @@ class Child:
                 self.end()
                 reason = f"it wrote more than {most_output >> 20} MiB to standard output or standard error"
                 raise LostError(reason)
+
+    @contextmanager
+    def sparing(self) -> Iterator[None]:
+        """What this process starts meanwhile is its own, and none of what the child leaves behind."""
+        before = _children(os.getpid())
+        yield
+        self._others |= _children(os.getpid()) - before
 
     def end(self) -> int:
         """Ends it and everything that it started, wherever that went; gives how it ended by itself, as `os.wait`."""

@@ -24,6 +24,7 @@ from _pytest.skipping import evaluate_xfail_marks, xfailed_key
 from _pytest.warnings import catch_warnings_for_item
 
 from ptest._pytest import _child
+from ptest._pytest._fixtures import keeper
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -64,9 +65,7 @@ class Isolation:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self._child is not None:
-            # The tests of a module were not run to the last.
-            self._child.channel.send("finish")
-            self._follow(session.items[0])
+            self._let_go(session.items[0])
         _child.adopt_orphans(yes=False)
 
     @pytest.hookimpl(tryfirst=True)
@@ -75,6 +74,8 @@ class Isolation:
             # The next test of a module, in the child.
             self._phases(item, nextitem)
             return True
+        if self._child is not None and self._module is not _module(item):
+            self._let_go(item)
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         self._taken = []
@@ -100,6 +101,16 @@ class Isolation:
 
     # The parent.
 
+    def sparing(self) -> AbstractContextManager[None]:
+        """For who starts processes here while the tests of a module run in their fork."""
+        return nullcontext() if self._child is None else self._child.sparing()
+
+    def _let_go(self, item: pytest.Item) -> None:
+        """Ends the child of a module of which not all tests are run, or the last ones not in it."""
+        assert self._child is not None  # noqa: S101
+        self._child.channel.send("finish")
+        self._follow(item)
+
     def _begins(self, item: pytest.Item, setup: Any) -> None:
         """In the set-up of a test, in the place of its own."""
         self._set_up_wider(item)
@@ -114,6 +125,8 @@ class Isolation:
             self._module = _module(item)
             raise _LeftError(self._follow(item))
         self._channel = forked
+        if item.config.getoption("--ptest-keep") != "none":
+            keeper(item.config).tells = forked.send
         self._finalizers = {node: len(it[0]) for node, it in item.session._setupstate.stack.items()}
         recorded: Any = item.config.hook.pytest_warning_recorded
         for other in recorded.get_hookimpls():
@@ -165,6 +178,8 @@ class Isolation:
                     return None
                 if kind == "stop":
                     item.session.shouldfail, item.session.shouldstop = value
+                elif kind == "uses":
+                    keeper(item.config).hears(*value)
                 elif kind == "broken":
                     return f"pytest failed in its fork:\n{value}"
                 else:
@@ -183,7 +198,10 @@ class Isolation:
         hook = item.ihook
         reports = self._reports(item)
         if lost is not None:
+            left = keeper(item.config).lost(item)
             reports += _substitutes(item, _PHASES[min(len(reports), 2)], lost, sections, elapsed)
+            for environment in left:
+                keeper(item.config).release(environment)
         for report in reports[:-1]:
             hook.pytest_runtest_logreport(report=report)
         if reports:

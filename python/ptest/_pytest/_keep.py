@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
@@ -23,6 +23,9 @@ class Keeper:
         self.policy = policy
         self._used: dict[str, list[tuple[Environment, str | None]]] = {}
         self._kept: dict[str, str] = {}
+        self._heard: dict[str, list[str]] = {}
+        self.tells: Callable[[str, Any], None] | None = None
+        """Set in a fork: tells who made it, and stays, what a test uses."""
 
     @property
     def may_keep(self) -> bool:
@@ -32,6 +35,25 @@ class Keeper:
     def uses(self, test: pytest.Item | None, environment: Environment, fixture: str | None = None) -> None:
         """Says that a test uses an environment; or all that use this fixture, if no test is said."""
         self._used.setdefault("" if test is None else test.nodeid, []).append((environment, fixture))
+        if self.tells is not None and test is not None and self.may_keep:
+            self.tells("uses", (test.nodeid, environment.id))
+
+    def hears(self, test: str, environment: str) -> None:
+        """That a test in a fork uses an environment, of which the fork may not live to tell."""
+        self._heard.setdefault(test, []).append(environment)
+
+    def lost(self, test: pytest.Item) -> list[Environment]:
+        """The environments that a test used whose fork is lost: they are to be released here."""
+        from ptest._api import default_store
+        from ptest._errors import NotFoundError
+
+        left: list[Environment] = []
+        for id_ in self._heard.pop(test.nodeid, ()):
+            # The fork may have taken it away before.
+            with suppress(NotFoundError):
+                left.append(default_store().find(id_))
+        self._used.setdefault(test.nodeid, []).extend((environment, None) for environment in left)
+        return left
 
     def release(self, environment: Environment) -> None:
         """Takes an environment away when its test is over, unless that is to be looked at."""
@@ -51,9 +73,11 @@ class Keeper:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, Any, None]:
         outcome = yield
-        if not self._used:
-            return
-        report: pytest.TestReport = outcome.get_result()
+        if self._used:
+            self.looks(item, outcome.get_result())
+
+    def looks(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Keeps the environments of a test if its report is one after which they are to be kept, and says so in it."""
         if report.failed if self.policy == "failed" else self.policy == "all" and report.when == "call":
             for environment in self._of(item):
                 if environment.id not in self._kept:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Callable
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     import ptest
 
 Pytest = Callable[..., pytest.RunResult]
+Results = Callable[..., "tuple[list[object], dict[str, int]]"]
 
 
 @pytest.fixture
@@ -23,6 +26,8 @@ def run(pytester: pytest.Pytester, home: Path, store: ptest.Store, monkeypatch: 
     del store
     pytester.makepyprojecttoml('[tool.pytest.ini_options]\naddopts = "--strict-markers"\n')
     monkeypatch.setenv("PTEST_HOME", str(home))
+    # It is that of the test otherwise, and no project.
+    monkeypatch.setenv("HOME", str(home.parent))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     named = [] if any(point.name == "ptest" for point in _plugins()) else ["-p", "ptest._pytest"]
 
@@ -30,6 +35,21 @@ def run(pytester: pytest.Pytester, home: Path, store: ptest.Store, monkeypatch: 
         return pytester.runpytest_subprocess(*named, *arguments, timeout=120)
 
     return run
+
+
+@pytest.fixture
+def results(run: Pytest, pytester: pytest.Pytester) -> Results:
+    """What JUnit XML and the last line say of a run, without what differs from run to run."""
+
+    def results(*arguments: str) -> tuple[list[object], dict[str, int]]:
+        result = run("--junitxml=report.xml", "-o", "junit_logging=all", *arguments)
+        cases = []
+        for case in ET.parse(pytester.path / "report.xml").iter("testcase"):  # noqa: S314 - of our own run
+            inner = [(it.tag, it.get("message"), re.sub("0x[0-9a-f]+", "", it.text or "").strip()) for it in case]
+            cases.append((case.get("classname"), case.get("name"), inner))
+        return cases, result.parseoutcomes()
+
+    return results
 
 
 def _plugins() -> list[object]:

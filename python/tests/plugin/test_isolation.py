@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as ET
 
 import pytest
 
 if TYPE_CHECKING:
     import ptest
 
-    from .conftest import Pytest
+    from .conftest import Pytest, Results
 
 isolated = pytest.mark.parametrize("mode", ["test", "module"])
 
@@ -77,22 +75,12 @@ class TestClass:
 """
 
 
-def results(run: Pytest, path: Path, *arguments: str) -> tuple[list[object], dict[str, int]]:
-    """What JUnit XML and the last line say, without what differs from run to run."""
-    result = run("--junitxml=report.xml", "-o", "junit_logging=all", *arguments)
-    cases = []
-    for case in ET.parse(path / "report.xml").iter("testcase"):  # noqa: S314 - of our own run
-        inner = [(it.tag, it.get("message"), re.sub("0x[0-9a-f]+", "", it.text or "").strip()) for it in case]
-        cases.append((case.get("classname"), case.get("name"), inner))
-    return cases, result.parseoutcomes()
-
-
 @isolated
-def test_results_are_as_without(run: Pytest, pytester: pytest.Pytester, mode: str) -> None:
+def test_results_are_as_without(results: Results, pytester: pytest.Pytester, mode: str) -> None:
     pytester.makepyfile(test_everything=EVERYTHING)
-    plain, outcomes = results(run, pytester.path)
+    plain, outcomes = results()
     assert {"passed", "failed", "skipped", "xfailed", "xpassed", "errors", "warnings"} <= set(outcomes)
-    assert results(run, pytester.path, f"--ptest-isolate={mode}") == (plain, outcomes)
+    assert results(f"--ptest-isolate={mode}") == (plain, outcomes)
 
 
 def test_what_a_test_does_to_the_process_is_gone_after_it(run: Pytest, pytester: pytest.Pytester) -> None:
@@ -345,6 +333,32 @@ def test_environments_of_tests_in_forks_are_removed_or_kept(
     assert len(kept) == 2
     for id_ in kept:
         result.stdout.fnmatch_lines([f"ptest shell {id_}  # *test_b"])
+
+
+@isolated
+def test_the_environment_of_a_test_whose_fork_is_lost_is_kept_and_named_or_removed(
+    run: Pytest, pytester: pytest.Pytester, store: ptest.Store, mode: str
+) -> None:
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        def test_before(ptest_env): pass
+
+        def test_lost(ptest_env): os._exit(3)
+
+        @pytest.mark.xfail
+        def test_expected(ptest_env): os._exit(3)
+        """
+    )
+    before = {it.id for it in store.environments()}
+    result = run(f"--ptest-isolate={mode}", "--ptest-keep=failed", "--junitxml=report.xml")
+    result.assert_outcomes(passed=1, failed=1, xfailed=1)
+    [kept] = {it.id for it in store.environments()} - before
+    store.find(kept).remove()
+    result.stdout.fnmatch_lines([f"kept environment: ptest shell {kept}", f"ptest shell {kept}  # *test_lost"])
+    assert f'name="ptest_kept" value="{kept}"' in (pytester.path / "report.xml").read_text()
 
 
 @pytest.mark.parametrize("arguments", [["--ptest-timeout=1"], ["--ptest-timeout=0", "--ptest-isolate=test"]])

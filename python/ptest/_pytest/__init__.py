@@ -64,7 +64,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "ptest(**options): what the environments of the test's ptest fixtures are made of and what they are like; "
+        "ptest(**options): what the environments of the test's ptest fixtures are made of and what they are like, or, "
+        "without such a fixture, the environment that the test itself runs in; "
         "the options are those of ptest.create, as python='3.12', requirements=['six'], memory='512M', network='none'",
     )
     if config.getoption("--ptest-keep") != "none":

@@ -1,7 +1,7 @@
 r"""Clean, reproducible, disposable environments in about a millisecond.
 
 >>> import ptest
->>> with ptest.create(requirements=["six"]) as env:
+>>> with ptest.create(requirements=["six==1.16.0"]) as env:
 ...     env.exec(["python", "-c", "import six; print(six.PY3)"]).stdout
 'True\n'
 

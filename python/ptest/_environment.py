@@ -135,15 +135,35 @@ class Environment:
         return Path(self._core.view()["shims"]) / "python"
 
     def activate(self) -> bool:
-        """Lets commands begin at once; says whether that changed anything. The first command does it by itself."""
+        """Lets commands begin at once; says whether that changed anything. The first command does it by itself.
+
+        Raises
+        ------
+        UnsupportedError
+            If the machine cannot do what was asked for, such as a limit.
+        """
         return self._core.activate()
 
     def deactivate(self, grace: Duration | None = None) -> bool:
-        """Ends all that runs in it, after that time by force; says whether that changed anything."""
+        """Ends all that runs in it, after that time by force; says whether that changed anything.
+
+        Parameters
+        ----------
+        grace
+            Between SIGTERM and SIGKILL, in seconds.
+        """
         return self._core.deactivate(seconds(grace))
 
     def remove(self) -> None:
-        """Takes it away: when this returns, its processes, mounts and files are gone."""
+        """Takes it away: when this returns, its processes, mounts and files are gone.
+
+        Raises
+        ------
+        NotFoundError
+            If it is gone already.
+        BusyError
+            If another operation on it does not end.
+        """
         if self._finalizer is not None and _owned.pop(self._id, None) is not None:
             self._finalizer.detach()
         self._core.remove()
@@ -294,7 +314,7 @@ class Environment:
         return Package.each(self._core.packages()["packages"])
 
     def package(self, name: str) -> Package | None:
-        """The distribution of this name, in whatever spelling."""
+        """The distribution of this name, in whatever spelling; None if it is not installed."""
         from re import sub
 
         normalized = sub(r"[-_.]+", "-", name).lower()
@@ -310,6 +330,28 @@ class Environment:
         """Installs more, leaving what is there as it is where that is possible.
 
         When this returns, it is importable and verified; when it fails, everything is as it was.
+
+        Parameters
+        ----------
+        requirements
+            Specifiers, URLs, and paths of projects and wheels.
+        requirements_files
+            Requirements files.
+        editable
+            Projects whose source tree is what is imported.
+        constraints
+            Constraints files.
+
+        Raises
+        ------
+        InvalidInputError
+            If a requirement is malformed.
+        ResolutionError, NetworkError, BuildError
+            If what is asked for is not to be had; ``output`` has the installer's words.
+        IllegalStateError
+            If pip changed packages inside: ptest changes nothing over that.
+        BusyError
+            If a command runs in it.
         """
         changes = self._core.install(
             plain(requirements), plain(requirements_files), plain(editable), plain(constraints)
@@ -317,26 +359,62 @@ class Environment:
         return PackageChange.each(changes["changes"])
 
     def upgrade(self, *requirements: str) -> list[PackageChange]:
-        """Brings distributions to the newest version that what was asked for allows."""
+        """Brings distributions to the newest version that what was asked for allows.
+
+        Raises
+        ------
+        NotFoundError
+            If one is not installed.
+        ResolutionError, NetworkError, BuildError
+            As `install`.
+        """
         return PackageChange.each(self._core.upgrade(list(requirements))["changes"])
 
     def uninstall(self, *names: str) -> list[PackageChange]:
-        """Takes distributions away, and only those: what they needed stays."""
+        """Takes distributions away, and only those: what they needed stays.
+
+        Raises
+        ------
+        NotFoundError
+            If one is not installed. None is taken away then.
+        """
         return PackageChange.each(self._core.uninstall(list(names))["changes"])
 
     def verify(self, *, thorough: bool = False) -> list[str]:
-        """What of what is installed is not what was published, each a sentence; nothing if all is well."""
+        """What of what is installed is not what was published, each a sentence; nothing if all is well.
+
+        Parameters
+        ----------
+        thorough
+            Whether the contents of every file are read; otherwise those of some, other ones each time.
+        """
         return [problem["detail"] for problem in self._core.verify(thorough)["problems"]]
 
     def snapshot(self, name: str | None = None) -> Snapshot:
-        """Keeps what it is now under a name; without one, a name is made of its own and a number."""
+        """Keeps what it is now under a name; without one, a name is made of its own and a number.
+
+        What no snapshot can hold, such as a socket, is warned of.
+
+        Raises
+        ------
+        AlreadyExistsError
+            If an environment or a snapshot has the name.
+        """
         taken = self._core.snapshot(name)
         for sentence in taken["left_out"]:
             warnings.warn(sentence, stacklevel=2)
         return Snapshot.of(taken["snapshot"])
 
     def restore(self, snapshot: str | Snapshot) -> None:
-        """Makes it what it was when a snapshot was taken. Commands that run end."""
+        """Makes it what it was when a snapshot was taken; what was written since is gone, settings stay.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such snapshot.
+        BusyError
+            If a command runs in it.
+        """
         self._core.restore(str(snapshot))
 
     def fork(
@@ -370,13 +448,32 @@ class Environment:
         protocol: Literal["tcp", "udp", "both"] = "both",
         address: str | None = None,
     ) -> Port:
-        """Leases a port until it is removed. Commands find the number of one with a name in ``PTEST_PORT_NAME``."""
+        """Leases a port until it is removed. Commands find the number of one with a name in ``PTEST_PORT_NAME``.
+
+        Parameters
+        ----------
+        name
+            What it is for: lower-case letters, digits and ``-``.
+        range
+            Which numbers may be taken: ``"20000-29999"``; as configured unless said.
+        protocol
+            What it must be free for.
+        address
+            At which address it must be free; at every one unless said.
+
+        Raises
+        ------
+        BusyError
+            If none is free.
+        AlreadyExistsError
+            If it has one of that name.
+        """
         store = self._store._core  # noqa: SLF001
         found = store.acquire_ports(1, self._core, name, range, protocol, address, None)
         return Port.of(found["ports"][0])
 
     def release_ports(self, ports: Iterable[int | Port] | None = None) -> list[int]:
-        """Ends the leases of these of its ports, or of all."""
+        """Ends the leases of these of its ports, or of all; gives those that were leased."""
         if ports is None:
             return self._core.release_ports()
         return self._store.release_ports(ports)
@@ -389,19 +486,43 @@ class Environment:
         after: int | None = None,
         last: int = 100,
     ) -> list[Event]:
-        """What happened to it, oldest first."""
+        """What happened to it, oldest first.
+
+        Parameters
+        ----------
+        kinds
+            Only these, and names of events of your own; all unless said.
+        since
+            Only of so many seconds.
+        after
+            Only what comes after that number.
+        last
+            How many of them, the latest.
+        """
         return self._store.events(kinds, environments=[self._id], since=since, after=after, last=last)
 
     def follow(self, kinds: Sequence[str] = (), *, after: int | None = None) -> Follower:
-        """Follows what happens to it."""
+        """Follows what happens to it from now on, or after the event of that number."""
         return self._store.follow(kinds, environments=[self._id], after=after)
 
     def emit(self, name: str, data: Any = None) -> int:
-        """Records an event of your own about it; gives its number."""
+        """Records an event of your own about it, with data as JSON has it; gives its number.
+
+        Raises
+        ------
+        InvalidInputError
+            If the name is malformed.
+        """
         return self._store._core.emit(self._id, name, data)  # noqa: SLF001
 
     def log(self, run: str | None = None) -> str:
-        """What a run wrote, as far as it is kept: the last one, if none is said."""
+        """What a run wrote, as far as it is kept: the last one, if none is said.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such run.
+        """
         pieces = self._core.log(run)["output"]
         return "".join(piece.get("text") or "" for piece in pieces)
 

@@ -28,8 +28,11 @@ class Profile(str, Enum):
     """How far an environment is kept apart from the machine."""
 
     NONE = "none"
+    """Not at all: files of its own at a path of its own, and clean variables."""
     STANDARD = "standard"
+    """The machine's files read-only but for the project; home, ``/tmp``, processes and devices of its own."""
     STRICT = "strict"
+    """For code that nobody trusts: also no network, no privileges, few system calls, and limits."""
 
     def __str__(self) -> str:
         return str(self.value)
@@ -39,8 +42,11 @@ class Network(str, Enum):
     """What network commands see."""
 
     HOST = "host"
+    """The machine's."""
     NONE = "none"
+    """None at all."""
     PRIVATE = "private"
+    """A loopback of its own, where every port is free."""
 
     def __str__(self) -> str:
         return str(self.value)

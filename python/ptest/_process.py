@@ -46,11 +46,13 @@ class Exit:
     returncode: int
     """Its code, or -N when signal N ended it."""
     timed_out: bool
+    """Whether its time was up."""
     limit: StruckLimit | None
     """The limit that struck, if one did."""
     leaked_processes: int
     """How many processes it left behind, which live on until the environment is deactivated."""
     usage: RunUsage
+    """What it used."""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Exit:
@@ -76,6 +78,7 @@ class CompletedRun(Generic[AnyStr]):
     stdout: AnyStr
     """What it wrote; where more came than is kept, a line in between says how much is left out."""
     stderr: AnyStr
+    """What it wrote to standard error, likewise."""
     timed_out: bool
     """Whether its time was up."""
     limit: StruckLimit | None
@@ -222,6 +225,7 @@ class Process(Generic[AnyStr]):
     stdout: IO[AnyStr] | None
     """What it writes, if that is a pipe: lines can be read as they come."""
     stderr: IO[AnyStr] | None
+    """What it writes to standard error, if that is a pipe."""
 
     def __init__(
         self,

@@ -49,11 +49,13 @@ class Port(Record):
     """A leased port."""
 
     port: int
+    """Its number."""
     protocol: str
     """What it was looked at for: ``tcp``, ``udp`` or ``both``."""
     address: str | None
     """At which address; None for any."""
     name: str | None
+    """The name that it was asked for by; its variable is ``PTEST_PORT_NAME``."""
     owner: str
     """``environment``, ``process`` or ``detached``."""
     environment: str | None
@@ -63,6 +65,7 @@ class Port(Record):
     until: datetime | None
     """When the lease ends, if it ends with time."""
     acquired_at: datetime
+    """When it was leased."""
 
     _read = {"until": _time, "acquired_at": _time}
 
@@ -78,19 +81,27 @@ class Usage(Record):
     """What an environment uses now."""
 
     cpu_seconds: float
+    """Processor time since it was activated, in seconds."""
     memory_bytes: int
+    """Memory, in bytes."""
     memory_peak_bytes: int | None
     """The most that it was, as far as it was seen; None where nothing runs."""
     memory_source: str
     """``control_group`` counts files in memory too, and shared pages once; ``processes`` is a sum over them."""
     read_bytes: int
+    """Read from disks since it was activated, in bytes."""
     written_bytes: int
+    """Written to disks, in bytes."""
     network_received_bytes: int | None
+    """Received since it was activated, in bytes; None where it has no network of its own."""
     network_sent_bytes: int | None
+    """Sent, in bytes; None likewise."""
     disk_bytes: int | None
     """What it alone takes; None where that is not measured: only `Environment.details` does."""
     shared_bytes: int | None
+    """What it shares with others, in bytes; None likewise."""
     processes: int
+    """How many processes there are in it."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +109,17 @@ class RunUsage(Record):
     """What a command used, with what it waited for."""
 
     elapsed_seconds: float
+    """From its start to its end, in seconds."""
     user_seconds: float
+    """Processor time in programs, in seconds."""
     system_seconds: float
+    """Processor time in the kernel, in seconds."""
     memory_peak_bytes: int
+    """The most memory that one of its processes had, in bytes."""
     read_bytes: int
+    """Read from disks, in bytes."""
     written_bytes: int
+    """Written to disks, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +127,11 @@ class StruckLimit(Record):
     """A limit that struck."""
 
     limit: str
+    """Which, as on the command line: ``memory``, ``cpu-time``."""
     configured: int
+    """What was set: bytes, milliseconds of ``cpu-time``, or a number."""
     reached: int
+    """What was reached, in the same unit."""
     ended: bool
     """Whether the command was ended for it; else it was refused something."""
 
@@ -121,9 +141,14 @@ class Status(Record):
     """An environment, and what it is doing."""
 
     id: str
+    """Its identity, never used twice."""
     name: str | None
+    """Its name, if it has one."""
     engine: str
+    """The engine that it runs on: ``virtualenv``."""
     state: str
+    """``creating``, ``created``, ``activating``, ``active``, ``deactivating``, ``inactive``, ``removing``, ``removed``
+    or ``failed``."""
     path: Path
     """Where its view on this machine is, once `Environment.path` was asked for."""
     python: str
@@ -133,17 +158,25 @@ class Status(Record):
     profile: str | None
     """The profile that holds, or the one asked for; None for the strongest that there is."""
     network: str | None
+    """What network commands see: a value of `Network`; None where that is as the profile has it."""
     owner: str
     """``process`` or ``detached``."""
     project: Path
+    """The project that its commands see."""
     labels: Mapping[str, str]
+    """What is written on it."""
     created_at: datetime
+    """When it was made."""
     activated_at: datetime | None
+    """When it was last activated."""
     deactivated_at: datetime | None
+    """When it was last deactivated."""
     ends_at: datetime | None
     """When its time is over."""
     ports: list[Port]
+    """The ports that are leased to it."""
     usage: Usage
+    """What it uses now."""
     degraded: list[str]
     """What of the settings had to be given up, each a sentence."""
     error: str | None
@@ -169,6 +202,7 @@ class Package(Record):
     name: str
     """Normalised: ``zope-interface``."""
     version: str
+    """Its version."""
     requested: bool
     """Asked for itself, not only needed by another."""
     editable: str | None
@@ -182,6 +216,7 @@ class PackageChange(Record):
     """A distribution that is not what it was."""
 
     name: str
+    """Its normalised name."""
     before: str | None
     """The version before; None if it was not there."""
     after: str | None
@@ -197,7 +232,9 @@ class FileChange(Record):
     change: str
     """``added``, ``removed`` or ``changed``."""
     before_bytes: int | None
+    """Its size before, in bytes; None if it was not there."""
     after_bytes: int | None
+    """Its size now, in bytes; None if it is not there any more."""
 
     _read = {"path": Path}
 
@@ -207,9 +244,13 @@ class Difference(Record):
     """What is different in one environment or snapshot from another."""
 
     before: str
+    """The name or id of the one that is compared with."""
     after: str
+    """The name or id of the one that is compared."""
     packages: list[PackageChange]
+    """Distributions that differ."""
     files: list[FileChange]
+    """Files and links that differ, besides those of the distributions."""
 
     _read = {"packages": PackageChange.each, "files": FileChange.each}
 
@@ -219,9 +260,11 @@ class Snapshot(Record):
     """What an environment was at some time."""
 
     name: str
+    """Its name."""
     environment: str
     """The name that its environment had, or its id."""
     engine: str
+    """The engine that its environment ran on."""
     stack: str
     """The stack of layers."""
     recipe: str
@@ -229,9 +272,13 @@ class Snapshot(Record):
     python: str
     """The version of its Python."""
     interpreter: Path
+    """The base interpreter on this machine."""
     requirements: list[str]
+    """What was asked for."""
     created_by: str
+    """The user who took it."""
     created_at: datetime
+    """When it was taken."""
 
     _read = {
         "environment": lambda origin: origin["label"],
@@ -250,7 +297,9 @@ class Event(Record):
     sequence: int
     """Larger for each later one, and never used twice."""
     time: datetime
+    """When."""
     kind: str
+    """What happened, such as ``created``, or the name of an event of your own."""
     environment: str | None
     """The id of the environment that it is about."""
     label: str | None
@@ -262,5 +311,6 @@ class Event(Record):
     version: int
     """The version of the payload's fields."""
     payload: Mapping[str, Any]
+    """What there is to know of it: the schema ``ptest.event`` has the fields of each kind."""
 
     _read = {"time": _time}

@@ -52,6 +52,10 @@ class Store:
         ------
         InvalidInputError
             If there is no such setting, or the configuration cannot be used.
+        PermissionDeniedError
+            If the store belongs to another user.
+        CorruptError
+            If its database is damaged: ``ptest recover --rebuild``.
         """
         self._settings = plain_settings(settings)
         self._opened: _core.Store | None = None
@@ -123,7 +127,13 @@ class Store:
         AlreadyExistsError
             If the name is taken.
         ResolutionError, NetworkError, BuildError
-            If what it is made of is not to be had.
+            If what it is made of is not to be had; ``output`` has the installer's words.
+        NotFoundError
+            If there is no such Python.
+        UnsupportedError
+            If the machine cannot do what was asked for.
+        NoRoomError
+            If there is as much as there may be at once.
         """
         core, told = self._core.create(environment_options(options), name, detached, refresh)
         for sentence in told:
@@ -139,6 +149,8 @@ class Store:
         **options: Unpack[EnvironmentOptions],
     ) -> list[Environment]:
         """Makes environments that are made of the same, several at a time: under these names, or so many without.
+
+        The other arguments are those of `create`.
 
         Raises
         ------
@@ -169,7 +181,15 @@ class Store:
     ) -> Environment:
         """Makes an environment that is what a snapshot or another environment is now.
 
-        Without options it is like its source; with any it is like a new one with these options.
+        Without options it is like its source; with any it is like a new one with these options. ``name`` and
+        ``detached`` are as with `create`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such source.
+        AlreadyExistsError
+            If the name is taken.
         """
         return self._forks(source, [name], detached=detached, options=options)[0]
 
@@ -181,7 +201,7 @@ class Store:
         detached: bool = False,
         **options: Unpack[EnvironmentOptions],
     ) -> list[Environment]:
-        """Makes several at once: all are there, or none."""
+        """Makes several at once, under these names or so many without: all are there, or none. Otherwise as `fork`."""
         wanted: list[str | None] = [None] * names if isinstance(names, int) else list(names)
         return self._forks(source, wanted, detached=detached, options=options)
 
@@ -242,6 +262,13 @@ class Store:
         """Runs a command in an environment that is made for it and taken away again.
 
         The options are those of `create` and of `Environment.exec`.
+
+        Raises
+        ------
+        CommandFailedError, CommandTimedOutError
+            If the command failed and ``check`` is true.
+        PtestError
+            If the environment cannot be made, or the command not be started.
         """
         names = ExecOptions.__annotations__
         of_command: Any = {name: value for name, value in options.items() if name in names}
@@ -254,15 +281,33 @@ class Store:
         return Snapshot.each(self._core.snapshots()["snapshots"])
 
     def snapshot(self, name: str) -> Snapshot:
-        """The snapshot of a name."""
+        """The snapshot of a name.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
         return Snapshot.of(self._core.snapshot(name)["snapshot"])
 
     def remove_snapshot(self, snapshot: str | Snapshot) -> None:
-        """Takes a snapshot away. What was made of it stays."""
+        """Takes a snapshot away. What was made of it stays.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
         self._core.remove_snapshot(str(snapshot))
 
     def diff(self, before: str | Snapshot | Environment, after: str | Snapshot | Environment) -> Difference:
-        """What is different in ``after`` from ``before``."""
+        """What is different in ``after`` from ``before``: names, ids or objects.
+
+        Raises
+        ------
+        NotFoundError
+            If one of them does not exist.
+        """
         return Difference.of(self._core.diff(label(before), label(after)))
 
     def materialize(
@@ -274,7 +319,14 @@ class Store:
     ) -> Path:
         """Makes a plain virtual environment, which needs ptest no more and which ptest does not know.
 
-        Nothing must be there, or an empty directory.
+        Nothing must be there, or an empty directory. The options are those of `create`.
+
+        Raises
+        ------
+        AlreadyExistsError
+            If something is there.
+        PtestError
+            As `create`.
         """
         made = self._core.materialize(os.fspath(directory), environment_options(options), refresh)
         return Path(made["path"])
@@ -284,7 +336,19 @@ class Store:
         self._core.export(label(source), os.fspath(file))
 
     def import_(self, file: StrPath, name: str | None = None) -> str:
-        """Makes of a file what it was made of: an environment, which stays, or a snapshot. Gives its name."""
+        """Makes of a file what it was made of: an environment, which stays, or a snapshot. Gives its name.
+
+        What is slightly different on this machine, such as the patch version of Python, is warned of.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such file, or no Python that fits.
+        CorruptError
+            If the file is not what it says.
+        AlreadyExistsError
+            If the name is taken.
+        """
         unpacked = self._core.import_(os.fspath(file), name)
         for sentence in unpacked["differs"]:
             warnings.warn(sentence, stacklevel=2)
@@ -302,6 +366,19 @@ class Store:
         """Leases ports to this process, or for a time: nobody else who asks ptest gets them until then.
 
         Each was free on this machine when it was leased.
+
+        Parameters
+        ----------
+        count
+            How many.
+        range
+            Which numbers may be taken: ``"20000-29999"``; as configured unless said.
+        protocol
+            What they must be free for.
+        address
+            At which address they must be free; at every one unless said.
+        ttl
+            How long they are leased, in seconds; for as long as this process lives unless said.
 
         Raises
         ------
@@ -328,7 +405,21 @@ class Store:
         after: int | None = None,
         last: int = 100,
     ) -> list[Event]:
-        """The latest events that are asked for, oldest first."""
+        """The latest events that are asked for, oldest first.
+
+        Parameters
+        ----------
+        kinds
+            Only these, and names of events of your own; all unless said.
+        environments
+            Only of these, by name or id.
+        since
+            Only of so many seconds.
+        after
+            Only what comes after that number.
+        last
+            How many of them, the latest.
+        """
         found = self._core.events(list(environments), list(kinds), seconds(since), after, last)
         return Event.each(found["events"])
 
@@ -357,7 +448,17 @@ class Store:
         keep_size: int | None = None,
         dry_run: bool = False,
     ) -> int:
-        """Takes away layers, recipes and caches of no use; gives how many bytes that were, or would be."""
+        """Takes away layers, recipes and caches of no use; gives how many bytes that were, or would be.
+
+        Parameters
+        ----------
+        older_than
+            For how many seconds nobody used them.
+        keep_size
+            Also younger ones, until the store is no larger than so many bytes.
+        dry_run
+            Whether nothing is taken away.
+        """
         age = seconds(older_than)
         found = self._core.collect(age or 0.0, keep_size, dry_run)
         return int(found["collected"]["bytes"])
@@ -380,7 +481,7 @@ class Follower:
         self._core = core
 
     def next(self, timeout: Duration | None = None) -> list[Event]:
-        """The next events; none if none came in that time."""
+        """The next events; none if none came in that time, in seconds. Without a time it waits for one."""
         return Event.each(self._core.next(seconds(timeout))["events"])
 
     def __iter__(self) -> Iterator[Event]:

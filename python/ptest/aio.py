@@ -1,9 +1,12 @@
-"""The same for `asyncio`: no call keeps the event loop waiting.
+r"""The same for `asyncio`: no call keeps the event loop waiting.
 
+>>> from ptest import aio
 >>> async def main():
-...     async with await aio.create(requirements=["six"]) as env:
+...     async with await aio.create(requirements=["six==1.16.0"]) as env:
 ...         run = await env.exec(["python", "-c", "import six; print(six.PY3)"])
 ...         return run.stdout
+>>> asyncio.run(main())
+'True\n'
 
 Each call works on a thread of its own. A task that is cancelled ends its call: what was begun is undone, a command
 is ended.
@@ -104,6 +107,7 @@ class Process:
         self.stdout: asyncio.StreamReader | None = None
         """What it writes, if that is a pipe."""
         self.stderr: asyncio.StreamReader | None = None
+        """What it writes to standard error, if that is a pipe."""
 
     async def connect(self) -> Self:
         """Makes its streams those of the event loop; done when it is made."""
@@ -281,19 +285,19 @@ class Environment:
         )
 
     async def upgrade(self, *requirements: str) -> list[PackageChange]:
-        """Brings distributions to the newest version."""
+        """Brings distributions to the newest version: see `ptest.Environment.upgrade`."""
         return await _call(lambda: self.sync.upgrade(*requirements))
 
     async def uninstall(self, *names: str) -> list[PackageChange]:
-        """Takes distributions away."""
+        """Takes distributions away: see `ptest.Environment.uninstall`."""
         return await _call(lambda: self.sync.uninstall(*names))
 
     async def snapshot(self, name: str | None = None) -> Snapshot:
-        """Keeps what it is now under a name."""
+        """Keeps what it is now under a name: see `ptest.Environment.snapshot`."""
         return await _call(lambda: self.sync.snapshot(name))
 
     async def restore(self, snapshot: str | Snapshot) -> None:
-        """Makes it what it was when a snapshot was taken."""
+        """Makes it what it was when a snapshot was taken: see `ptest.Environment.restore`."""
         await _call(lambda: self.sync.restore(snapshot))
 
     async def fork(
@@ -303,7 +307,7 @@ class Environment:
         detached: bool = False,
         **options: Unpack[EnvironmentOptions],
     ) -> Environment:
-        """Makes another environment that is what this one is now."""
+        """Makes another environment that is what this one is now: see `ptest.Store.fork`."""
         return await _made(lambda: self.sync.fork(name, detached=detached, **options))
 
     async def diff(self, other: str | Snapshot | Environment) -> Difference:
@@ -319,7 +323,7 @@ class Environment:
         protocol: Literal["tcp", "udp", "both"] = "both",
         address: str | None = None,
     ) -> Port:
-        """Leases a port until it is removed."""
+        """Leases a port until it is removed: see `ptest.Environment.acquire_port`."""
         return await _call(lambda: self.sync.acquire_port(name, range=range, protocol=protocol, address=address))
 
 
@@ -346,7 +350,7 @@ class Store:
         return await _made(lambda: self.sync.create(name, detached=detached, refresh=refresh, **options))
 
     async def find(self, name: str) -> Environment:
-        """The environment of a name or id."""
+        """The environment of a name or id: see `ptest.Store.find`."""
         return Environment(await _call(lambda: self.sync.find(name)))
 
     async def environments(self, selector: str = "") -> list[Status]:
@@ -361,17 +365,17 @@ class Store:
         input: Any = None,
         **options: Unpack[CommandOptions],
     ) -> CompletedRun[Any]:
-        """Runs a command in an environment that is made for it and taken away again."""
+        """Runs a command in an environment that is made for it and taken away again: see `ptest.run`."""
         run: Any = self.sync.run
         made: CompletedRun[Any] = await _call(lambda: run(command, text=text, input=input, **options))
         return made
 
     async def acquire_ports(self, count: int = 1) -> list[Port]:
-        """Leases ports to this process."""
+        """Leases ports to this process: see `ptest.Store.acquire_ports`."""
         return await _call(lambda: self.sync.acquire_ports(count))
 
     async def release_ports(self, ports: Iterable[int | Port]) -> list[int]:
-        """Ends the leases of these ports."""
+        """Ends the leases of these ports, whoever has them; gives those that were leased."""
         return await _call(lambda: self.sync.release_ports(ports))
 
     async def follow(self, kinds: Sequence[str] = ()) -> AsyncIterator[Event]:
@@ -398,18 +402,18 @@ async def create(
     refresh: bool = False,
     **options: Unpack[EnvironmentOptions],
 ) -> Environment:
-    """Makes an environment in the default store: see `Store.create`."""
+    """Makes an environment in the default store: see `ptest.create`. A cancellation undoes what was begun."""
     store = await _default()
     return await store.create(name, detached=detached, refresh=refresh, **options)
 
 
 async def find(name: str) -> Environment:
-    """The environment of a name or id of the default store."""
+    """The environment of a name or id of the default store: see `ptest.find`."""
     return await (await _default()).find(name)
 
 
 async def environments(selector: str = "") -> list[Status]:
-    """The environments of the default store: see `Store.environments`."""
+    """The environments of the default store: see `ptest.environments`."""
     return await (await _default()).environments(selector)
 
 
@@ -420,5 +424,5 @@ async def run(
     input: Any = None,
     **options: Unpack[CommandOptions],
 ) -> CompletedRun[Any]:
-    """Runs a command in an environment of the default store that is made for it."""
+    """Runs a command in an environment of the default store that is made for it: see `ptest.run`."""
     return await (await _default()).run(command, text=text, input=input, **options)

@@ -48,10 +48,6 @@ def create(
 ) -> Environment:
     r"""Makes an environment in the default store.
 
-    >>> with ptest.create(requirements=["six==1.16.0"], memory="512M") as env:
-    ...     env.exec(["python", "-c", "import six; print(six.__version__)"]).stdout
-    '1.16.0\n'
-
     Parameters
     ----------
     name
@@ -67,6 +63,12 @@ def create(
     ------
     PtestError
         If it cannot be made: see `Store.create`.
+
+    Examples
+    --------
+    >>> with ptest.create(requirements=["six==1.16.0"], memory="512M") as env:
+    ...     env.exec(["python", "-c", "import six; print(six.__version__)"]).stdout
+    '1.16.0\n'
     """
     return default_store().create(name, detached=detached, refresh=refresh, **options)
 
@@ -106,9 +108,6 @@ def run(
 def run(command: Command, **options: Any) -> CompletedRun[Any]:
     r"""Runs a command in an environment of the default store that is made for it and taken away again.
 
-    >>> ptest.run(["python", "-c", "print(6 * 7)"], timeout=60).stdout
-    '42\n'
-
     Parameters
     ----------
     command
@@ -123,5 +122,10 @@ def run(command: Command, **options: Any) -> CompletedRun[Any]:
         If the command failed and ``check`` is true.
     PtestError
         If the environment cannot be made, or the command not be started.
+
+    Examples
+    --------
+    >>> ptest.run(["python", "-c", "print(6 * 7)"], timeout=60).stdout
+    '42\n'
     """
     return default_store().run(command, **options)

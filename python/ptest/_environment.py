@@ -207,7 +207,7 @@ class Environment:
         env: Mapping[str, str] | None = None,
         **options: Unpack[ExecOptions],
     ) -> CompletedRun[Any]:
-        """Runs a command to its end, and gives what it wrote.
+        r"""Runs a command to its end, and gives what it wrote.
 
         Parameters
         ----------
@@ -226,8 +226,23 @@ class Environment:
         ------
         CommandNotFoundError, CommandNotExecutableError
             If it cannot be started.
-        CommandFailedError
+        CommandFailedError, CommandTimedOutError
             If it failed and ``check`` is true.
+
+        Examples
+        --------
+        >>> env = ptest.create()
+        >>> env.exec(["python", "-c", "print(input())"], input="hello").stdout
+        'hello\n'
+        >>> env.exec(["python", "-c", "raise SystemExit(3)"]).returncode
+        3
+        >>> env.exec(["sleep", "60"], timeout=0.1).timed_out
+        True
+        >>> env.exec(["nosuch"])
+        Traceback (most recent call last):
+        ...
+        ptest._errors.CommandNotFoundError: failed to find the program nosuch: No such file or directory (os error 2)
+        >>> env.remove()
         """
         refuse_unknown(options, ExecOptions)
         encoding, errors = options.get("encoding", "utf-8"), options.get("errors", "replace")
@@ -298,6 +313,15 @@ class Environment:
 
         As `exec`, but that an output stream which is not said is this process's own, as with `subprocess.Popen`. With
         ``log`` what it writes is kept besides, for ``ptest logs``.
+
+        Examples
+        --------
+        >>> with ptest.create() as env:
+        ...     with env.popen(["sh", "-c", "echo one; echo two"], stdout=ptest.PIPE) as process:
+        ...         for line in process:
+        ...             print(line.rstrip())
+        one
+        two
         """
         refuse_unknown(options, RunOptions)
         pipes = Pipes(options)
@@ -391,7 +415,7 @@ class Environment:
         return [problem["detail"] for problem in self._core.verify(thorough)["problems"]]
 
     def snapshot(self, name: str | None = None) -> Snapshot:
-        """Keeps what it is now under a name; without one, a name is made of its own and a number.
+        r"""Keeps what it is now under a name; without one, a name is made of its own and a number.
 
         What no snapshot can hold, such as a socket, is warned of.
 
@@ -399,6 +423,15 @@ class Environment:
         ------
         AlreadyExistsError
             If an environment or a snapshot has the name.
+
+        Examples
+        --------
+        >>> with ptest.create() as env:
+        ...     env.exec(["sh", "-c", "echo 1 > $VIRTUAL_ENV/state"]).success
+        ...     with env.fork() as copy:
+        ...         copy.exec(["sh", "-c", "cat $VIRTUAL_ENV/state"]).stdout
+        True
+        '1\n'
         """
         taken = self._core.snapshot(name)
         for sentence in taken["left_out"]:

@@ -56,6 +56,7 @@ class Exit:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Exit:
+        """Of a document."""
         number = document["signal"]
         limit = document["limit"]
         return cls(

@@ -32,6 +32,7 @@ class Record:
 
     @classmethod
     def of(cls, document: Document) -> Self:
+        """Of a document."""
         values = {}
         for field in fields(cls):
             value = document[field.name]
@@ -41,6 +42,7 @@ class Record:
 
     @classmethod
     def each(cls, documents: list[Document]) -> list[Self]:
+        """Of several."""
         return [cls.of(document) for document in documents]
 
 

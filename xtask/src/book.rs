@@ -128,13 +128,14 @@ fn markdown(top: &Path, directory: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Copies a file or a tree; what Python and extension modules leave in one is left out.
+/// Copies a file or a tree; what programs leave in one is left out: bytecode, hidden files, extension modules.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if from.is_dir() {
         fs::create_dir_all(to)?;
         for entry in fs::read_dir(from)? {
             let name = entry?.file_name();
-            if name != "__pycache__" && Path::new(&name).extension() != Some("so".as_ref()) {
+            let is_left = name == "__pycache__" || name.to_string_lossy().starts_with('.');
+            if !is_left && Path::new(&name).extension() != Some("so".as_ref()) {
                 copy(&from.join(&name), &to.join(&name))?;
             }
         }

@@ -27,11 +27,17 @@ class IsolatedEnvironment(ABC):
     """
 
     env_id: str
+    """What it is known by in its engine."""
     path: Path
+    """Its directory."""
     isolation_engine: IsolationEngine[Any]
+    """The engine that made it."""
     config: dict[str, Any]
+    """The configuration that counts for it."""
     last_activity: datetime
+    """When something was last asked of it."""
     last_error: Exception | None
+    """Why the last thing that was asked of it failed; None if it did not."""
 
     def __init__(
         self,

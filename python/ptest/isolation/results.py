@@ -22,12 +22,17 @@ class ProcessResult:
     """Its code, or -N when signal N ended it; 127 and 126 if it was not found or could not be executed, 125 if the
     environment could not run it. Why is in ``stderr`` then."""
     stdout: str
+    """What it wrote."""
     stderr: str
+    """What it wrote to standard error."""
     command: list[str] = field(default_factory=list)
+    """The program and its arguments."""
     timeout: float | None = None
     """How long it was allowed to run, in seconds."""
     start_time: datetime = field(default_factory=now)
+    """When it was started."""
     end_time: datetime | None = None
+    """When it had ended."""
     timed_out: bool = False
     """Whether it was ended because its time was up. What it had written is there."""
 
@@ -49,11 +54,17 @@ class ProcessInfo:
     process_id: str
     """What the run is called in the store, as for ``ptest logs``."""
     command: list[str]
+    """The program and its arguments."""
     status: ProcessStatus = ProcessStatus.STARTING
+    """What it is doing."""
     start_time: datetime = field(default_factory=now)
+    """When it was started."""
     end_time: datetime | None = None
+    """When it had ended; None while it runs."""
     exit_code: int | None = None
+    """Its code, or -N when signal N ended it; None while it runs."""
     timeout: float | None = None
+    """How long it may run, in seconds."""
 
     def to_dict(self) -> dict[str, Any]:
         """Itself, as JSON has it."""

@@ -68,9 +68,8 @@ pub(crate) fn check(workspace: &Workspace, uv: &Path) -> Result<PathBuf> {
     let mut build = Command::new(program);
     build
         .args(["build", "--strict", "--clean"])
-        .env("NO_COLOR", "1")
         .current_dir(&book);
-    process::captured(&mut build)?;
+    process::captured(&mut build).map_err(|error| uncoloured(&error.to_string()))?;
     Ok(book.join("site"))
 }
 
@@ -98,6 +97,15 @@ fn installed(workspace: &Workspace, uv: &Path) -> Result<PathBuf> {
         fs::write(&complete, wanted)?;
     }
     Ok(environment.join("bin/zensical"))
+}
+
+/// What a terminal shows of a text: the builder colours each letter, whether or not it writes to one.
+fn uncoloured(text: &str) -> String {
+    let mut pieces = text.split("\u{1b}[");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |shown, piece| {
+        shown + piece.split_once('m').map_or(piece, |(_, rest)| rest)
+    })
 }
 
 /// Pages that the table of contents does not name.
@@ -154,6 +162,13 @@ mod tests {
         let contents = "docs_dir: pages\nnav:\n  - a.md\n  - Guide:\n      - B: docs/b.md\n\nother:\n  - c.md\n";
         let pages = ["a.md", "c.md", "docs/b.md"].map(str::to_owned);
         assert_eq!(unlisted(contents, &pages), ["c.md"]);
+    }
+
+    #[test]
+    fn what_is_coloured_can_be_read_in_a_file() {
+        let text = "\u{1b}[33mWarning:\u{1b}[0m page \u{1b}[38;5;249ma\u{1b}[0m.md";
+        assert_eq!(uncoloured(text), "Warning: page a.md");
+        assert_eq!(uncoloured("plain"), "plain");
     }
 
     #[test]

@@ -94,3 +94,16 @@ def attributes(cls: type[Any]) -> frozenset[str]:
             if isinstance(statement, ast.Assign):
                 described.update(target.id for target in statement.targets if isinstance(target, ast.Name))
     return frozenset(described)
+
+
+def test_troubleshooting_has_every_exception_with_its_kind_and_its_bases() -> None:
+    page = (DOCS / "troubleshooting.md").read_text()
+    sections = dict(re.findall(r"^### `([a-z_]+)`\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL))
+    classes = [getattr(ptest, name) for name in ptest.__all__ if name.endswith("Error") and name != "PtestError"]
+    of_commands = (ptest.CommandFailedError, ptest.CommandTimedOutError)
+    for cls in classes:
+        assert f"[`ptest.{cls.__name__}`]" in (page if cls in of_commands else sections[cls.kind])
+        assert f"`{cls.kind}`" in page
+        for base in cls.__bases__:
+            assert base in (ptest.PtestError, ptest.CommandFailedError) or base.__name__ in page
+    assert set(sections) == {cls.kind for cls in classes if cls not in of_commands}

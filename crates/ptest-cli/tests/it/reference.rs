@@ -129,3 +129,15 @@ fn is_a(value: &Value, name: &str) -> bool {
         _ => false,
     }
 }
+
+/// What each kind means and what to do is written by hand; that none is left out is not.
+#[test]
+fn troubleshooting_has_every_kind_of_error() {
+    let page = fs::read_to_string(repository().join("docs/troubleshooting.md")).unwrap();
+    let missing: Vec<&str> = ptest::ErrorKind::ALL
+        .into_iter()
+        .map(ptest::ErrorKind::as_str)
+        .filter(|kind| !page.contains(&format!("\n### `{kind}`\n")))
+        .collect();
+    assert!(missing.is_empty(), "no section of {missing:?}");
+}

@@ -1,0 +1,211 @@
+"""The tox plugin: tox's environments, made by ptest.
+
+It is loaded by tox alone. What an environment is, what it is told and what is run in it stay tox's own business: here
+its directory is made and what is installed into it, nothing more. So tox's configuration stays what it is, but for
+``runner``, of which ``ptest`` is the default.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tox.config.types import Command
+from tox.plugin import impl
+from tox.tox_env.errors import Fail, Skip
+from tox.tox_env.python.api import PythonInfo, VersionInfo
+from tox.tox_env.python.pip.pip_install import Pip
+from tox.tox_env.python.virtual_env.api import VirtualEnv
+from tox.tox_env.python.virtual_env.package.cmd_builder import VirtualEnvCmdBuilder
+from tox.tox_env.python.virtual_env.package.pyproject import Pep517VirtualEnvPackager
+from tox.tox_env.python.virtual_env.runner import VirtualEnvRunner
+from virtualenv.discovery.py_spec import PythonSpec
+
+from ptest._errors import NotFoundError, PtestError
+from ptest._plain import Plain, command
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from tox.config.main import Config
+    from tox.tox_env.package import PackageToxEnv
+    from tox.tox_env.register import ToxEnvRegister
+    from tox.tox_env.runner import RunToxEnv
+
+_SEEDED_WITH_SETUPTOOLS = (3, 12)
+"""From this version on virtualenv leaves setuptools out, and so do we."""
+
+
+class PtestInstaller(Pip):
+    """Installs by ptest what pip would install; an ``install_command`` of the project's own is left as it is."""
+
+    def default_install_command(self, conf: Config, env_name: str | None) -> Command:  # noqa: ARG002
+        """What installs, unless the configuration says something else."""
+        return Command([*command(self._env.env_dir), "{opts}", "{packages}"])
+
+
+class PtestEnvironment(VirtualEnv):
+    """An environment in a directory of its own that ptest makes."""
+
+    @property
+    def installer(self) -> Pip:
+        """What installs into it."""
+        if self._installer is None:
+            self._installer = PtestInstaller(self)
+        return self._installer
+
+    def _default_pass_env(self) -> list[str]:
+        return [*super()._default_pass_env(), "PTEST_*"]
+
+    @property
+    def _allow_externals(self) -> list[str]:
+        return [*super()._allow_externals, command(self.env_dir)[0]]
+
+    def _get_python(self, base_python: list[str]) -> PythonInfo | None:
+        for text in base_python:
+            found = _find(PythonSpec.from_string_spec(text))
+            if found is not None:
+                return found
+        return None
+
+    def python_cache(self) -> dict[str, Any]:
+        """What makes it another environment when it changes."""
+        # Not virtualenv's, which says which virtualenv it was.
+        of_python = super(VirtualEnv, self).python_cache()
+        return {
+            **of_python,
+            "executable": str(self.base_python.extra["executable"]),
+            "system_site_packages": bool(self.conf["system_site_packages"]),
+        }
+
+    def create_python_env(self) -> None:
+        """Makes it, as empty as virtualenv would."""
+        seeds = ["setuptools"] if self.base_python.version_info < _SEEDED_WITH_SETUPTOOLS else []
+        try:
+            Plain(self.env_dir).make(
+                str(self.base_python.extra["executable"]),
+                requirements=seeds,
+                system_site_packages=bool(self.conf["system_site_packages"]),
+            )
+        except PtestError as error:
+            raise Fail(str(error)) from error
+
+    def prepend_env_var_path(self) -> list[Path]:
+        """Where its programs are looked for."""
+        return [self.env_bin_dir()]
+
+    def env_bin_dir(self) -> Path:
+        """Where its programs are."""
+        return Path(self.env_dir) / "bin"
+
+    def env_python(self) -> Path:
+        """Its Python."""
+        return self.env_bin_dir() / "python"
+
+    def env_site_package_dir(self) -> Path:
+        """Where its packages are."""
+        python = self.base_python
+        threaded = "t" if python.free_threaded else ""
+        return Path(self.env_dir) / "lib" / f"python{python.version_dot}{threaded}" / "site-packages"
+
+    def env_site_package_dir_plat(self) -> Path:
+        """Where its packages with machine code are."""
+        return self.env_site_package_dir()
+
+
+class PtestRunner(PtestEnvironment, VirtualEnvRunner):
+    """An environment that commands run in."""
+
+    @staticmethod
+    def id() -> str:
+        """What it is called in ``runner``."""
+        return "ptest"
+
+    @property
+    def _package_tox_env_type(self) -> str:
+        return PtestPackager.id()
+
+    @property
+    def _external_pkg_tox_env_type(self) -> str:
+        return PtestCmdBuilder.id()
+
+
+class PtestPackager(PtestEnvironment, Pep517VirtualEnvPackager):
+    """An environment that the project is built in."""
+
+    @staticmethod
+    def id() -> str:
+        """What it is called in ``package_tox_env_type``."""
+        return "ptest-pep-517"
+
+
+class PtestCmdBuilder(PtestEnvironment, VirtualEnvCmdBuilder):
+    """An environment that the project is built in by commands of its own."""
+
+    @staticmethod
+    def id() -> str:
+        """What it is called in ``package_tox_env_type``."""
+        return "ptest-cmd-builder"
+
+    def register_run_env(self, run_env: RunToxEnv) -> Generator[tuple[str, str], PackageToxEnv, None]:
+        """Names the environments that building takes besides."""
+        wanted = super().register_run_env(run_env)
+        asked = next(wanted, None)
+        while asked is not None:
+            name, kind = asked
+            made = yield name, PtestPackager.id() if kind == Pep517VirtualEnvPackager.id() else kind
+            try:
+                asked = wanted.send(made)
+            except StopIteration:
+                return
+
+
+def _find(spec: PythonSpec) -> PythonInfo | None:
+    """The interpreter that ptest finds for what tox asks for."""
+    from ptest._api import default_store
+
+    try:
+        with default_store().create(python=_asked(spec), pip=False) as environment:
+            executable = environment.status().interpreter
+    except NotFoundError:
+        return None
+    except PtestError as error:
+        message = f"{spec.str_spec}: {error}"
+        raise Skip(message) from error
+    info = VirtualEnv.get_virtualenv_py_info(executable)
+    if spec.path is None and not info.satisfies(spec, impl_must_match=spec.implementation is not None):
+        return None
+    version = info.version_info
+    return PythonInfo(
+        implementation=info.implementation,
+        version_info=VersionInfo(version.major, version.minor, version.micro, version.releaselevel, version.serial),
+        version=info.version,
+        is_64=info.architecture == 64,  # noqa: PLR2004
+        platform=info.platform,
+        extra={"executable": executable},
+        free_threaded=info.free_threaded,
+    )
+
+
+def _asked(spec: PythonSpec) -> str:
+    """What tox asks for, in the words of ptest."""
+    import sys
+
+    if spec.path is not None:
+        return str(spec.path)
+    version = ".".join(str(part) for part in (spec.major, spec.minor, spec.micro) if part is not None)
+    if spec.implementation is not None and spec.implementation.lower() != "cpython":
+        return f"{spec.implementation.lower()}{version}"
+    if not version:
+        return sys.executable
+    return f"{version}t" if getattr(spec, "free_threaded", False) else version
+
+
+# After tox-uv, which makes itself the default too: whoever installed this beside it asked for it later.
+@impl(trylast=True)
+def tox_register_tox_env(register: ToxEnvRegister) -> None:
+    """Makes ptest the one who makes environments where the configuration names no other."""
+    register.add_run_env(PtestRunner)
+    register.add_package_env(PtestPackager)
+    register.add_package_env(PtestCmdBuilder)
+    register.default_env_runner = PtestRunner.id()

@@ -121,17 +121,19 @@ class Asked:
         )
 
     def archives(self) -> dict[str, str]:
-        """The wheels and source distributions that are asked for by their paths, each with what tells its contents."""
-        return {text: told for text in self.requirements if (told := contents(text)) is not None}
+        """The distributions that are asked for as a wheel or source in a file, each with what tells its contents."""
+        told = {name_of(text): contents(text) for text in self.requirements}
+        return {name: content for name, content in told.items() if name is not None and content is not None}
 
     def is_met_by(self, installed: Iterable[Installed], archives: Mapping[str, str]) -> bool:
         """Whether all that is asked for is certainly there, where these archives were installed."""
         if self.files or self.editable or self.upgrade:
             return False
         there = {distribution.name: distribution for distribution in installed}
+        same = {name for name, content in self.archives().items() if archives.get(name) == content}
         return all(
             (found := there.get(name_of(text) or "")) is not None
-            and (found.satisfies(text) or (found.local is not None and archives.get(text, "") == contents(text)))
+            and (found.satisfies(text) or (found.local is not None and found.name in same))
             for text in self.requirements
         )
 
@@ -206,11 +208,11 @@ def name_of(text: str) -> str | None:
 def contents(archive: str) -> str | None:
     """What tells the contents of an archive, whenever it was made; None if it is none."""
     told = hashlib.sha256()
-    if archive.endswith(".whl") and os.path.isfile(archive):
+    if archive.endswith(".whl") and Path(archive).is_file():
         with zipfile.ZipFile(archive) as wheel:
             for file in sorted(wheel.infolist(), key=lambda it: it.filename):
                 told.update(f"{file.filename}\0{file.external_attr >> 16}\0{file.CRC}\0{file.file_size}\n".encode())
-    elif archive.endswith(".tar.gz") and os.path.isfile(archive):
+    elif archive.endswith(".tar.gz") and Path(archive).is_file():
         with tarfile.open(archive) as source:
             for member in sorted(source.getmembers(), key=lambda it: it.name):
                 told.update(f"{member.name}\0{member.mode}\0{member.type!r}\0{member.linkname}\n".encode())

@@ -7,6 +7,10 @@ its directory is made and what is installed into it, nothing more. So tox's conf
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +35,18 @@ if TYPE_CHECKING:
     from tox.tox_env.package import PackageToxEnv
     from tox.tox_env.register import ToxEnvRegister
     from tox.tox_env.runner import RunToxEnv
+
+_DESCRIBE = """
+import json, platform, sys, sysconfig
+print(json.dumps({
+    "implementation": platform.python_implementation(),
+    "version_info": list(sys.version_info),
+    "version": sys.version,
+    "is_64": sys.maxsize > 2 ** 32,
+    "platform": sys.platform,
+    "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+}))
+"""
 
 _SEEDED_WITH_SETUPTOOLS = (3, 12)
 """From this version on virtualenv leaves setuptools out, and so do we."""
@@ -172,25 +188,32 @@ def _find(spec: PythonSpec) -> PythonInfo | None:
     except PtestError as error:
         message = f"{spec.str_spec}: {error}"
         raise Skip(message) from error
-    info = VirtualEnv.get_virtualenv_py_info(executable)
-    if spec.path is None and not info.satisfies(spec, impl_must_match=spec.implementation is not None):
-        return None
-    version = info.version_info
+    found = _described(executable)
+    return found if _is_what_was_asked(found, spec) else None
+
+
+@lru_cache
+def _described(executable: Path) -> PythonInfo:
+    """What an interpreter says of itself."""
+    said = subprocess.run([executable, "-I", "-S", "-c", _DESCRIBE], capture_output=True, check=True)  # noqa: S603
+    told = json.loads(said.stdout)
     return PythonInfo(
-        implementation=info.implementation,
-        version_info=VersionInfo(version.major, version.minor, version.micro, version.releaselevel, version.serial),
-        version=info.version,
-        is_64=info.architecture == 64,  # noqa: PLR2004
-        platform=info.platform,
-        extra={"executable": executable},
-        free_threaded=info.free_threaded,
+        **{**told, "version_info": VersionInfo(*told["version_info"]), "extra": {"executable": executable}},
+    )
+
+
+def _is_what_was_asked(found: PythonInfo, spec: PythonSpec) -> bool:
+    """Whether it is also what ptest is not told: what kind of Python it is."""
+    implementation, architecture = spec.implementation, spec.architecture
+    return spec.path is not None or (
+        (implementation is None or implementation.lower() == found.impl_lower)
+        and (architecture is None or (architecture == 64) == found.is_64)  # noqa: PLR2004
+        and (getattr(spec, "free_threaded", None) or False) == found.free_threaded
     )
 
 
 def _asked(spec: PythonSpec) -> str:
     """What tox asks for, in the words of ptest."""
-    import sys
-
     if spec.path is not None:
         return str(spec.path)
     version = ".".join(str(part) for part in (spec.major, spec.minor, spec.micro) if part is not None)

@@ -301,7 +301,7 @@ class Event(Record):
     time: datetime
     """When."""
     kind: str
-    """What happened, such as ``created``, or the name of an event of your own."""
+    """What happened, such as ``created``; an event of your own is ``emitted``, its name in the payload."""
     environment: str | None
     """The id of the environment that it is about."""
     label: str | None

@@ -1,4 +1,4 @@
-"""The transcripts of the tutorial and of the complete examples.
+"""The transcripts of pages that have a directory of their own, such as the tutorial and the complete examples.
 
 Each command of a page is run, in order, in a copy of the page's directory, and what it writes is what the page shows.
 
@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from documents.pages import DOCS, Block, blocks
+from documents.pages import ROOT, Block, blocks, pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGES = [DOCS / "tutorial" / "README.md", *sorted(DOCS.glob("examples/*/README.md"))]
+PAGES = [page for page in pages() if page.name == "README.md" and page.parent != ROOT]
 WRITE = os.environ.get("PTEST_DOCS_WRITE") == "1"
 
 VARYING = [

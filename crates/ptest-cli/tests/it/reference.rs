@@ -141,3 +141,15 @@ fn troubleshooting_has_every_kind_of_error() {
         .collect();
     assert!(missing.is_empty(), "no section of {missing:?}");
 }
+
+/// Likewise what each schema is of.
+#[test]
+fn the_list_of_schemas_has_each_of_them() {
+    let page = fs::read_to_string(repository().join("docs/reference/schemas.md")).unwrap();
+    let missing: Vec<String> = ptest_cli::generated_files()
+        .into_iter()
+        .filter_map(|file| Some(file.path.strip_prefix("docs/reference/")?.to_owned()))
+        .filter(|path| path.starts_with("schemas/") && !page.contains(&format!("]({path})")))
+        .collect();
+    assert!(missing.is_empty(), "not listed: {missing:?}");
+}

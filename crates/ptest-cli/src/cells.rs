@@ -4,9 +4,6 @@
 //! has begun, and one for how far the matrix is.
 
 use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
-    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,13 +11,10 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ptest::{
     engine::ExitStatus,
-    matrix::{CellPlan, CellResult, Happening, Outcome, Watch},
+    matrix::{CellPlan, CellResult, Happening, Outcome, Watch, told},
 };
 
 use crate::{progress::Counted, ui::Ui};
-
-/// The most that is shown of what a command wrote: the end of it.
-const TOLD: u64 = 64 << 10;
 
 /// Shows the cells of one matrix; the lines go when dropped.
 pub(crate) struct Cells {
@@ -180,31 +174,4 @@ pub(crate) fn outcome(result: &CellResult) -> String {
         Outcome::Error(_) => "not run".to_owned(),
         Outcome::Stopped => "stopped".to_owned(),
     }
-}
-
-/// The end of what a command wrote, from the beginning of a line.
-pub(crate) fn told(output: &Path) -> Vec<u8> {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(output)?;
-        let length = file.metadata()?.len();
-        let begin = length.saturating_sub(TOLD);
-        file.seek(SeekFrom::Start(begin))?;
-        let mut text = Vec::new();
-        file.take(TOLD).read_to_end(&mut text)?;
-        if begin > 0 {
-            let line = text
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .map_or(0, |end| end + 1);
-            let note = format!(
-                "… {} bytes before this are in {}\n",
-                begin + line as u64,
-                output.display()
-            );
-            text.splice(..line, note.into_bytes());
-        }
-        Ok(text)
-    };
-    // A cell whose command was never started has written nothing.
-    read().unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ptest::config::Options;
-use ptest::{Error, ErrorKind};
+use ptest::{Depth, Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pythonize::{depythonize, pythonize};
@@ -28,6 +28,19 @@ pub(crate) fn options(given: &Bound<'_, PyDict>) -> Result<Options> {
 /// Any value that JSON has.
 pub(crate) fn json(given: &Bound<'_, PyAny>) -> Result<Value> {
     Ok(depythonize(given)?)
+}
+
+/// How closely layers are looked at, by the word of the command line.
+pub(crate) fn depth(word: &str) -> Result<Depth> {
+    match word {
+        "full" => Ok(Depth::Full),
+        "sampled" => Ok(Depth::Sampled),
+        other => {
+            let message = format!("layers are not looked at `{}`", other.escape_debug());
+            let error = Error::new(ErrorKind::InvalidInput, message);
+            Err(error.with_hint("there is `full` and `sampled`").into())
+        }
+    }
 }
 
 /// A time in seconds.

@@ -8,22 +8,20 @@ use ptest::config::{Config, Timeout};
 use ptest::engine::Command;
 use ptest::environment::EnvironmentId;
 use ptest::python::Cancel;
-use ptest::runs::{OutputFilter, RunChoice};
-use ptest::{Depth, Ptest, Requirements};
+use ptest::{Ptest, Requirements};
 use ptest_report::{
-    ChangesReport, EnvironmentReport, Known, LogReport, PackagesReport, PathReport, PortsReport,
-    RestoredReport, RunsReport, ScratchChange, ScratchReport, SnapshotReport, StatsReport,
-    VerificationReport,
+    ChangesReport, EnvironmentReport, Known, PackagesReport, PathReport, PortsReport,
+    RestoredReport, ScratchChange, ScratchReport, SnapshotReport, StatsReport, VerificationReport,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::document::{Seconds, dictionary};
+use crate::document::{Seconds, depth, dictionary};
 use crate::error::Result;
 use crate::host::Host;
 use crate::process::Process;
 use crate::run::{self, Asked};
-use crate::store::SILENT;
+use crate::store::{SILENT, cancel};
 use crate::wait::interruptible;
 
 /// One environment.
@@ -43,16 +41,25 @@ impl Environment {
         }
     }
 
+    pub(crate) fn handle(&self) -> &ptest::Environment {
+        &self.handle
+    }
+
     pub(crate) fn identity(&self) -> &EnvironmentId {
         self.handle.id()
     }
 
-    /// The environment for one call, whose tools stop when the call is interrupted.
-    fn for_a_call(&self) -> Result<(ptest::Environment, Cancel)> {
-        let cancel = Cancel::default();
-        let ptest = self
-            .ptest
-            .provisioned(|provision| provision.supervision.cancel = cancel.clone());
+    /// The environment for one call, whose tools stop when the call is interrupted, or when its time is over.
+    fn for_a_call(
+        &self,
+        refresh: bool,
+        timeout: Option<Seconds>,
+    ) -> Result<(ptest::Environment, Cancel)> {
+        let cancel = cancel(timeout);
+        let ptest = self.ptest.provisioned(|provision| {
+            provision.supervision.cancel = cancel.clone();
+            provision.refresh |= refresh;
+        });
         Ok((ptest.find(self.identity().as_str())?, cancel))
     }
 
@@ -60,11 +67,13 @@ impl Environment {
     fn change<'py>(
         &self,
         py: Python<'py>,
+        refresh: bool,
+        timeout: Option<Seconds>,
         work: impl FnOnce(&ptest::Environment) -> ptest::Result<Vec<ptest::PackageChange>>
         + Send
         + 'static,
     ) -> Result<Bound<'py, PyAny>> {
-        let (environment, cancel) = py.detach(|| self.for_a_call())?;
+        let (environment, cancel) = py.detach(|| self.for_a_call(refresh, timeout))?;
         let changes = interruptible(py, |_| cancel.cancel(), move || work(&environment))??;
         dictionary(py, &ChangesReport::new(self.identity().as_str(), changes))
     }
@@ -80,7 +89,7 @@ impl Environment {
     }
 
     /// How long a command may run, and how long it has to end.
-    fn times(&self, asked: &Asked) -> (Option<Duration>, Duration) {
+    pub(crate) fn times(&self, asked: &Asked) -> (Option<Duration>, Duration) {
         let configured = self.config.timeout.map(Timeout::duration);
         (
             asked.timeout.map(|timeout| timeout.0).or(configured),
@@ -180,6 +189,11 @@ impl Environment {
     }
 
     /// Installs more.
+    #[pyo3(signature = (requirements, files, editable, constraints, refresh, timeout))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the options of one call"
+    )]
     fn install<'py>(
         &self,
         py: Python<'py>,
@@ -187,6 +201,8 @@ impl Environment {
         files: Vec<PathBuf>,
         editable: Vec<String>,
         constraints: Vec<PathBuf>,
+        refresh: bool,
+        timeout: Option<Seconds>,
     ) -> Result<Bound<'py, PyAny>> {
         let host = Host::now().environment;
         let absolute =
@@ -196,7 +212,9 @@ impl Environment {
             constraints: absolute(constraints),
             ..Requirements::seen_from(&host, &requirements, &editable)?
         };
-        self.change(py, move |environment| environment.install(&wanted, SILENT))
+        self.change(py, refresh, timeout, move |environment| {
+            environment.install(&wanted, SILENT)
+        })
     }
 
     /// Brings distributions to the newest version.
@@ -204,24 +222,25 @@ impl Environment {
         &self,
         py: Python<'py>,
         requirements: Vec<String>,
+        timeout: Option<Seconds>,
     ) -> Result<Bound<'py, PyAny>> {
         let host = Host::now().environment;
         let wanted = Requirements::seen_from(&host, &requirements, &[])?;
-        self.change(py, move |environment| environment.upgrade(&wanted, SILENT))
+        self.change(py, false, timeout, move |environment| {
+            environment.upgrade(&wanted, SILENT)
+        })
     }
 
     /// Takes distributions away.
     fn uninstall<'py>(&self, py: Python<'py>, names: Vec<String>) -> Result<Bound<'py, PyAny>> {
-        self.change(py, move |environment| environment.uninstall(&names, SILENT))
+        self.change(py, false, None, move |environment| {
+            environment.uninstall(&names, SILENT)
+        })
     }
 
     /// Whether what is installed is what was published.
-    fn verify<'py>(&self, py: Python<'py>, thorough: bool) -> Result<Bound<'py, PyAny>> {
-        let depth = if thorough {
-            Depth::Full
-        } else {
-            Depth::Sampled
-        };
+    fn verify<'py>(&self, py: Python<'py>, layers: &str) -> Result<Bound<'py, PyAny>> {
+        let depth = depth(layers)?;
         let verification = self.work(py, move |environment| environment.verify(depth))?;
         dictionary(py, &VerificationReport::new(self.id(), verification))
     }
@@ -278,27 +297,5 @@ impl Environment {
     fn stats<'py>(&self, py: Python<'py>, since: Seconds) -> Result<Bound<'py, PyAny>> {
         let stats = self.work(py, move |environment| environment.stats(since.0))?;
         dictionary(py, &StatsReport::new(self.id(), &stats))
-    }
-
-    /// Its latest runs, oldest first.
-    fn runs<'py>(&self, py: Python<'py>, most: u32) -> Result<Bound<'py, PyAny>> {
-        let runs = py.detach(|| self.handle.runs(most))?;
-        dictionary(py, &RunsReport::new(runs))
-    }
-
-    /// What a run wrote, as far as it is kept: the last one, if none is said.
-    fn log<'py>(&self, py: Python<'py>, run: Option<&str>) -> Result<Bound<'py, PyAny>> {
-        let choice: RunChoice = run.map(str::parse).transpose()?.unwrap_or_default();
-        let ptest = self.ptest.clone();
-        let (record, pieces) = self.work(py, move |environment| {
-            let record = ptest.run_of(environment.id(), choice)?;
-            let mut output = ptest.output(&record, OutputFilter::default())?;
-            let mut pieces = Vec::new();
-            while let Some(piece) = output.piece()? {
-                pieces.push(piece);
-            }
-            Ok((record, pieces))
-        })?;
-        dictionary(py, &LogReport::new(record, pieces))
     }
 }

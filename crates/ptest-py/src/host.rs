@@ -1,13 +1,13 @@
 //! The calling process: the only place that reads its variables and its directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ptest::config::Sources;
 use ptest::python::HostEnv;
 use ptest::settings::Profile;
 
 /// What the process is now.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Host {
     pub(crate) environment: HostEnv,
     working_directory: Option<PathBuf>,
@@ -21,6 +21,21 @@ impl Host {
         Self {
             environment: HostEnv::new(std::env::vars_os(), cwd),
             working_directory,
+        }
+    }
+
+    /// The same at another place, if one is said.
+    pub(crate) fn at(&self, place: Option<&Path>) -> Self {
+        let Some(place) = place else {
+            return self.clone();
+        };
+        let cwd = self.environment.cwd.join(place);
+        Self {
+            working_directory: Some(cwd.clone()),
+            environment: HostEnv {
+                cwd,
+                ..self.environment.clone()
+            },
         }
     }
 

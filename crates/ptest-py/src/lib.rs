@@ -3,15 +3,20 @@
 //! Below the package's typed classes: calls of the library that hold no lock of the interpreter, with options as
 //! dictionaries, and answers as the documents that `--format json` writes. Not for users: names here may change.
 
+mod configuration;
 mod document;
 mod environment;
 mod error;
 mod follower;
 mod host;
 mod interrupt;
+mod log;
+mod matrix;
 mod process;
 mod run;
 mod store;
+mod stream;
+mod terminal;
 mod wait;
 
 use pyo3::prelude::*;
@@ -34,15 +39,21 @@ fn register_at_fork(py: Python<'_>) -> PyResult<()> {
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
+    use crate::configuration::{configuration, configuration_files, set_configuration};
+    #[pymodule_export]
     use crate::environment::Environment;
     #[pymodule_export]
     use crate::follower::Follower;
     #[pymodule_export]
     use crate::interrupt::Interrupt;
     #[pymodule_export]
+    use crate::log::LogFollower;
+    #[pymodule_export]
+    use crate::matrix::Matrix;
+    #[pymodule_export]
     use crate::process::Process;
     #[pymodule_export]
-    use crate::store::Store;
+    use crate::store::{Store, doctor, rebuild};
 
     use super::{Bound, PyModule, PyModuleMethods as _, PyResult};
 

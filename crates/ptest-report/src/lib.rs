@@ -46,7 +46,7 @@ pub use path::PathReport;
 pub use port::{PortsReport, ReleasedPortsReport};
 pub use rebuilt::RebuiltReport;
 pub use recovered::RecoveredReport;
-pub use run::{ExitDto, LogReport, RunsReport};
+pub use run::{ExitDto, LogReport, PieceDto, RunsReport};
 pub use scratch::{ScratchChange, ScratchReport};
 pub use snapshot::{
     DifferenceReport, RemovedSnapshotsReport, RestoredReport, SnapshotReport, SnapshotsReport,

@@ -28,7 +28,7 @@ pub struct LogReport {
 
 /// A piece of the output of a run.
 #[derive(Debug, Serialize)]
-struct PieceDto {
+pub struct PieceDto {
     /// `stdout` or `stderr`.
     stream: &'static str,
     /// What is not UTF-8 is replaced; null where something is not kept.

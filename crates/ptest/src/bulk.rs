@@ -141,13 +141,15 @@ impl Ptest {
     }
 
     fn refuse_cancelled(&self) -> Result<()> {
-        if self.provisioner().supervision().cancel.is_cancelled() {
-            return Err(Error::new(
-                ErrorKind::Unexpected,
-                "it was cancelled before it began",
-            ));
-        }
-        Ok(())
+        self.provisioner().in_time(|| {
+            if self.provisioner().supervision().cancel.is_cancelled() {
+                return Err(Error::new(
+                    ErrorKind::Unexpected,
+                    "it was cancelled before it began",
+                ));
+            }
+            Ok(())
+        })
     }
 }
 

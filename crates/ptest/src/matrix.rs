@@ -9,9 +9,11 @@ pub(crate) mod declared;
 mod junit;
 mod plan;
 mod run;
+mod told;
 
 pub use self::axes::{Axes, Cell, Point, RequirementSet};
 pub use self::declared::Declared;
 pub use self::junit::merge;
 pub use self::plan::{CellPlan, Install, installable, plan};
 pub use self::run::{CellResult, Happening, Outcome, RunOptions, Watch};
+pub use self::told::told;

@@ -21,9 +21,9 @@ use tracing::debug;
 use self::ask::Asked;
 use self::build::Build;
 use crate::collect::reserve;
-use crate::config::InstallerChoice;
+use crate::config::{InstallerChoice, format_duration};
 use crate::environment::Python;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::lease::Lease;
 use crate::lock::FileLock;
 use crate::operation;
@@ -128,14 +128,28 @@ impl Provisioner {
         lease: Option<Lease>,
         progress: &dyn Progress,
     ) -> Result<Provisioned> {
-        let interpreter = self.interpreter(store, python, progress)?;
-        let none = BTreeMap::new();
-        self.stack(store, &interpreter, requirements, &none, lease, progress)
+        self.in_time(|| {
+            let interpreter = self.interpreter(store, python, progress)?;
+            let none = BTreeMap::new();
+            self.stack(store, &interpreter, requirements, &none, lease, progress)
+        })
     }
 
     /// The stack of an environment or a snapshot, `on` that interpreter and that stack, whose
     /// requirements change. What commands wrote is not on it.
     pub(crate) fn reprovision(
+        &self,
+        store: &Store,
+        on: (&Python, &StackId),
+        before: &[Pin],
+        requirements: &Requirements,
+        preference: Preference,
+        progress: &dyn Progress,
+    ) -> Result<Provisioned> {
+        self.in_time(|| self.reprovision_now(store, on, before, requirements, preference, progress))
+    }
+
+    fn reprovision_now(
         &self,
         store: &Store,
         on: (&Python, &StackId),
@@ -206,6 +220,25 @@ impl Provisioner {
         &self.options.supervision
     }
 
+    /// What comes of work that changes nothing before it is done: when it fails after its time, that is why.
+    pub(crate) fn in_time<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        work().map_err(|error| match self.supervision().cancel.limit() {
+            Some(limit) if limit.is_over() => Error::new(
+                ErrorKind::Timeout,
+                format!("it was not done within {}", format_duration(limit.time)),
+            )
+            .with_hint("give it a longer timeout")
+            .with_source(error),
+            _ => error,
+        })
+    }
+
+    /// How long is waited for others, who would wait for so long by itself.
+    pub(crate) fn patience(&self, usual: Duration) -> Duration {
+        let limit = self.supervision().cancel.limit();
+        limit.map_or(usual, |limit| usual.min(limit.left()))
+    }
+
     pub(crate) fn interpreter(
         &self,
         store: &Store,
@@ -271,7 +304,8 @@ impl Provisioner {
         reserve::keep(store)?;
         // Whoever asks for the same meanwhile waits here, and then finds it known.
         let lock_path = store.dir("locks")?.join(format!("recipe-{key}"));
-        let lock = FileLock::acquire(&lock_path, BUILD_PATIENCE, "the recipe")?;
+        let patience = self.patience(BUILD_PATIENCE);
+        let lock = FileLock::acquire(&lock_path, patience, "the recipe")?;
         let found = match self.known(store, &key, lease.as_ref())? {
             Some((recipe, stack)) if !self.options.refresh || recipe.resolved_at >= began => {
                 Ok((recipe, stack))

@@ -13,7 +13,7 @@ use tracing::debug;
 
 use crate::apply::{self, Mark};
 use crate::config::{Config, Size};
-use crate::engine::{Engine, Instance, Usage};
+use crate::engine::{Capability, Engine, Instance, Usage};
 use crate::environment::table::{self, Change, Record};
 use crate::environment::{
     Environment, EnvironmentId, Name, Owner, ProcessIdentity, State, Status, Transition,
@@ -395,6 +395,14 @@ impl Ptest {
         ))
     }
 
+    /// What each engine can do on this machine, by its name.
+    pub fn capabilities(&self) -> BTreeMap<&'static str, Capability> {
+        let engines = self.engines();
+        engines
+            .map(|engine| (engine.name(), engine.capability()))
+            .collect()
+    }
+
     /// The store below.
     pub fn store(&self) -> &Store {
         &self.inner.store
@@ -463,11 +471,13 @@ impl Ptest {
     }
 
     pub(crate) fn lock(&self, record: &Record) -> Result<FileLock> {
-        FileLock::acquire(
-            &self.lock_path(&record.id),
-            self.inner.patience,
-            &format!("environment `{}`", record.label()),
-        )
+        self.provisioner.in_time(|| {
+            FileLock::acquire(
+                &self.lock_path(&record.id),
+                self.provisioner.patience(self.inner.patience),
+                &format!("environment `{}`", record.label()),
+            )
+        })
     }
 
     pub(crate) fn lock_path(&self, id: &EnvironmentId) -> PathBuf {

@@ -115,7 +115,7 @@ impl Ptest {
 
     /// Does what needs room, again and again as long as there is none and there is patience.
     pub(crate) fn with_room<T>(&self, mut body: impl FnMut() -> Result<T>) -> Result<T> {
-        let deadline = Instant::now() + self.room().patience;
+        let deadline = Instant::now() + self.provisioner().patience(self.room().patience);
         let mut watch = None;
         loop {
             let error = match body() {

@@ -13,13 +13,13 @@ use ptest::{
     engine::ExitStatus,
     matrix::{
         CellPlan, CellResult, Declared, Install, Outcome, RequirementSet, RunOptions, installable,
-        merge, plan,
+        merge, plan, told,
     },
     python::HostEnv,
 };
 
 use crate::{
-    cells::{Cells, outcome, told},
+    cells::{Cells, outcome},
     context::Context,
     error::CliError,
     exit_code::Exit,
@@ -93,7 +93,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Exit, CliError> {
     let (config, ui) = context.config_for(ui, arguments.environment.profile)?;
-    let cells = cells(&ui, context, &config, &arguments)?;
+    let declared = declared(context, &arguments)?;
+    let cells = cells(&ui, context, &config, &declared, &arguments)?;
     if arguments.list {
         return list(&ui, arguments.report.format, &cells);
     }
@@ -110,9 +111,8 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         source,
     };
     fs::create_dir_all(&output).map_err(|source| cannot_write(&output, source))?;
-    let jobs = arguments.jobs.map(|jobs| jobs as usize);
     let options = RunOptions {
-        jobs,
+        jobs: arguments.jobs.or(declared.jobs).map(|jobs| jobs as usize),
         fail_fast: arguments.fail_fast,
         results: arguments.junit_xml.is_some(),
         output,
@@ -146,15 +146,9 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     }
 }
 
-/// The cells that are meant, with all that each needs.
-fn cells(
-    ui: &Ui,
-    context: &Context,
-    config: &Config,
-    arguments: &Arguments,
-) -> Result<Vec<CellPlan>, CliError> {
-    let host = context.host();
-    let mut declared = Declared::load(&host.sources())?.unwrap_or_default();
+/// The project's matrix, with what is said here in place of what its file says.
+fn declared(context: &Context, arguments: &Arguments) -> Result<Declared, CliError> {
+    let mut declared = Declared::load(&context.host().sources())?.unwrap_or_default();
     if !arguments.python.is_empty() {
         declared.axes.pythons.clone_from(&arguments.python);
     }
@@ -169,6 +163,18 @@ fn cells(
         // What is not run need not be said.
         declared.command = vec![String::new()];
     }
+    Ok(declared)
+}
+
+/// The cells that are meant, with all that each needs.
+fn cells(
+    ui: &Ui,
+    context: &Context,
+    config: &Config,
+    declared: &Declared,
+    arguments: &Arguments,
+) -> Result<Vec<CellPlan>, CliError> {
+    let host = context.host();
     let environment = &arguments.environment;
     let process = Lifetime::Process;
     let mut base = spec::environment(ui, host, config, None, process, environment)?;
@@ -177,7 +183,7 @@ fn cells(
         .extend(spec::kept(context.variables(&arguments.command_options))?);
     let root = base.settings.project.root.clone();
     let project = installable(&root).then_some(root.as_path());
-    let mut cells = plan(&declared, &base, project, &host_at(host, &root))?;
+    let mut cells = plan(declared, &base, project, &host_at(host, &root))?;
     if !arguments.cell.is_empty() {
         for name in &arguments.cell {
             if !cells.iter().any(|cell| cell.cell.name == *name) {

@@ -2,6 +2,7 @@
 //!
 //! Not for packages: see `packages`.
 
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -201,6 +202,16 @@ impl Environment {
     /// Waits for a command: [`Process::wait`] for callers that are not async.
     pub fn wait(&self, process: &dyn Process) -> Result<crate::engine::Exit> {
         self.ptest.block_on(process.wait())
+    }
+
+    /// Connects a terminal with that of a command until it ends: [`Process::relay`] for callers that are not async.
+    pub fn relay(
+        &self,
+        process: &dyn Process,
+        input: BorrowedFd<'_>,
+        output: BorrowedFd<'_>,
+    ) -> Result<crate::engine::Exit> {
+        self.ptest.block_on(process.relay(input, output))
     }
 
     /// Signals a command: [`Process::signal`] for callers that are not async.

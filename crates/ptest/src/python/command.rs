@@ -35,6 +35,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Cancel {
     own: Arc<AtomicBool>,
     parents: Vec<Arc<AtomicBool>>,
+    limit: Option<TimeLimit>,
+}
+
+/// A time that is over at some moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TimeLimit {
+    pub(crate) time: Duration,
+    end: Instant,
+}
+
+impl TimeLimit {
+    /// What is left of it.
+    pub(crate) fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.left().is_zero()
+    }
 }
 
 impl Cancel {
@@ -43,12 +62,28 @@ impl Cancel {
         self.own.store(true, Ordering::Relaxed);
     }
 
-    /// Whether [`Cancel::cancel`] was called, on this value or on one it is a child of.
+    /// Whether [`Cancel::cancel`] was called, on this value or on one it is a child of, or the time of either is over.
     pub fn is_cancelled(&self) -> bool {
-        [&self.own]
-            .into_iter()
-            .chain(&self.parents)
-            .any(|flag| flag.load(Ordering::Relaxed))
+        let is_late = self.limit.as_ref().is_some_and(TimeLimit::is_over);
+        let mut flags = [&self.own].into_iter().chain(&self.parents);
+        is_late || flags.any(|flag| flag.load(Ordering::Relaxed))
+    }
+
+    /// The same, which besides is cancelled when this time is over, counted from now.
+    ///
+    /// What fails then is told as a [`Timeout`](crate::ErrorKind::Timeout), and has changed nothing.
+    #[must_use]
+    pub fn after(&self, time: Duration) -> Self {
+        let end = Instant::now().checked_add(time);
+        Self {
+            limit: end.map(|end| TimeLimit { time, end }).or(self.limit),
+            ..self.clone()
+        }
+    }
+
+    /// The time that there is, if it is limited.
+    pub(crate) fn limit(&self) -> Option<TimeLimit> {
+        self.limit
     }
 
     /// A value that is cancelled with this one, and can be cancelled alone.
@@ -59,6 +94,7 @@ impl Cancel {
         Self {
             own: Arc::default(),
             parents,
+            limit: self.limit,
         }
     }
 }

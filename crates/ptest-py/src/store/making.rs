@@ -1,0 +1,182 @@
+//! Environments that are made.
+
+use std::path::PathBuf;
+
+use ptest::apply::{Allowed, File};
+use ptest::{Fork, Lifetime, Name};
+use ptest_report::{AppliedReport, MaterializedReport};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::{SILENT, Store, lifetime};
+use crate::document::{Seconds, dictionary};
+use crate::environment::Environment;
+use crate::error::{Failed, Result};
+use crate::host::Host;
+use crate::wait::interruptible;
+
+#[pymethods]
+impl Store {
+    /// Makes an environment. Gives it, and sentences about what is not as it usually is.
+    fn create(
+        &self,
+        py: Python<'_>,
+        given: &Bound<'_, PyDict>,
+        name: Option<&str>,
+        detached: bool,
+        refresh: bool,
+        timeout: Option<Seconds>,
+    ) -> Result<(Environment, Vec<String>)> {
+        let wanted = self.wanted(given)?;
+        let name = name.map(str::parse::<Name>).transpose()?;
+        let spec = wanted.spec(name, lifetime(detached))?;
+        let warnings = wanted.warnings()?;
+        let (ptest, cancel) = self.for_a_call(refresh, timeout);
+        let made = interruptible(py, |_| cancel.cancel(), move || ptest.create(&spec, SILENT))??;
+        // From here on the package takes it away.
+        Ok((self.environment(made.keep()), warnings))
+    }
+
+    /// Makes environments under these names, several at a time, each with its own options. Gives for each the environment,
+    /// or the error.
+    fn create_all(
+        &self,
+        py: Python<'_>,
+        wanted: Vec<(Option<String>, Bound<'_, PyDict>)>,
+        detached: bool,
+        refresh: bool,
+        timeout: Option<Seconds>,
+    ) -> Result<Vec<(Option<Environment>, Option<PyErrValue>)>> {
+        let mut specs = Vec::with_capacity(wanted.len());
+        for (name, given) in wanted {
+            let name = name.as_deref().map(str::parse).transpose()?;
+            specs.push(self.wanted(&given)?.spec(name, lifetime(detached))?);
+        }
+        let (ptest, cancel) = self.for_a_call(refresh, timeout);
+        let made = interruptible(
+            py,
+            |_| cancel.cancel(),
+            move || ptest.create_all(&specs, SILENT),
+        )?;
+        let each = made.into_iter().map(|made| match made {
+            Ok(made) => (Some(self.environment(made.keep())), None),
+            Err(error) => (None, Some(PyErrValue(Failed::from(error).into()))),
+        });
+        Ok(each.collect())
+    }
+
+    /// Makes environments that are what an environment or a snapshot is now. Gives them, and what the source has and they
+    /// lack. Labels alone do not keep them from being like their source.
+    fn fork(
+        &self,
+        py: Python<'_>,
+        source: String,
+        names: Vec<Option<String>>,
+        given: &Bound<'_, PyDict>,
+        detached: bool,
+    ) -> Result<(Vec<Environment>, Vec<String>)> {
+        let wanted = self.wanted(given)?;
+        let mut options = given.keys().into_iter();
+        let is_like_source = options.all(|name| name.eq("labels").unwrap_or_default());
+        let settings = if is_like_source {
+            None
+        } else {
+            Some(wanted.settings()?)
+        };
+        let mut forks = Vec::with_capacity(names.len());
+        for name in names {
+            forks.push(Fork {
+                name: name.as_deref().map(str::parse).transpose()?,
+                lifetime: lifetime(detached),
+                engine: None,
+                settings: settings.clone(),
+                labels: wanted.asked.labels.clone(),
+            });
+        }
+        let ptest = self.ptest.clone();
+        let made = interruptible(py, |_| (), move || ptest.fork(&source, &forks))??;
+        let environments = made.environments.into_iter();
+        Ok((
+            environments
+                .map(|made| self.environment(made.keep()))
+                .collect(),
+            made.left_out,
+        ))
+    }
+
+    /// Makes a plain virtual environment.
+    fn materialize<'py>(
+        &self,
+        py: Python<'py>,
+        destination: PathBuf,
+        given: &Bound<'_, PyDict>,
+        refresh: bool,
+        timeout: Option<Seconds>,
+    ) -> Result<Bound<'py, PyAny>> {
+        let wanted = self.wanted(given)?;
+        let host = &wanted.host.environment;
+        let requirements = wanted.asked.installed(host)?;
+        let destination = host.cwd.join(destination);
+        let python = wanted.asked.config.python.into_value();
+        let (ptest, cancel) = self.for_a_call(refresh, timeout);
+        let made = interruptible(
+            py,
+            |_| cancel.cancel(),
+            move || ptest.materialize(python.as_deref(), &requirements, &destination, SILENT),
+        )??;
+        dictionary(py, &MaterializedReport::from(made))
+    }
+
+    /// Brings environments to what a file says, or tells what would be done for it.
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "they are the options of one call"
+    )]
+    fn apply<'py>(
+        &self,
+        py: Python<'py>,
+        file: PathBuf,
+        plan: bool,
+        prune: bool,
+        recreate: bool,
+        refresh: bool,
+    ) -> Result<Bound<'py, PyAny>> {
+        let host = Host::now();
+        let file = host.environment.cwd.join(file);
+        let home = host.environment.home();
+        let file = File::read(&file, &self.config, home.as_deref())?;
+        // Everything in it is seen from where it lies.
+        let place = host.at(Some(&file.directory)).environment;
+        let specs = file.environments.iter().map(|declared| {
+            let name = Some(declared.name.clone());
+            declared.asked.environment(&place, name, Lifetime::Detached)
+        });
+        let specs = specs.collect::<ptest::Result<Vec<_>>>()?;
+        let allowed = Allowed { recreate, prune };
+        let (ptest, cancel) = self.for_a_call(refresh, None);
+        let work = move || -> ptest::Result<_> {
+            let planned = ptest.plan(&file.source, &specs, &file.hooks, allowed, SILENT)?;
+            if plan {
+                return Ok(AppliedReport::planned(planned));
+            }
+            let hooks = planned.hooks.clone();
+            let applied = ptest.apply(planned, SILENT)?;
+            Ok(AppliedReport::new(file.source, applied, hooks))
+        };
+        let report = interruptible(py, |_| cancel.cancel(), work)??;
+        dictionary(py, &report)
+    }
+}
+
+/// An exception that is a value.
+pub(crate) struct PyErrValue(PyErr);
+
+impl<'py> IntoPyObject<'py> for PyErrValue {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        Ok(self.0.into_value(py).into_bound(py).into_any())
+    }
+}

@@ -10,9 +10,14 @@ Everything is loaded when it is first used: importing the package alone costs ne
 
 from __future__ import annotations
 
+from sys import modules
+
 TYPE_CHECKING = False  # `typing` takes longer to load than everything else here
 if TYPE_CHECKING:
-    from ptest._api import create, default_store, environments, find, run
+    from typing import Any
+
+    from ptest._api import apply, cells, create, default_store, environments, find, matrix, run
+    from ptest._config import Config
     from ptest._core import __version__
     from ptest._environment import Environment
     from ptest._errors import (
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
         UnexpectedError,
         UnsupportedError,
     )
+    from ptest._history import Follower
+    from ptest._matrix import Cell, CellOptions, CellResult, Matrix, MatrixOptions
     from ptest._options import (
         CommandOptions,
         EnvironmentOptions,
@@ -45,15 +52,7 @@ if TYPE_CHECKING:
         RunOptions,
         Settings,
     )
-    from ptest._process import (
-        DEVNULL,
-        PIPE,
-        STDOUT,
-        CommandFailedError,
-        CommandTimedOutError,
-        CompletedRun,
-        Process,
-    )
+    from ptest._process import DEVNULL, PIPE, STDOUT, CommandFailedError, CommandTimedOutError, CompletedRun, Process
     from ptest._records import (
         Difference,
         Event,
@@ -61,16 +60,49 @@ if TYPE_CHECKING:
         Package,
         PackageChange,
         Port,
+        Problem,
         RunUsage,
         Snapshot,
+        Stats,
+        StatsPoint,
         Status,
         StruckLimit,
+        Totals,
         Usage,
+        Verification,
     )
-    from ptest._store import Follower, Store
+    from ptest._reports import (
+        Applied,
+        AppliedEnvironment,
+        AppliedHook,
+        Attempt,
+        Bulk,
+        Capability,
+        Collected,
+        ConfigFile,
+        DamagedLayer,
+        Engine,
+        Failure,
+        Finding,
+        Hook,
+        Improved,
+        LostEnvironment,
+        Rebuilt,
+        RebuiltTable,
+        Recovered,
+        Removed,
+        Setting,
+        SettingDifference,
+        StoreVerification,
+        Trial,
+    )
+    from ptest._runs import LimitAsked, Log, LogFollower, LogPiece, Run, RunClient, RunLimit, RunStream
+    from ptest._store import Store
+    from ptest._upkeep import doctor
 
 _HOMES = {
-    "_api": ("create", "default_store", "environments", "find", "run"),
+    "_api": ("apply", "cells", "create", "default_store", "environments", "find", "matrix", "run"),
+    "_config": ("Config",),
     "_core": ("__version__",),
     "_environment": ("Environment",),
     "_errors": (
@@ -93,6 +125,8 @@ _HOMES = {
         "UnexpectedError",
         "UnsupportedError",
     ),
+    "_history": ("Follower",),
+    "_matrix": ("Cell", "CellOptions", "CellResult", "Matrix", "MatrixOptions"),
     "_options": (
         "CommandOptions",
         "EnvironmentOptions",
@@ -103,15 +137,7 @@ _HOMES = {
         "RunOptions",
         "Settings",
     ),
-    "_process": (
-        "DEVNULL",
-        "PIPE",
-        "STDOUT",
-        "CommandFailedError",
-        "CommandTimedOutError",
-        "CompletedRun",
-        "Process",
-    ),
+    "_process": ("DEVNULL", "PIPE", "STDOUT", "CommandFailedError", "CommandTimedOutError", "CompletedRun", "Process"),
     "_records": (
         "Difference",
         "Event",
@@ -119,41 +145,96 @@ _HOMES = {
         "Package",
         "PackageChange",
         "Port",
+        "Problem",
         "RunUsage",
         "Snapshot",
+        "Stats",
+        "StatsPoint",
         "Status",
         "StruckLimit",
+        "Totals",
         "Usage",
+        "Verification",
     ),
-    "_store": ("Follower", "Store"),
+    "_reports": (
+        "Applied",
+        "AppliedEnvironment",
+        "AppliedHook",
+        "Attempt",
+        "Bulk",
+        "Capability",
+        "Collected",
+        "ConfigFile",
+        "DamagedLayer",
+        "Engine",
+        "Failure",
+        "Finding",
+        "Hook",
+        "Improved",
+        "LostEnvironment",
+        "Rebuilt",
+        "RebuiltTable",
+        "Recovered",
+        "Removed",
+        "Setting",
+        "SettingDifference",
+        "StoreVerification",
+        "Trial",
+    ),
+    "_runs": ("LimitAsked", "Log", "LogFollower", "LogPiece", "Run", "RunClient", "RunLimit", "RunStream"),
+    "_store": ("Store",),
+    "_upkeep": ("doctor",),
 }
-
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
     "AlreadyExistsError",
+    "Applied",
+    "AppliedEnvironment",
+    "AppliedHook",
+    "Attempt",
     "BuildError",
+    "Bulk",
     "BusyError",
+    "Capability",
+    "Cell",
+    "CellOptions",
+    "CellResult",
+    "Collected",
     "CommandFailedError",
     "CommandNotExecutableError",
     "CommandNotFoundError",
     "CommandOptions",
     "CommandTimedOutError",
     "CompletedRun",
+    "Config",
+    "ConfigFile",
     "CorruptError",
+    "DamagedLayer",
     "Difference",
+    "Engine",
     "Environment",
     "EnvironmentOptions",
     "Event",
     "ExecOptions",
+    "Failure",
     "FileChange",
+    "Finding",
     "Follower",
+    "Hook",
     "IllegalStateError",
+    "Improved",
     "InvalidInputError",
+    "LimitAsked",
     "Limits",
+    "Log",
+    "LogFollower",
+    "LogPiece",
+    "LostEnvironment",
+    "Matrix",
+    "MatrixOptions",
     "Network",
     "NetworkError",
     "NoRoomError",
@@ -162,41 +243,70 @@ __all__ = [
     "PackageChange",
     "PermissionDeniedError",
     "Port",
+    "Problem",
     "Process",
     "Profile",
     "PtestError",
+    "Rebuilt",
+    "RebuiltTable",
+    "Recovered",
+    "Removed",
     "ResolutionError",
+    "Run",
+    "RunClient",
+    "RunLimit",
     "RunOptions",
+    "RunStream",
     "RunUsage",
+    "Setting",
+    "SettingDifference",
     "Settings",
     "Snapshot",
+    "Stats",
+    "StatsPoint",
     "Status",
     "StorageError",
     "Store",
+    "StoreVerification",
     "StruckLimit",
     "TimedOutError",
+    "Totals",
+    "Trial",
     "UnexpectedError",
     "UnsupportedError",
     "Usage",
+    "Verification",
     "__version__",
+    "apply",
+    "cells",
     "create",
     "default_store",
+    "doctor",
     "environments",
     "find",
+    "matrix",
     "run",
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name in _HOME:
+def _lazily(package: str, homes: dict[str, tuple[str, ...]]) -> tuple[Any, Any]:
+    """``__getattr__`` and ``__dir__`` of a package whose names are loaded when they are first used."""
+    home = {name: module for module, names in homes.items() for name in names}
+
+    def get(name: str) -> object:
+        if name not in home:
+            message = f"module {package!r} has no attribute {name!r}"
+            raise AttributeError(message)
         from importlib import import_module
 
-        value: object = getattr(import_module(f"ptest.{_HOME[name]}"), name)
-        globals()[name] = value
+        value: object = getattr(import_module(f"{package}.{home[name]}"), name)
+        vars(modules[package])[name] = value
         return value
-    message = f"module 'ptest' has no attribute {name!r}"
-    raise AttributeError(message)
+
+    def names() -> list[str]:
+        return sorted({*vars(modules[package]), *home})
+
+    return get, names
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = _lazily(__name__, _HOMES)

@@ -5,7 +5,10 @@ Not for commands that ran and failed: those are in `_process`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class PtestError(Exception):
@@ -199,3 +202,8 @@ def of_core(kind: str, message: str, causes: list[str], hint: str | None, output
     """The exception for an error of the library; called by `_core`."""
     cls = _Kinds.by_name.get(kind, UnexpectedError)
     return cls(message, causes=tuple(causes), hint=hint, output=output)
+
+
+def of_document(document: Mapping[str, Any]) -> PtestError:
+    """The exception for an error of a report."""
+    return of_core(document["kind"], document["message"], document["causes"], document["hint"], document["output"])

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import Enum
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 from ptest._errors import InvalidInputError
+from ptest._reports import Engine
 
 if TYPE_CHECKING:
     from typing_extensions import TypeAlias
@@ -87,7 +89,7 @@ class EnvironmentOptions(TypedDict, total=False):
     """Constraints files."""
     pip: bool
     """Whether pip is in it."""
-    engine: str
+    engine: Engine | str
     """The engine that it runs on."""
     profile: Profile | str
     """How far it is kept apart from the machine."""
@@ -141,6 +143,8 @@ class EnvironmentOptions(TypedDict, total=False):
     """What is told by an event when it is exceeded: ``memory>1G for 10s``."""
     hard_links: bool
     """Whether files may be hard links, where nothing is mounted."""
+    project: StrPath
+    """A directory of the project that commands may write; where this process stands, or what the store says."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -176,12 +180,17 @@ class ExecOptions(RunOptions, total=False):
 class CommandOptions(EnvironmentOptions, ExecOptions, total=False):
     """What an environment is like that is made for one command, and how the command runs."""
 
+    refresh: bool
+    """Whether versions are chosen anew, whatever is known."""
+
 
 class Settings(TypedDict, total=False):
     """Settings of a store that are no options of an environment; the rest of ``ptest config list`` is accepted too."""
 
     home: StrPath
     """The directory of the store."""
+    project: StrPath
+    """A directory of the project whose file is read, and which environments are for; where this process stands."""
     installer: str
     """``uv``, ``pip`` or ``auto``."""
     resolve_ttl: Duration
@@ -227,6 +236,13 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain_option(name, value) for name, value in given.items() if value is not None}
 
 
+def settings_of_store(given: Mapping[str, Any]) -> tuple[dict[str, Any], Path | None]:
+    """Settings as the library reads them, and the project."""
+    others = {name: value for name, value in given.items() if name != "project"}
+    project = given.get("project")
+    return settings(others), None if project is None else Path(project)
+
+
 def _plain_option(name: str, value: Any) -> Any:
     if name in _DURATIONS and isinstance(value, (int, float)) and not isinstance(value, bool):
         value = timedelta(seconds=value)
@@ -235,8 +251,8 @@ def _plain_option(name: str, value: Any) -> Any:
 
 def plain(value: Any) -> Any:
     """A value as JSON has it."""
-    if isinstance(value, Enum):
-        return value.value
+    if isinstance(value, (Enum, Engine)):
+        return value.value if isinstance(value, Enum) else value.name
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, timedelta):
@@ -246,6 +262,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
     return value
+
+
+def as_list(value: Any) -> list[str]:
+    """One or several, as several."""
+    if value is None:
+        return []
+    return [plain(value)] if isinstance(value, (str, os.PathLike)) else [plain(item) for item in value]
 
 
 def refuse_unknown(options: Mapping[str, Any], known: type[Any]) -> None:

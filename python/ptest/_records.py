@@ -214,6 +214,38 @@ class Package(Record):
 
 
 @dataclass(frozen=True)
+class Problem(Record):
+    """Something of what is installed that is not what was installed."""
+
+    package: str | None
+    """The distribution that it belongs to."""
+    path: Path | None
+    """The file, relative to the environment."""
+    detail: str
+
+    _read = {"path": Path}
+
+    def __str__(self) -> str:
+        place = " ".join(str(it) for it in (self.package, self.path) if it is not None)
+        return f"{place}: {self.detail}" if place else self.detail
+
+
+@dataclass(frozen=True)
+class Verification(Record):
+    """Whether what is installed is what was installed."""
+
+    whole: bool
+    """Whether there is no problem."""
+    packages: int
+    """How many distributions were looked at."""
+    files: int
+    """How many files."""
+    problems: list[Problem]
+
+    _read = {"problems": Problem.each}
+
+
+@dataclass(frozen=True)
 class PackageChange(Record):
     """A distribution that is not what it was."""
 
@@ -316,3 +348,63 @@ class Event(Record):
     """What there is to know of it: the schema ``ptest.event`` has the fields of each kind."""
 
     _read = {"time": _time}
+
+
+@dataclass(frozen=True)
+class StatsPoint(Record):
+    """What was used in one second, minute or hour."""
+
+    time: datetime
+    """When it begins."""
+    cpus: float
+    """How many processors were busy, on average."""
+    memory_bytes: int
+    """On average."""
+    memory_most_bytes: int
+    processes: float
+    """On average."""
+    processes_most: int
+    read_bytes: int
+    written_bytes: int
+    network_received_bytes: int | None
+    """What arrived through the network, where that is the environment's own."""
+    network_sent_bytes: int | None
+    disk_bytes: int | None
+    """What was written in the environment took at the end, where that is limited."""
+
+    _read = {"time": _time}
+
+
+@dataclass(frozen=True)
+class Totals(Record):
+    """What was used since the environment was made."""
+
+    cpu_seconds: float
+    memory_peak_bytes: int
+    read_bytes: int
+    written_bytes: int
+    network_received_bytes: int | None
+    network_sent_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What an environment used over time."""
+
+    begin: datetime
+    end: datetime
+    resolution_seconds: float
+    """How long each point is."""
+    points: list[StatsPoint]
+    """Oldest first. Where nothing ran there is none."""
+    totals: Totals
+
+    @classmethod
+    def of(cls, document: Document) -> Self:
+        return cls(
+            begin=_time(document["from"]),
+            end=_time(document["to"]),
+            resolution_seconds=document["resolution_seconds"],
+            points=StatsPoint.each(document["points"]),
+            totals=Totals.of(document["totals"]),
+        )

@@ -5,98 +5,39 @@ Not for what is done with one environment: see `_environment`.
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import IO, TYPE_CHECKING, Any, overload
 
-from ptest import _core
+from ptest import _matrix
 from ptest._environment import Environment
+from ptest._history import StoreHistory
+from ptest._matrix import Cell, Matrix
+from ptest._opened import label
 from ptest._options import ExecOptions, seconds
 from ptest._options import environment as environment_options
-from ptest._options import settings as plain_settings
-from ptest._records import Difference, Event, Port, Snapshot, Status
+from ptest._records import Difference, Port, Snapshot, Status
+from ptest._reports import Applied
+from ptest._upkeep import StoreUpkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable
     from typing import Literal
 
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
-    from ptest._options import CommandOptions, Duration, EnvironmentOptions, Settings, StrPath
+    from ptest._matrix import CellOptions, MatrixOptions
+    from ptest._options import CommandOptions, Duration, EnvironmentOptions, StrPath
     from ptest._process import Command, CompletedRun
 
 
-def _program() -> Path | None:
-    """The ``ptest`` that was installed with this package: it goes on with what outlasts this process."""
-    import sysconfig
-
-    places = (sysconfig.get_path("scripts"), sysconfig.get_path("scripts", "posix_user"))
-    programs = (Path(place) / "ptest" for place in places)
-    return next((program for program in programs if program.exists()), None)
-
-
-class Store:
+class Store(StoreUpkeep, StoreHistory):
     """A directory with environments, snapshots, and the layers that they share.
 
     Any number of threads may use one at the same time, and any number of processes the same directory. After a fork,
     the child works with a connection of its own.
     """
-
-    def __init__(self, **settings: Unpack[Settings]) -> None:
-        """Opens the store that the configuration says, or these settings in its place.
-
-        Raises
-        ------
-        InvalidInputError
-            If there is no such setting, or the configuration cannot be used.
-        PermissionDeniedError
-            If the store belongs to another user.
-        CorruptError
-            If its database is damaged: ``ptest recover --rebuild``.
-        """
-        self._settings = plain_settings(settings)
-        self._opened: _core.Store | None = None
-        self._pid = 0
-        self._retired: list[_core.Store] = []
-        warned = self._core.warnings
-        for sentence in warned:
-            warnings.warn(sentence, stacklevel=2)
-
-    @property
-    def _core(self) -> _core.Store:
-        pid = os.getpid()
-        if self._opened is None or self._pid != pid:
-            if self._opened is not None:
-                # It is the parent's: closing it here would take locks and connections from that.
-                self._retired.append(self._opened)
-            self._opened = _core.Store(self._settings, _program(), sys.executable)
-            self._pid = pid
-            atexit.register(self._tidy, pid)
-        return self._opened
-
-    def _tidy(self, pid: int) -> None:
-        """What is left to be done when the process ends."""
-        if self._opened is not None and pid == os.getpid():
-            self._opened.tidy(0.05)
-
-    def __repr__(self) -> str:
-        return f"<ptest.Store {str(self.home)!r}>"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_reopened, (self._settings,))
-
-    @property
-    def home(self) -> Path:
-        """Its directory."""
-        return Path(self._core.home)
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """Every setting that counts here, by its name."""
-        return {row["key"]: row["value"] for row in self._core.settings()["settings"]}
 
     def create(
         self,
@@ -104,6 +45,7 @@ class Store:
         *,
         detached: bool = False,
         refresh: bool = False,
+        timeout: Duration | None = None,
         **options: Unpack[EnvironmentOptions],
     ) -> Environment:
         """Makes an environment: it is there, wholly, or nothing of it is left.
@@ -117,6 +59,8 @@ class Store:
             process, however that ends.
         refresh
             Whether versions are chosen anew, whatever is known.
+        timeout
+            How long it may take to choose versions, to bring and to build them, in seconds.
         options
             What it is made of and what it is like.
 
@@ -127,15 +71,12 @@ class Store:
         AlreadyExistsError
             If the name is taken.
         ResolutionError, NetworkError, BuildError
-            If what it is made of is not to be had; ``output`` has the installer's words.
-        NotFoundError
-            If there is no such Python.
-        UnsupportedError
-            If the machine cannot do what was asked for.
-        NoRoomError
-            If there is as much as there may be at once.
+            If what it is made of is not to be had.
+        TimedOutError
+            If it was not there after that time. Nothing of it is left.
         """
-        core, told = self._core.create(environment_options(options), name, detached, refresh)
+        given = environment_options(options)
+        core, told = self._core.create(given, name, detached, refresh, seconds(timeout))
         for sentence in told:
             warnings.warn(sentence, stacklevel=2)
         return Environment(self, core, name=name, owned=not detached)
@@ -146,11 +87,10 @@ class Store:
         *,
         detached: bool = False,
         refresh: bool = False,
+        timeout: Duration | None = None,
         **options: Unpack[EnvironmentOptions],
     ) -> list[Environment]:
         """Makes environments that are made of the same, several at a time: under these names, or so many without.
-
-        The other arguments are those of `create`.
 
         Raises
         ------
@@ -158,10 +98,20 @@ class Store:
             The first failure. What was made besides is removed.
         """
         wanted: list[str | None] = [None] * names if isinstance(names, int) else list(names)
-        made = self._core.create_all(environment_options(options), wanted, detached, refresh)
+        given = environment_options(options)
+        return self._create_all([(name, given) for name in wanted], detached, refresh, timeout)
+
+    def _create_all(
+        self,
+        wanted: list[tuple[str | None, dict[str, Any]]],
+        detached: bool,
+        refresh: bool,
+        timeout: Duration | None,
+    ) -> list[Environment]:
+        made = self._core.create_all(wanted, detached, refresh, seconds(timeout))
         environments = [
             Environment(self, core, name=name, owned=not detached)
-            for name, (core, _) in zip(wanted, made)
+            for (name, _), (core, _) in zip(wanted, made)
             if core is not None
         ]
         failures = [error for _, error in made if error is not None]
@@ -181,15 +131,8 @@ class Store:
     ) -> Environment:
         """Makes an environment that is what a snapshot or another environment is now.
 
-        Without options it is like its source; with any it is like a new one with these options. ``name`` and
-        ``detached`` are as with `create`.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such source.
-        AlreadyExistsError
-            If the name is taken.
+        Without options, and with labels alone, it is like its source; with any other it is like a new one with these
+        options.
         """
         return self._forks(source, [name], detached=detached, options=options)[0]
 
@@ -201,7 +144,7 @@ class Store:
         detached: bool = False,
         **options: Unpack[EnvironmentOptions],
     ) -> list[Environment]:
-        """Makes several at once, under these names or so many without: all are there, or none. Otherwise as `fork`."""
+        """Makes several at once: all are there, or none."""
         wanted: list[str | None] = [None] * names if isinstance(names, int) else list(names)
         return self._forks(source, wanted, detached=detached, options=options)
 
@@ -213,7 +156,7 @@ class Store:
         detached: bool,
         options: EnvironmentOptions,
     ) -> list[Environment]:
-        given = environment_options(options) if options else None
+        given = environment_options(options)
         made, left_out = self._core.fork(label(source), names, given, detached)
         for sentence in left_out:
             warnings.warn(sentence, stacklevel=3)
@@ -262,13 +205,6 @@ class Store:
         """Runs a command in an environment that is made for it and taken away again.
 
         The options are those of `create` and of `Environment.exec`.
-
-        Raises
-        ------
-        CommandFailedError, CommandTimedOutError
-            If the command failed and ``check`` is true.
-        PtestError
-            If the environment cannot be made, or the command not be started.
         """
         names = ExecOptions.__annotations__
         of_command: Any = {name: value for name, value in options.items() if name in names}
@@ -281,33 +217,16 @@ class Store:
         return Snapshot.each(self._core.snapshots()["snapshots"])
 
     def snapshot(self, name: str) -> Snapshot:
-        """The snapshot of a name.
-
-        Raises
-        ------
-        NotFoundError
-            If there is none.
-        """
+        """The snapshot of a name."""
         return Snapshot.of(self._core.snapshot(name)["snapshot"])
 
-    def remove_snapshot(self, snapshot: str | Snapshot) -> None:
-        """Takes a snapshot away. What was made of it stays.
-
-        Raises
-        ------
-        NotFoundError
-            If there is none.
-        """
-        self._core.remove_snapshot(str(snapshot))
+    def remove_snapshot(self, *snapshots: str | Snapshot) -> None:
+        """Takes snapshots away. What was made of them stays."""
+        for snapshot in snapshots:
+            self._core.remove_snapshot(str(snapshot))
 
     def diff(self, before: str | Snapshot | Environment, after: str | Snapshot | Environment) -> Difference:
-        """What is different in ``after`` from ``before``: names, ids or objects.
-
-        Raises
-        ------
-        NotFoundError
-            If one of them does not exist.
-        """
+        """What is different in ``after`` from ``before``."""
         return Difference.of(self._core.diff(label(before), label(after)))
 
     def materialize(
@@ -315,40 +234,35 @@ class Store:
         directory: StrPath,
         *,
         refresh: bool = False,
+        timeout: Duration | None = None,
         **options: Unpack[EnvironmentOptions],
     ) -> Path:
         """Makes a plain virtual environment, which needs ptest no more and which ptest does not know.
 
-        Nothing must be there, or an empty directory. The options are those of `create`.
-
-        Raises
-        ------
-        AlreadyExistsError
-            If something is there.
-        PtestError
-            As `create`.
+        Nothing must be there, or an empty directory.
         """
-        made = self._core.materialize(os.fspath(directory), environment_options(options), refresh)
+        given = environment_options(options)
+        made = self._core.materialize(os.fspath(directory), given, refresh, seconds(timeout))
         return Path(made["path"])
 
-    def export(self, source: str | Snapshot | Environment, file: StrPath) -> None:
-        """Writes an environment or a snapshot as one file, to be imported elsewhere."""
-        self._core.export(label(source), os.fspath(file))
+    def export(
+        self,
+        source: str | Snapshot | Environment,
+        file: StrPath | IO[bytes],
+        *,
+        compression: Literal["zstd", "gzip"] = "zstd",
+    ) -> None:
+        """Writes an environment or a snapshot as one file, or into an open one, to be imported elsewhere."""
+        if isinstance(file, (str, os.PathLike)):
+            packed = self._core.export(label(source), os.fspath(file), compression)
+        else:
+            file.flush()
+            packed = self._core.export(label(source), file.fileno(), compression)
+        for sentence in packed["left_out"]:
+            warnings.warn(sentence, stacklevel=2)
 
     def import_(self, file: StrPath, name: str | None = None) -> str:
-        """Makes of a file what it was made of: an environment, which stays, or a snapshot. Gives its name.
-
-        What is slightly different on this machine, such as the patch version of Python, is warned of.
-
-        Raises
-        ------
-        NotFoundError
-            If there is no such file, or no Python that fits.
-        CorruptError
-            If the file is not what it says.
-        AlreadyExistsError
-            If the name is taken.
-        """
+        """Makes of a file what it was made of: an environment, which stays, or a snapshot. Gives its name."""
         unpacked = self._core.import_(os.fspath(file), name)
         for sentence in unpacked["differs"]:
             warnings.warn(sentence, stacklevel=2)
@@ -367,19 +281,6 @@ class Store:
 
         Each was free on this machine when it was leased.
 
-        Parameters
-        ----------
-        count
-            How many.
-        range
-            Which numbers may be taken: ``"20000-29999"``; as configured unless said.
-        protocol
-            What they must be free for.
-        address
-            At which address they must be free; at every one unless said.
-        ttl
-            How long they are leased, in seconds; for as long as this process lives unless said.
-
         Raises
         ------
         BusyError
@@ -396,103 +297,43 @@ class Store:
         """Every lease that holds."""
         return Port.each(self._core.ports()["ports"])
 
-    def events(
+    def apply(
         self,
-        kinds: Sequence[str] = (),
+        file: StrPath,
         *,
-        environments: Sequence[str] = (),
-        since: Duration | None = None,
-        after: int | None = None,
-        last: int = 100,
-    ) -> list[Event]:
-        """The latest events that are asked for, oldest first.
+        plan: bool = False,
+        prune: bool = False,
+        recreate: bool = False,
+        refresh: bool = False,
+    ) -> Applied:
+        """Brings environments to what a file says: makes those that are not there, changes those that differ.
+
+        Each is brought there or reported; one that fails does not keep the others. See also `Applied.check`.
 
         Parameters
         ----------
-        kinds
-            Only these, and names of events of your own; all unless said.
-        environments
-            Only of these, by name or id.
-        since
-            Only of so many seconds.
-        after
-            Only what comes after that number.
-        last
-            How many of them, the latest.
+        file
+            The file.
+        plan
+            Whether it is only told what would be done.
+        prune
+            Whether what the file made and does not name any more is taken away.
+        recreate
+            Whether what cannot be changed where it stands is made anew.
+        refresh
+            Whether versions are chosen anew, whatever is known.
         """
-        found = self._core.events(list(environments), list(kinds), seconds(since), after, last)
-        return Event.each(found["events"])
+        return Applied.of(self._core.apply(os.fspath(file), plan, prune, recreate, refresh))
 
-    def follow(
-        self,
-        kinds: Sequence[str] = (),
-        *,
-        environments: Sequence[str] = (),
-        after: int | None = None,
-    ) -> Follower:
-        """Follows the events that come after this call, or after that number."""
-        return Follower(self._core.follow(list(environments), list(kinds), after))
+    def cells(self, **options: Unpack[CellOptions]) -> list[Cell]:
+        """Which cells a matrix would have; none is run."""
+        found = self._core.cells(_matrix.environment(options), _matrix.asked((), options))
+        return Cell.each(found["cells"])
 
-    def emit(self, name: str, data: Any = None) -> int:
-        """Records an event of your own, with data as JSON has it; gives its number."""
-        return self._core.emit(None, name, data)
+    def matrix(self, command: Command = (), **options: Unpack[MatrixOptions]) -> Matrix:
+        """Runs a command in each cell of a matrix, several at a time, and gives each cell as soon as it has ended.
 
-    def recover(self) -> None:
-        """Finishes or undoes what dead processes left, as every opening does."""
-        self._core.recover()
-
-    def collect(
-        self,
-        *,
-        older_than: Duration = 7 * 24 * 3600,
-        keep_size: int | None = None,
-        dry_run: bool = False,
-    ) -> int:
-        """Takes away layers, recipes and caches of no use; gives how many bytes that were, or would be.
-
-        Parameters
-        ----------
-        older_than
-            For how many seconds nobody used them.
-        keep_size
-            Also younger ones, until the store is no larger than so many bytes.
-        dry_run
-            Whether nothing is taken away.
+        ``{cell}`` in the command is the name of the cell. What is not said is as ``[tool.ptest.matrix]`` of the
+        project has it, the command too.
         """
-        age = seconds(older_than)
-        found = self._core.collect(age or 0.0, keep_size, dry_run)
-        return int(found["collected"]["bytes"])
-
-    def close(self) -> None:
-        """Does now what is otherwise done when the process ends. The store can be used on."""
-        self._tidy(self._pid)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class Follower:
-    """Events as they come, each at least once, in order; also an iterator that waits for the next."""
-
-    def __init__(self, core: _core.Follower) -> None:
-        self._core = core
-
-    def next(self, timeout: Duration | None = None) -> list[Event]:
-        """The next events; none if none came in that time, in seconds. Without a time it waits for one."""
-        return Event.each(self._core.next(seconds(timeout))["events"])
-
-    def __iter__(self) -> Iterator[Event]:
-        while True:
-            yield from self.next()
-
-
-def label(source: str | Snapshot | Environment) -> str:
-    """What an environment or a snapshot is called."""
-    return source.id if isinstance(source, Environment) else str(source)
-
-
-def _reopened(settings: dict[str, Any]) -> Store:
-    return Store(**settings)
+        return Matrix(self._core.matrix(_matrix.environment(options), _matrix.asked(command, options)))

@@ -123,3 +123,31 @@ def test_events_come_as_they_happen(store: ptest.Store) -> None:
         return event
 
     assert _run(main()).kind == "emitted"
+
+
+def test_what_can_be_awaited_is_what_can_be_called(store: ptest.Store) -> None:
+    async def main() -> None:
+        async_store = aio.Store(store)
+        async with await async_store.create("one", requirements=["six==1.16.0"], timeout=60) as env:
+            assert (await env.verify()).whole
+            assert [it.name for it in await async_store.environments()] == ["one"]
+            process = await env.popen(["sh", "-c", "echo 1"], log=True, stdout=ptest.DEVNULL)
+            assert [piece.text async for piece in env.follow_logs(process.id)] == ["1\n"]
+            assert (await env.logs()).text == "1\n"
+            assert (await env.runs())[0].exit_code == 0
+            assert await async_store.gc(dry_run=True) == store.gc(dry_run=True)
+        assert (await async_store.remove(all=True)).removed == []
+
+    _run(main())
+
+
+def test_cells_of_a_matrix_are_awaited_as_they_end(store: ptest.Store) -> None:
+    async def main() -> list[str]:
+        command = ["sh", "-c", "test $PTEST_CELL = a || sleep 60"]
+        async with await aio.Store(store).matrix(command, sets={"a": (), "b": ()}, jobs=2) as matrix:
+            async for cell in matrix:
+                return [cell.name]
+        return []
+
+    assert _run(main()) == ["a"]
+    assert store.environments() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def test_what_is_installed_is_importable_and_what_is_uninstalled_is_not(env: pte
     assert change.after is not None
     assert env.uninstall("attrs") == [ptest.PackageChange("attrs", change.after, None)]
     assert not env.exec(["python", "-c", "import attr"]).success
-    assert env.verify() == []
+    assert env.verify().whole
 
 
 def test_a_failed_installation_leaves_everything_as_it_was(env: ptest.Environment) -> None:
@@ -195,7 +196,7 @@ def test_events_are_told_in_order_and_as_they_come(env: ptest.Environment) -> No
 
 def test_what_a_run_wrote_can_be_read_later(env: ptest.Environment) -> None:
     env.popen(["echo", "kept"], log=True, stdout=ptest.DEVNULL).wait()
-    assert env.log() == "kept\n"
+    assert env.logs().text == "kept\n"
 
 
 def test_an_environment_moves_as_a_file(store: ptest.Store, env: ptest.Environment, tmp_path: Path) -> None:
@@ -232,3 +233,36 @@ def test_a_strict_environment_does_not_trust_the_projects_file(
     for profile, told in (("standard", "x\n"), ("strict", "\n")):
         with store.create(profile=profile) as made:
             assert made.exec(["sh", "-c", "echo $TOKEN"]).stdout == told
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A project whose build does not end."""
+    project = tmp_path / "endless"
+    project.mkdir()
+    backend = "[build-system]\nrequires = []\nbuild-backend = 'endless'\nbackend-path = ['.']\n"
+    (project / "pyproject.toml").write_text(backend)
+    (project / "endless.py").write_text("import time\ntime.sleep(3600)\n")
+    return project
+
+
+def test_an_installation_has_a_time_limit_on_any_thread(env: ptest.Environment, endless: Path) -> None:
+    before = env.packages()
+    with ThreadPoolExecutor() as pool:
+        for call in (lambda work: work(), lambda work: pool.submit(work).result()):
+            with pytest.raises(ptest.TimedOutError) as caught:
+                call(lambda: env.install(endless, timeout=0.3))
+            assert isinstance(caught.value, TimeoutError)
+            assert env.packages() == before
+    assert env.install("attrs==23.2.0", timeout=timedelta(minutes=5)) != []
+
+
+def test_what_is_made_has_a_time_limit(store: ptest.Store, endless: Path) -> None:
+    with pytest.raises(ptest.TimedOutError):
+        store.create(requirements=endless, timeout=0.3)
+    with pytest.raises(ptest.TimedOutError):
+        store.create_many(2, requirements=[endless], timeout=0.3)
+    with pytest.raises(ptest.TimedOutError):
+        store.materialize(endless.parent / "plain", requirements=[endless], timeout=0.3)
+    assert store.environments() == []
+    assert not (endless.parent / "plain").exists()

@@ -15,8 +15,9 @@ A thin layer over `ptest`, which new programs use directly. Everything is loaded
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from ptest import _lazily
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ptest.isolation.base import IsolatedEnvironment, IsolationEngine
     from ptest.isolation.engine import VirtualenvIsolationEngine
@@ -64,8 +65,6 @@ _HOMES = {
     "results": ("ProcessInfo", "ProcessResult"),
 }
 
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-
 __all__ = [
     "CleanupPolicy",
     "DuplicateEnvironmentError",
@@ -88,17 +87,4 @@ __all__ = [
     "VirtualenvIsolationEngine",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name in _HOME:
-        from importlib import import_module
-
-        value: object = getattr(import_module(f"ptest.isolation.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
-    message = f"module 'ptest.isolation' has no attribute {name!r}"
-    raise AttributeError(message)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = _lazily(__name__, _HOMES)

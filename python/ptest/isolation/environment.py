@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptest._errors import CommandNotExecutableError, CommandNotFoundError, NotFoundError
 from ptest._process import words
-from ptest.isolation import commands, packages
+from ptest.isolation import commands
 from ptest.isolation.config import seconds
 from ptest.isolation.enums import IsolationEvent, ProcessStatus
 from ptest.isolation.lifecycle import LivingEnvironment
@@ -123,19 +123,15 @@ class VirtualenvEnvironment(LivingEnvironment):
         with self._doing("install_package"):
             name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", wanted)
             is_there = upgrade and name is not None and self.environment.package(name[0]) is not None
-            changes = packages.install(
-                self.environment,
-                wanted,
-                upgrade=is_there,
-                timeout=self._settings.pip_timeout,
-            )
-            for change in changes:
-                if change.before is not None and change.after is not None:
+            change = self.environment.upgrade if is_there else self.environment.install
+            changes = change(wanted, timeout=self._settings.pip_timeout)
+            for changed in changes:
+                if changed.before is not None and changed.after is not None:
                     self.emit_event(
                         IsolationEvent.PACKAGE_UPDATED,
-                        package=change.name,
-                        before=change.before,
-                        after=change.after,
+                        package=changed.name,
+                        before=changed.before,
+                        after=changed.after,
                     )
             self.emit_event(IsolationEvent.PACKAGE_INSTALLED, package=wanted)
             return True

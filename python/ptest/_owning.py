@@ -1,0 +1,64 @@
+"""Environments that go with an object of this process, or with the process.
+
+Not for those that stay: nobody takes them away but who is asked to.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import warnings
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from ptest._errors import NotFoundError
+
+if TYPE_CHECKING:
+    from ptest import _core
+    from ptest._opened import OpenedStore
+
+_owned: dict[str, tuple[OpenedStore, int]] = {}
+"""The environments that go with an object of this process."""
+
+
+def own(environment: Any, store: OpenedStore, core: _core.Environment) -> weakref.finalize[Any, Any]:
+    """Sees to it that an environment goes with its object, or with the process."""
+    pid = os.getpid()
+    if not _owned:
+        atexit.register(_remove_owned, pid)
+    _owned[environment.id] = (store, pid)
+    finalizer = weakref.finalize(environment, _abandoned, core, pid, repr(environment))
+    finalizer.atexit = False
+    return finalizer
+
+
+def _abandoned(core: _core.Environment, pid: int, told: str) -> None:
+    """Takes away an environment whose object is gone."""
+    if pid != os.getpid() or _owned.pop(core.id, None) is None:
+        return
+    warnings.warn(
+        f"{told} was not removed: use it as a context manager, or call remove()",
+        ResourceWarning,
+        stacklevel=2,
+    )
+    with contextlib.suppress(NotFoundError):
+        core.remove()
+
+
+def _remove_owned(pid: int) -> None:
+    """Takes away what goes with the process, when that ends."""
+    if pid != os.getpid():
+        return
+    stores: dict[int, tuple[OpenedStore, list[str]]] = {}
+    while _owned:
+        id_, (store, owner) = _owned.popitem()
+        if owner == pid:
+            stores.setdefault(id(store), (store, []))[1].append(id_)
+    for store, ids in stores.values():
+        store._core.remove_all(ids)  # noqa: SLF001
+
+
+def disown(id_: str) -> bool:
+    """Leaves an environment to whoever takes it away now; says whether it went with its object."""
+    return _owned.pop(id_, None) is not None

@@ -24,7 +24,15 @@ _default: Store | None = None
 
 
 def default_store() -> Store:
-    """The store that the configuration says, opened when it is first asked for."""
+    """The store that the configuration says, opened when it is first asked for.
+
+    Raises
+    ------
+    InvalidInputError
+        If the configuration cannot be used.
+    PermissionDeniedError
+        If the store belongs to another user.
+    """
     global _default  # noqa: PLW0603
     if _default is None:
         with _lock:
@@ -41,17 +49,46 @@ def create(
     timeout: Duration | None = None,
     **options: Unpack[EnvironmentOptions],
 ) -> Environment:
-    """Makes an environment in the default store: see `Store.create`."""
+    r"""Makes an environment in the default store.
+
+    Parameters
+    ----------
+    name
+        What it is found by; without one, its id alone.
+    detached
+        Whether it stays until it is removed. Otherwise it goes with the object, and with this process.
+    refresh
+        Whether versions are chosen anew, whatever is known.
+    options
+        What it is made of and what it is like: see `EnvironmentOptions`.
+
+    Raises
+    ------
+    PtestError
+        If it cannot be made: see `Store.create`.
+
+    Examples
+    --------
+    >>> with ptest.create(requirements=["six==1.16.0"], memory="512M") as env:
+    ...     env.exec(["python", "-c", "import six; print(six.__version__)"]).stdout
+    '1.16.0\n'
+    """
     return default_store().create(name, detached=detached, refresh=refresh, timeout=timeout, **options)
 
 
 def find(name: str) -> Environment:
-    """The environment of a name or id of the default store: see `Store.find`."""
+    """The environment of a name or id of the default store. It stays when the object goes.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    """
     return default_store().find(name)
 
 
 def environments(selector: str = "") -> list[Status]:
-    """The environments of the default store: see `Store.environments`."""
+    """The environments of the default store whose labels meet every condition, oldest first: ``team=a,stage!=old``."""
     return default_store().environments(selector)
 
 
@@ -94,5 +131,26 @@ def run(
     **options: Unpack[CommandOptions],
 ) -> CompletedRun[bytes]: ...
 def run(command: Command, **options: Any) -> CompletedRun[Any]:
-    """Runs a command in an environment of the default store that is made for it: see `Store.run`."""
+    r"""Runs a command in an environment of the default store that is made for it and taken away again.
+
+    Parameters
+    ----------
+    command
+        The program and its arguments.
+    options
+        What the environment is like, and how the command runs: see `CommandOptions`. ``text`` and ``input`` are as
+        with `Environment.exec`.
+
+    Raises
+    ------
+    CommandFailedError, CommandTimedOutError
+        If the command failed and ``check`` is true.
+    PtestError
+        If the environment cannot be made, or the command not be started.
+
+    Examples
+    --------
+    >>> ptest.run(["python", "-c", "print(6 * 7)"], timeout=60).stdout
+    '42\n'
+    """
     return default_store().run(command, **options)

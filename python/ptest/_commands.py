@@ -67,7 +67,7 @@ class CommandedEnvironment(LivingEnvironment):
         env: Mapping[str, str] | None = None,
         **options: Unpack[ExecOptions],
     ) -> CompletedRun[Any]:
-        """Runs a command to its end, and gives what it wrote.
+        r"""Runs a command to its end, and gives what it wrote.
 
         Parameters
         ----------
@@ -86,8 +86,23 @@ class CommandedEnvironment(LivingEnvironment):
         ------
         CommandNotFoundError, CommandNotExecutableError
             If it cannot be started.
-        CommandFailedError
+        CommandFailedError, CommandTimedOutError
             If it failed and ``check`` is true.
+
+        Examples
+        --------
+        >>> env = ptest.create()
+        >>> env.exec(["python", "-c", "print(input())"], input="hello").stdout
+        'hello\n'
+        >>> env.exec(["python", "-c", "raise SystemExit(3)"]).returncode
+        3
+        >>> env.exec(["sleep", "60"], timeout=0.1).timed_out
+        True
+        >>> env.exec(["nosuch"])
+        Traceback (most recent call last):
+        ...
+        ptest._errors.CommandNotFoundError: failed to find the program nosuch: No such file or directory (os error 2)
+        >>> env.remove()
         """
         refuse_unknown(options, ExecOptions)
         encoding, errors = options.get("encoding", "utf-8"), options.get("errors", "replace")
@@ -158,6 +173,15 @@ class CommandedEnvironment(LivingEnvironment):
 
         As `exec`, but that an output stream which is not said is this process's own, as with `subprocess.Popen`. With
         ``log`` what it writes is kept besides, for ``ptest logs``.
+
+        Examples
+        --------
+        >>> with ptest.create() as env:
+        ...     with env.popen(["sh", "-c", "echo one; echo two"], stdout=ptest.PIPE) as process:
+        ...         for line in process:
+        ...             print(line.rstrip())
+        one
+        two
         """
         refuse_unknown(options, RunOptions)
         pipes = Pipes(options)

@@ -46,7 +46,7 @@ class Environment(CommandedEnvironment):
         return Package.each(self._core.packages()["packages"])
 
     def package(self, name: str) -> Package | None:
-        """The distribution of this name, in whatever spelling."""
+        """The distribution of this name, in whatever spelling; None if it is not installed."""
         from re import sub
 
         normalized = sub(r"[-_.]+", "-", name).lower()
@@ -82,10 +82,16 @@ class Environment(CommandedEnvironment):
 
         Raises
         ------
+        InvalidInputError
+            If a requirement is malformed.
+        ResolutionError, NetworkError, BuildError
+            If what is asked for is not to be had; ``output`` has the installer's words.
         TimedOutError
             If it was not done after that time. What was done by then is told as done.
-        ResolutionError, NetworkError, BuildError
-            If it is not to be had.
+        IllegalStateError
+            If pip changed packages inside: ptest changes nothing over that.
+        BusyError
+            If a command runs in it.
         """
         changes = self._core.install(
             plain(requirements),
@@ -98,26 +104,78 @@ class Environment(CommandedEnvironment):
         return PackageChange.each(changes["changes"])
 
     def upgrade(self, *requirements: str, timeout: Duration | None = None) -> list[PackageChange]:
-        """Brings distributions to the newest version that what was asked for allows; see `install`."""
+        """Brings distributions to the newest version that what was asked for allows.
+
+        Parameters
+        ----------
+        requirements
+            Their names, or requirements that replace the earlier ones.
+        timeout
+            As of `install`.
+
+        Raises
+        ------
+        NotFoundError
+            If one is not installed.
+        ResolutionError, NetworkError, BuildError, TimedOutError
+            As `install`.
+        """
         return PackageChange.each(self._core.upgrade(list(requirements), seconds(timeout))["changes"])
 
     def uninstall(self, *names: str) -> list[PackageChange]:
-        """Takes distributions away, and only those: what they needed stays."""
+        """Takes distributions away, and only those: what they needed stays.
+
+        Raises
+        ------
+        NotFoundError
+            If one is not installed. None is taken away then.
+        """
         return PackageChange.each(self._core.uninstall(list(names))["changes"])
 
     def verify(self, *, layers: Literal["full", "sampled"] = "full") -> Verification:
-        """Checks that what is installed is what was installed: the contents of every file, or of some."""
+        """Checks that what is installed is what was installed. What commands inside installed is not looked at.
+
+        Parameters
+        ----------
+        layers
+            Whether the contents of every file are read, or those of some, other ones each time.
+        """
         return Verification.of(self._core.verify(layers))
 
     def snapshot(self, name: str | None = None) -> Snapshot:
-        """Keeps what it is now under a name; without one, a name is made of its own and a number."""
+        r"""Keeps what it is now under a name; without one, a name is made of its own and a number.
+
+        What no snapshot can hold, such as a socket, is warned of.
+
+        Raises
+        ------
+        AlreadyExistsError
+            If an environment or a snapshot has the name.
+
+        Examples
+        --------
+        >>> with ptest.create() as env:
+        ...     env.exec(["sh", "-c", "echo 1 > $VIRTUAL_ENV/state"]).success
+        ...     with env.fork() as copy:
+        ...         copy.exec(["sh", "-c", "cat $VIRTUAL_ENV/state"]).stdout
+        True
+        '1\n'
+        """
         taken = self._core.snapshot(name)
         for sentence in taken["left_out"]:
             warnings.warn(sentence, stacklevel=2)
         return Snapshot.of(taken["snapshot"])
 
     def restore(self, snapshot: str | Snapshot) -> None:
-        """Makes it what it was when a snapshot was taken. Commands that run end."""
+        """Makes it what it was when a snapshot was taken; what was written since is gone, settings stay.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such snapshot.
+        BusyError
+            If a command runs in it.
+        """
         self._core.restore(str(snapshot))
 
     def fork(
@@ -151,13 +209,32 @@ class Environment(CommandedEnvironment):
         protocol: Literal["tcp", "udp", "both"] = "both",
         address: str | None = None,
     ) -> Port:
-        """Leases a port until it is removed. Commands find the number of one with a name in ``PTEST_PORT_NAME``."""
+        """Leases a port until it is removed. Commands find the number of one with a name in ``PTEST_PORT_NAME``.
+
+        Parameters
+        ----------
+        name
+            What it is for: lower-case letters, digits and ``-``.
+        range
+            Which numbers may be taken: ``"20000-29999"``; as configured unless said.
+        protocol
+            What it must be free for.
+        address
+            At which address it must be free; at every one unless said.
+
+        Raises
+        ------
+        BusyError
+            If none is free.
+        AlreadyExistsError
+            If it has one of that name.
+        """
         store = self._store._core  # noqa: SLF001
         found = store.acquire_ports(1, self._core, name, range, protocol, address, None)
         return Port.of(found["ports"][0])
 
     def release_ports(self, ports: Iterable[int | Port] | None = None) -> list[int]:
-        """Ends the leases of these of its ports, or of all."""
+        """Ends the leases of these of its ports, or of all; gives those that were leased."""
         if ports is None:
             return self._core.release_ports()
         return self._store.release_ports(ports)
@@ -170,15 +247,33 @@ class Environment(CommandedEnvironment):
         after: int | None = None,
         last: int = 100,
     ) -> list[Event]:
-        """What happened to it, oldest first."""
+        """What happened to it, oldest first.
+
+        Parameters
+        ----------
+        kinds
+            Only these, and names of events of your own; all unless said.
+        since
+            Only of so many seconds.
+        after
+            Only what comes after that number.
+        last
+            How many of them, the latest.
+        """
         return self._store.events(kinds, environments=[self._id], since=since, after=after, last=last)
 
     def follow(self, kinds: Sequence[str] = (), *, after: int | None = None) -> Follower:
-        """Follows what happens to it."""
+        """Follows what happens to it from now on, or after the event of that number."""
         return self._store.follow(kinds, environments=[self._id], after=after)
 
     def emit(self, name: str, data: Any = None) -> int:
-        """Records an event of your own about it; gives its number."""
+        """Records an event of your own about it, with data as JSON has it; gives its number.
+
+        Raises
+        ------
+        InvalidInputError
+            If the name is malformed.
+        """
         return self._store._core.emit(self._id, name, data)  # noqa: SLF001
 
     def stats(self, since: Duration = 600) -> Stats:

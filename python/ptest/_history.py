@@ -32,7 +32,21 @@ class StoreHistory(OpenedStore):
         after: int | None = None,
         last: int = 100,
     ) -> list[Event]:
-        """The latest events that are asked for, oldest first."""
+        """The latest events that are asked for, oldest first.
+
+        Parameters
+        ----------
+        kinds
+            Only these, and names of events of your own; all unless said.
+        environments
+            Only of these, by name or id.
+        since
+            Only of so many seconds.
+        after
+            Only what comes after that number.
+        last
+            How many of them, the latest.
+        """
         found = self._core.events(list(environments), list(kinds), seconds(since), after, last)
         return Event.each(found["events"])
 
@@ -136,7 +150,7 @@ class Follower:
         self._core = core
 
     def next(self, timeout: Duration | None = None) -> list[Event]:
-        """The next events; none if none came in that time."""
+        """The next events; none if none came in that time, in seconds. Without a time it waits for one."""
         return Event.each(self._core.next(seconds(timeout))["events"])
 
     def __iter__(self) -> Iterator[Event]:

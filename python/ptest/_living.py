@@ -119,15 +119,35 @@ class LivingEnvironment:
         return self.shims / "python"
 
     def activate(self) -> bool:
-        """Lets commands begin at once; says whether that changed anything. The first command does it by itself."""
+        """Lets commands begin at once; says whether that changed anything. The first command does it by itself.
+
+        Raises
+        ------
+        UnsupportedError
+            If the machine cannot do what was asked for, such as a limit.
+        """
         return self._core.activate()
 
     def deactivate(self, grace: Duration | None = None) -> bool:
-        """Ends all that runs in it, after that time by force; says whether that changed anything."""
+        """Ends all that runs in it, after that time by force; says whether that changed anything.
+
+        Parameters
+        ----------
+        grace
+            Between SIGTERM and SIGKILL, in seconds.
+        """
         return self._core.deactivate(seconds(grace))
 
     def remove(self) -> None:
-        """Takes it away: when this returns, its processes, mounts and files are gone."""
+        """Takes it away: when this returns, its processes, mounts and files are gone.
+
+        Raises
+        ------
+        NotFoundError
+            If it is gone already.
+        BusyError
+            If another operation on it does not end.
+        """
         if self._finalizer is not None and disown(self._id):
             self._finalizer.detach()
         self._core.remove()

@@ -37,6 +37,10 @@ class OpenedStore:
         ------
         InvalidInputError
             If there is no such setting, or the configuration cannot be used.
+        PermissionDeniedError
+            If the store belongs to another user.
+        CorruptError
+            If its database is damaged: ``ptest recover --rebuild``.
         """
         self._settings, self._project = settings_of_store(settings)
         self._opened: _core.Store | None = None

@@ -71,7 +71,13 @@ class Store(StoreUpkeep, StoreHistory):
         AlreadyExistsError
             If the name is taken.
         ResolutionError, NetworkError, BuildError
-            If what it is made of is not to be had.
+            If what it is made of is not to be had; ``output`` has the installer's words.
+        NotFoundError
+            If there is no such Python.
+        UnsupportedError
+            If the machine cannot do what was asked for.
+        NoRoomError
+            If there is as much as there may be at once.
         TimedOutError
             If it was not there after that time. Nothing of it is left.
         """
@@ -91,6 +97,8 @@ class Store(StoreUpkeep, StoreHistory):
         **options: Unpack[EnvironmentOptions],
     ) -> list[Environment]:
         """Makes environments that are made of the same, several at a time: under these names, or so many without.
+
+        The other arguments are those of `create`.
 
         Raises
         ------
@@ -132,7 +140,14 @@ class Store(StoreUpkeep, StoreHistory):
         """Makes an environment that is what a snapshot or another environment is now.
 
         Without options, and with labels alone, it is like its source; with any other it is like a new one with these
-        options.
+        options. ``name`` and ``detached`` are as with `create`.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such source.
+        AlreadyExistsError
+            If the name is taken.
         """
         return self._forks(source, [name], detached=detached, options=options)[0]
 
@@ -144,7 +159,7 @@ class Store(StoreUpkeep, StoreHistory):
         detached: bool = False,
         **options: Unpack[EnvironmentOptions],
     ) -> list[Environment]:
-        """Makes several at once: all are there, or none."""
+        """Makes several at once, under these names or so many without: all are there, or none. Otherwise as `fork`."""
         wanted: list[str | None] = [None] * names if isinstance(names, int) else list(names)
         return self._forks(source, wanted, detached=detached, options=options)
 
@@ -205,6 +220,13 @@ class Store(StoreUpkeep, StoreHistory):
         """Runs a command in an environment that is made for it and taken away again.
 
         The options are those of `create` and of `Environment.exec`.
+
+        Raises
+        ------
+        CommandFailedError, CommandTimedOutError
+            If the command failed and ``check`` is true.
+        PtestError
+            If the environment cannot be made, or the command not be started.
         """
         names = ExecOptions.__annotations__
         of_command: Any = {name: value for name, value in options.items() if name in names}
@@ -217,16 +239,34 @@ class Store(StoreUpkeep, StoreHistory):
         return Snapshot.each(self._core.snapshots()["snapshots"])
 
     def snapshot(self, name: str) -> Snapshot:
-        """The snapshot of a name."""
+        """The snapshot of a name.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
         return Snapshot.of(self._core.snapshot(name)["snapshot"])
 
     def remove_snapshot(self, *snapshots: str | Snapshot) -> None:
-        """Takes snapshots away. What was made of them stays."""
+        """Takes snapshots away. What was made of them stays.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none of a name.
+        """
         for snapshot in snapshots:
             self._core.remove_snapshot(str(snapshot))
 
     def diff(self, before: str | Snapshot | Environment, after: str | Snapshot | Environment) -> Difference:
-        """What is different in ``after`` from ``before``."""
+        """What is different in ``after`` from ``before``: names, ids or objects.
+
+        Raises
+        ------
+        NotFoundError
+            If one of them does not exist.
+        """
         return Difference.of(self._core.diff(label(before), label(after)))
 
     def materialize(
@@ -239,7 +279,14 @@ class Store(StoreUpkeep, StoreHistory):
     ) -> Path:
         """Makes a plain virtual environment, which needs ptest no more and which ptest does not know.
 
-        Nothing must be there, or an empty directory.
+        Nothing must be there, or an empty directory. The options are those of `create`.
+
+        Raises
+        ------
+        AlreadyExistsError
+            If something is there.
+        PtestError
+            As `create`.
         """
         given = environment_options(options)
         made = self._core.materialize(os.fspath(directory), given, refresh, seconds(timeout))
@@ -262,7 +309,19 @@ class Store(StoreUpkeep, StoreHistory):
             warnings.warn(sentence, stacklevel=2)
 
     def import_(self, file: StrPath, name: str | None = None) -> str:
-        """Makes of a file what it was made of: an environment, which stays, or a snapshot. Gives its name."""
+        """Makes of a file what it was made of: an environment, which stays, or a snapshot. Gives its name.
+
+        What is slightly different on this machine, such as the patch version of Python, is warned of.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such file, or no Python that fits.
+        CorruptError
+            If the file is not what it says.
+        AlreadyExistsError
+            If the name is taken.
+        """
         unpacked = self._core.import_(os.fspath(file), name)
         for sentence in unpacked["differs"]:
             warnings.warn(sentence, stacklevel=2)
@@ -280,6 +339,19 @@ class Store(StoreUpkeep, StoreHistory):
         """Leases ports to this process, or for a time: nobody else who asks ptest gets them until then.
 
         Each was free on this machine when it was leased.
+
+        Parameters
+        ----------
+        count
+            How many.
+        range
+            Which numbers may be taken: ``"20000-29999"``; as configured unless said.
+        protocol
+            What they must be free for.
+        address
+            At which address they must be free; at every one unless said.
+        ttl
+            How long they are leased, in seconds; for as long as this process lives unless said.
 
         Raises
         ------

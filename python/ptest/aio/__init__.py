@@ -1,9 +1,12 @@
-"""The same for `asyncio`: no call keeps the event loop waiting.
+r"""The same for `asyncio`: no call keeps the event loop waiting.
 
+>>> from ptest import aio
 >>> async def main():
-...     async with await aio.create(requirements=["six"]) as env:
+...     async with await aio.create(requirements=["six==1.16.0"]) as env:
 ...         run = await env.exec(["python", "-c", "import six; print(six.PY3)"])
 ...         return run.stdout
+>>> asyncio.run(main())
+'True\n'
 
 Each call works on a thread of its own. A task that is cancelled ends its call: what was begun is undone, a command
 is ended.
@@ -59,18 +62,18 @@ async def create(
     timeout: Duration | None = None,
     **options: Unpack[EnvironmentOptions],
 ) -> Environment:
-    """Makes an environment in the default store: see `Store.create`."""
+    """Makes an environment in the default store: see `ptest.create`. A cancellation undoes what was begun."""
     store = await default_store()
     return await store.create(name, detached=detached, refresh=refresh, timeout=timeout, **options)
 
 
 async def find(name: str) -> Environment:
-    """The environment of a name or id of the default store."""
+    """The environment of a name or id of the default store: see `ptest.find`."""
     return await (await default_store()).find(name)
 
 
 async def environments(selector: str = "") -> list[Status]:
-    """The environments of the default store: see `Store.environments`."""
+    """The environments of the default store: see `ptest.environments`."""
     return await (await default_store()).environments(selector)
 
 
@@ -81,7 +84,7 @@ async def run(
     input: Any = None,
     **options: Unpack[CommandOptions],
 ) -> CompletedRun[Any]:
-    """Runs a command in an environment of the default store that is made for it."""
+    """Runs a command in an environment of the default store that is made for it: see `ptest.run`."""
     return await (await default_store()).run(command, text=text, input=input, **options)
 
 

@@ -158,7 +158,7 @@ class Environment:
         detached: bool = False,
         **options: Unpack[EnvironmentOptions],
     ) -> Environment:
-        """Makes another environment that is what this one is now."""
+        """Makes another environment that is what this one is now: see `ptest.Store.fork`."""
         return await made(lambda: self.sync.fork(name, detached=detached, **options))
 
     async def diff(self, other: str | Snapshot | Environment) -> Difference:

@@ -140,7 +140,7 @@ class Store:
         return [Environment(one) for one in several]
 
     async def find(self, name: str) -> Environment:
-        """The environment of a name or id."""
+        """The environment of a name or id: see `ptest.Store.find`."""
         return Environment(await call(lambda: self.sync.find(name)))
 
     async def run(
@@ -151,7 +151,7 @@ class Store:
         input: Any = None,
         **options: Unpack[CommandOptions],
     ) -> CompletedRun[Any]:
-        """Runs a command in an environment that is made for it and taken away again."""
+        """Runs a command in an environment that is made for it and taken away again: see `ptest.run`."""
         run: Any = self.sync.run
         ended: CompletedRun[Any] = await call(lambda: run(command, text=text, input=input, **options))
         return ended

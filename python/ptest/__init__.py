@@ -41,12 +41,14 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from ptest._history import Follower
-    from ptest._matrix import Cell, CellOptions, CellResult, Matrix, MatrixOptions
+    from ptest._matrix import Cell, CellResult, Matrix
     from ptest._options import (
+        CellOptions,
         CommandOptions,
         EnvironmentOptions,
         ExecOptions,
         Limits,
+        MatrixOptions,
         Network,
         Profile,
         RunOptions,
@@ -126,12 +128,14 @@ _HOMES = {
         "UnsupportedError",
     ),
     "_history": ("Follower",),
-    "_matrix": ("Cell", "CellOptions", "CellResult", "Matrix", "MatrixOptions"),
+    "_matrix": ("Cell", "CellResult", "Matrix"),
     "_options": (
+        "CellOptions",
         "CommandOptions",
         "EnvironmentOptions",
         "ExecOptions",
         "Limits",
+        "MatrixOptions",
         "Network",
         "Profile",
         "RunOptions",

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ptest._environment import Environment
-    from ptest._matrix import Cell, CellOptions, Matrix, MatrixOptions
-    from ptest._options import CommandOptions, Duration, EnvironmentOptions, StrPath
+    from ptest._matrix import Cell, Matrix
+    from ptest._options import CellOptions, CommandOptions, Duration, EnvironmentOptions, MatrixOptions, StrPath
     from ptest._process import Command, CompletedRun
     from ptest._records import Status
     from ptest._reports import Applied

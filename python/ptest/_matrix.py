@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence  # noqa: TC003  # the annotations of options are asked for
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptest._errors import PtestError, of_document
-from ptest._options import Duration, EnvironmentOptions, StrPath, as_list, plain, seconds
+from ptest._options import EnvironmentOptions, MatrixOptions, as_list, plain, seconds
 from ptest._options import environment as environment_options
 from ptest._records import Record
 from ptest._runs import Coming
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Any
 
     from typing_extensions import Self
 
     from ptest import _core
+    from ptest._options import Duration
     from ptest._process import Command
-
-
-class CellOptions(EnvironmentOptions, total=False):
-    """Which cells there are, and what their environments are like. What is not said is as the project's file has it."""
-
-    pythons: str | Sequence[StrPath]
-    """The interpreters: ``--python`` of the command line."""
-    sets: Mapping[str, str | Sequence[str]]
-    """Sets of requirements by name: ``--with-set``."""
-    cells: str | Sequence[str]
-    """The names of cells, of which no others are meant."""
-    install: str
-    """How the project itself is installed: ``wheel``, ``editable`` or ``none``."""
-
-
-class MatrixOptions(CellOptions, total=False):
-    """Which cells there are, and how their commands are run."""
-
-    jobs: int | None
-    """How many at a time; as many as there are processors, unless said."""
-    fail_fast: bool
-    """Whether the others are ended when one fails."""
-    junit_xml: StrPath | None
-    """The file that the test results of all cells are written to."""
-    output: StrPath | None
-    """The directory for what the commands write, one file for each cell."""
-    timeout: Duration | None
-    """After how long a command is ended, in seconds."""
-    grace: Duration | None
-    """How long it has then between SIGTERM and SIGKILL."""
-    refresh: bool
-    """Whether versions are chosen anew, whatever is known."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +37,9 @@ class CellResult(Record):
     elapsed_seconds: float
     """How long the command ran."""
     cpu_seconds: float | None
+    """Processor time of the command."""
     memory_peak_bytes: int | None
+    """The most memory that one of its processes held."""
     output: Path
     """The file that has what the command wrote."""
     error: PtestError | None
@@ -87,12 +58,15 @@ class Cell(Record):
     """A cell of a matrix."""
 
     name: str
+    """Its name, made of those of its axes."""
     python: str | None
     """The interpreter, as it is asked for."""
     set: str | None
     """The set of requirements."""
     env: Mapping[str, str]
+    """Its variables."""
     command: list[str]
+    """The command and its arguments."""
     result: CellResult | None
     """None where it was not run, or has not ended."""
 

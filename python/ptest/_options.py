@@ -184,6 +184,38 @@ class CommandOptions(EnvironmentOptions, ExecOptions, total=False):
     """Whether versions are chosen anew, whatever is known."""
 
 
+class CellOptions(EnvironmentOptions, total=False):
+    """Which cells there are, and what their environments are like. What is not said is as the project's file has it."""
+
+    pythons: str | Sequence[StrPath]
+    """The interpreters: ``--python`` of the command line."""
+    sets: Mapping[str, str | Sequence[str]]
+    """Sets of requirements by name: ``--with-set``."""
+    cells: str | Sequence[str]
+    """The names of cells, of which no others are meant."""
+    install: str
+    """How the project itself is installed: ``wheel``, ``editable`` or ``none``."""
+
+
+class MatrixOptions(CellOptions, total=False):
+    """Which cells there are, and how their commands are run."""
+
+    jobs: int | None
+    """How many at a time; as many as there are processors, unless said."""
+    fail_fast: bool
+    """Whether the others are ended when one fails."""
+    junit_xml: StrPath | None
+    """The file that the test results of all cells are written to."""
+    output: StrPath | None
+    """The directory for what the commands write, one file for each cell."""
+    timeout: Duration | None
+    """After how long a command is ended, in seconds."""
+    grace: Duration | None
+    """How long it has then between SIGTERM and SIGKILL."""
+    refresh: bool
+    """Whether versions are chosen anew, whatever is known."""
+
+
 class Settings(TypedDict, total=False):
     """Settings of a store that are no options of an environment; the rest of ``ptest config list`` is accepted too."""
 

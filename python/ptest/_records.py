@@ -222,6 +222,7 @@ class Problem(Record):
     path: Path | None
     """The file, relative to the environment."""
     detail: str
+    """What is not as it was."""
 
     _read = {"path": Path}
 
@@ -241,6 +242,7 @@ class Verification(Record):
     files: int
     """How many files."""
     problems: list[Problem]
+    """What is not as it was."""
 
     _read = {"problems": Problem.each}
 
@@ -361,14 +363,19 @@ class StatsPoint(Record):
     memory_bytes: int
     """On average."""
     memory_most_bytes: int
+    """At most."""
     processes: float
     """On average."""
     processes_most: int
+    """At most."""
     read_bytes: int
+    """Read from disks."""
     written_bytes: int
+    """Written to disks."""
     network_received_bytes: int | None
     """What arrived through the network, where that is the environment's own."""
     network_sent_bytes: int | None
+    """What was sent through it."""
     disk_bytes: int | None
     """What was written in the environment took at the end, where that is limited."""
 
@@ -380,11 +387,17 @@ class Totals(Record):
     """What was used since the environment was made."""
 
     cpu_seconds: float
+    """Processor time."""
     memory_peak_bytes: int
+    """The most memory that was in use at once."""
     read_bytes: int
+    """Read from disks."""
     written_bytes: int
+    """Written to disks."""
     network_received_bytes: int | None
+    """What arrived through the network, where that was its own."""
     network_sent_bytes: int | None
+    """What was sent through it."""
 
 
 @dataclass(frozen=True)
@@ -392,15 +405,19 @@ class Stats:
     """What an environment used over time."""
 
     begin: datetime
+    """When the first point begins at the earliest."""
     end: datetime
+    """When it was asked."""
     resolution_seconds: float
     """How long each point is."""
     points: list[StatsPoint]
     """Oldest first. Where nothing ran there is none."""
     totals: Totals
+    """What was used since the environment was made."""
 
     @classmethod
     def of(cls, document: Document) -> Self:
+        """Made of the document."""
         return cls(
             begin=_time(document["from"]),
             end=_time(document["to"]),

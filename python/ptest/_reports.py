@@ -57,6 +57,7 @@ class Engine:
     name: str
     """What the option ``engine`` calls it."""
     capability: Capability
+    """What it can do on this machine."""
 
     def __str__(self) -> str:
         return self.name
@@ -69,6 +70,7 @@ class Failure(Record):
     environment: str
     """Its name or id."""
     error: PtestError
+    """Why."""
 
     _read = {"error": of_document}
 
@@ -80,6 +82,7 @@ class Removed(Record):
     removed: list[str]
     """Names, or ids of those without one."""
     failed: list[Failure]
+    """Those that are still there, and why."""
 
     _read = {"failed": Failure.each}
 
@@ -103,6 +106,7 @@ class Bulk(Record):
     environments: list[Status]
     """Those that it was done with."""
     failed: list[Failure]
+    """Those that it failed with, and why."""
 
     _read = {"environments": Status.each, "failed": Failure.each}
 
@@ -118,12 +122,15 @@ class Collected(Record):
     """What was of no use, and is gone, or would go."""
 
     layers: int
+    """How many layers."""
     recipes: int
+    """How many recipes."""
     caches: int
     """Caches of recipes."""
     programs: int
     """Programs and tools of other versions of ptest."""
     bytes: int
+    """How much room all of it took."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,7 @@ class Recovered(Record):
     lost_runs: list[str]
     """The ids of runs whose end nobody knows."""
     failed: list[Failure]
+    """What could not be put right, and why."""
 
     _read = {"failed": Failure.each}
 
@@ -148,7 +156,9 @@ class RebuiltTable(Record):
     """What was read of a table of a damaged database."""
 
     name: str
+    """The name of the table."""
     rows: int
+    """How many rows were read."""
     whole: bool
     """Whether that is every row that it had, as far as that can be known."""
 
@@ -174,9 +184,11 @@ class Rebuilt(Record):
     aside: Path | None
     """Where it is now; None if there was none."""
     tables: list[RebuiltTable]
+    """What was read of each table."""
     layers: int
     """How many layers were found again on the disk."""
     lost: list[LostEnvironment]
+    """Environments of which nothing is known any more."""
 
     _read = {"aside": Path, "tables": RebuiltTable.each, "lost": LostEnvironment.each}
 
@@ -196,7 +208,9 @@ class DamagedLayer(Record):
     """A layer that was not what it was made as."""
 
     layer: str
+    """The id of the layer."""
     detail: str
+    """What was wrong with it."""
     environments: list[str]
     """The environments that are made of it."""
     snapshots: list[str]
@@ -216,6 +230,7 @@ class StoreVerification(Record):
     layers: int
     """How many were looked at."""
     damaged: list[DamagedLayer]
+    """The layers that were damaged."""
 
     _read = {"damaged": DamagedLayer.each}
 
@@ -225,6 +240,7 @@ class Finding(Record):
     """Something that ptest needs or can use."""
 
     name: str
+    """What was looked at."""
     state: str
     """``ok``; ``degraded``: ptest works without it, less well; ``missing``: ptest needs it."""
     detail: str
@@ -238,6 +254,7 @@ class Attempt(Record):
     """What came of an attack at one place."""
 
     succeeded: bool
+    """Whether it worked."""
     detail: str
     """What it got, or what stopped it."""
 
@@ -247,17 +264,22 @@ class Trial(Record):
     """An attack on one kind of environment."""
 
     attack: str
+    """The name of the attack."""
     what: str
     """What it tries."""
     profile: str
+    """The profile of the environment."""
     network: str
+    """The network of the environment."""
     claimed: bool
     """Whether that kind of environment claims to stop it."""
     verdict: str
     """``stopped``, ``BREACH`` (it works inside, against the claim), ``open`` (nothing else was claimed) or ``vacuous``
     (it does not even work outside)."""
     outside: Attempt
+    """What came of it outside, where it must work."""
     inside: Attempt
+    """What came of it in the environment."""
 
     _read = {"outside": Attempt.of, "inside": Attempt.of}
 
@@ -267,6 +289,7 @@ class Hook(Record):
     """What is called when something happens."""
 
     events: list[str]
+    """The kinds of events that it is called for."""
     environments: list[str]
     """The environments that it is for; none for all."""
     command: list[str] | None
@@ -274,6 +297,7 @@ class Hook(Record):
     url: str | None
     """The URL that is sent to."""
     timeout_seconds: float
+    """How long a call may take."""
     source: str | None
     """The file that declares it; None if the configuration does."""
     sequence: int
@@ -287,12 +311,15 @@ class Setting(Record):
     """A setting of the configuration."""
 
     key: str
+    """Its name."""
     value: Any
     """None if it is not set."""
     source: str
     """``built-in``, ``system``, ``user``, ``project``, ``variable`` or ``option``."""
     file: Path | None
+    """The file that sets it, if one does."""
     line: int | None
+    """The line in that file."""
     variable: str
     """The variable that sets it."""
 
@@ -306,7 +333,9 @@ class ConfigFile(Record):
     source: str
     """``system``, ``user`` or ``project``."""
     path: Path | None
+    """Where it is; None if there is no place for it."""
     exists: bool
+    """Whether it is there."""
 
     _read = {"path": Path}
 
@@ -316,8 +345,11 @@ class SettingDifference(Record):
     """Something of an environment that is not as a file says."""
 
     what: str
+    """The name of what differs."""
     found: str | None
+    """What it is; None if it is not set."""
     wanted: str | None
+    """What the file says; None if it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -325,12 +357,15 @@ class AppliedEnvironment(Record):
     """An environment that a file says, or that it said."""
 
     name: str
+    """Its name."""
     action: str
     """``keep``, ``create``, ``change``, ``recreate``, ``remove`` or ``refuse``."""
     result: str
     """``done``, ``failed``, ``planned``, or ``waiting`` for ``recreate`` or ``prune``."""
     differences: list[SettingDifference]
+    """What is, or was, not as the file says."""
     error: PtestError | None
+    """Why it failed."""
 
     _read = {"differences": SettingDifference.each, "error": of_document}
 
@@ -342,10 +377,15 @@ class AppliedHook(Record):
     action: str
     """``keep``, ``create`` or ``remove``."""
     events: list[str]
+    """The kinds of events that it is called for."""
     environments: list[str]
+    """The environments that it is for; none for all."""
     command: list[str] | None
+    """The program that is run, with its arguments."""
     url: str | None
+    """The URL that is sent to."""
     timeout_seconds: float
+    """How long a call may take."""
 
 
 @dataclass(frozen=True)
@@ -357,7 +397,9 @@ class Applied(Record):
     converged: bool
     """Whether everything is as the file says."""
     environments: list[AppliedEnvironment]
+    """What was done with each environment."""
     hooks: list[AppliedHook]
+    """What was done with each hook."""
 
     _read = {"environments": AppliedEnvironment.each, "hooks": AppliedHook.each}
 

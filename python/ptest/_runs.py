@@ -27,6 +27,7 @@ class RunLimit(Record):
     """A limit that held while a command ran."""
 
     limit: str
+    """Which limit."""
     value: int
     """Bytes; of ``cpus`` thousandths, of ``cpu-time`` milliseconds."""
     strength: str
@@ -38,6 +39,7 @@ class LimitAsked(Record):
     """A limit that was asked for."""
 
     limit: str
+    """Which limit."""
     value: int
     """As of `RunLimit`."""
 
@@ -63,9 +65,11 @@ class RunClient(Record):
     """The process that ran a command."""
 
     pid: int
+    """Its id."""
     start_time: int
     """In clock ticks since boot."""
     boot_id: str
+    """The boot of the machine that it is of."""
 
 
 @dataclass(frozen=True)
@@ -83,32 +87,47 @@ class Run(Record):
     command: list[str]
     """The program and its arguments, secrets hidden."""
     directory: Path
+    """Where it started."""
     profile: str | None
     """The profile that held."""
     profile_asked: str | None
+    """The profile asked for; None for the strongest that there is."""
     network: str | None
+    """What network it saw."""
     limits: list[RunLimit]
+    """The limits that held."""
     limits_asked: list[LimitAsked]
+    """The limits asked for."""
     timeout_seconds: float | None
+    """How long it was allowed."""
     client: RunClient
+    """The process that ran it."""
     started_at: datetime
+    """When it began."""
     ended_at: datetime | None
+    """When it ended, or was found to have ended."""
     state: str
     """``active``, ``ended``, ``not_started`` or ``lost``: over, and nobody knows how."""
     exit_code: int | None
     """As a shell has it: 128+N for signal N."""
     signal: int | None
+    """The signal that ended it."""
     timed_out: bool
+    """Whether its time was up."""
     limit: StruckLimit | None
     """The limit that struck."""
     leaked_processes: int | None
+    """How many processes it left behind."""
     reason: str | None
     """Why it did not start, or is lost."""
     usage: RunUsage | None
+    """What it used."""
     log: bool
     """Whether its output is kept, in full or up to the setting ``keep_output``."""
     stdout: RunStream
+    """Where standard output went."""
     stderr: RunStream
+    """Where standard error went."""
 
     _read = {
         "directory": Path,
@@ -144,6 +163,7 @@ class Log(Record):
     """A run, and what it wrote as far as that is kept."""
 
     run: Run
+    """The run."""
     output: list[LogPiece]
     """In the order in which it came."""
 

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from ptest._matrix import CellOptions, MatrixOptions
-    from ptest._options import CommandOptions, Duration, EnvironmentOptions, StrPath
+    from ptest._options import CellOptions, CommandOptions, Duration, EnvironmentOptions, MatrixOptions, StrPath
     from ptest._process import Command, CompletedRun
 
 

@@ -1,5 +1,6 @@
 r"""The same for `asyncio`: no call keeps the event loop waiting.
 
+>>> import asyncio
 >>> from ptest import aio
 >>> async def main():
 ...     async with await aio.create(requirements=["six==1.16.0"]) as env:
@@ -26,8 +27,16 @@ from ptest.aio._store import Store
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ptest._matrix import Cell, CellOptions, MatrixOptions
-    from ptest._options import CommandOptions, Duration, EnvironmentOptions, Settings, StrPath
+    from ptest._matrix import Cell
+    from ptest._options import (
+        CellOptions,
+        CommandOptions,
+        Duration,
+        EnvironmentOptions,
+        MatrixOptions,
+        Settings,
+        StrPath,
+    )
     from ptest._process import Command, CompletedRun
     from ptest._records import Status
     from ptest._reports import Applied, Finding

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from ptest._config import Config
     from ptest._environment import Environment as SyncEnvironment
-    from ptest._matrix import MatrixOptions
-    from ptest._options import CommandOptions, Duration, EnvironmentOptions, Settings
+    from ptest._options import CommandOptions, Duration, EnvironmentOptions, MatrixOptions, Settings
     from ptest._process import Command, CompletedRun
     from ptest._records import Event, Snapshot
     from ptest._reports import Rebuilt

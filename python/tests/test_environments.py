@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -266,3 +268,16 @@ def test_what_is_made_has_a_time_limit(store: ptest.Store, endless: Path) -> Non
         store.materialize(endless.parent / "plain", requirements=[endless], timeout=0.3)
     assert store.environments() == []
     assert not (endless.parent / "plain").exists()
+
+
+def test_what_the_python_says_of_itself_is_there_on_the_machine(env: ptest.Environment) -> None:
+    ask = (
+        "import json, site, six, sys; print(json.dumps([sys.path, sys.prefix, sys.base_prefix, sys.executable, "
+        "sys.exec_prefix, site.getsitepackages(), site.__file__, six.__file__]))"
+    )
+    told = subprocess.run([env.python, "-c", ask], capture_output=True, text=True, check=True)
+    path, *others, packages, standard, package = json.loads(told.stdout)
+    # Every Python names a zip file of the standard library that nobody has.
+    named = [it for it in path if it and not it.endswith(".zip")]
+    assert [it for it in [*named, *others, *packages, standard, package] if not Path(it).exists()] == []
+    assert package.startswith(others[0])

@@ -5,6 +5,7 @@
 //! in the instance's directory; `views/<name>` leads there. What is in it is the business of
 //! `files`.
 
+mod activation;
 mod files;
 
 use std::fs;
@@ -34,6 +35,8 @@ pub struct HostView {
 
 /// What a view was made of, in it: the stack, then what else tells whether it is up to date.
 const STAMP: &str = ".ptest-view";
+/// Views of another form, which another ptest made, are made anew.
+const FORM: &str = "with bin/activate";
 
 impl Environment {
     /// Makes the view of this environment, or brings it up to date.
@@ -41,7 +44,7 @@ impl Environment {
     /// - The directory is complete at every moment: it is made beside and exchanged.
     /// - `lib/python3.X/site-packages` has the same files as inside, as links into the layers and
     ///   into what commands wrote; `pyvenv.cfg` is a file; each program in `bin` runs the one of
-    ///   that name in the environment.
+    ///   that name in the environment, and a shell reads `bin/activate` as in any other.
     /// - An installation, upgrade or removal of packages by ptest brings it up to date too; what a
     ///   command inside writes is seen after the next call. Nothing in it is to be edited.
     ///
@@ -80,7 +83,9 @@ impl Ptest {
 
     fn make_view(&self, record: &Record) -> Result<HostView> {
         let host = self.host_files(record)?;
+        let path = self.view_path(record);
         let shims = Shims {
+            view: &path,
             home: self.store().home(),
             program: self.provisioner().program(),
             record,
@@ -89,7 +94,12 @@ impl Ptest {
         let next = host.view.with_extension("next");
         let build = Build::new(&host.trees, &next)?;
         // Read before what it is about: what is written meanwhile is seen the next time.
-        let stamp = format!("{}\n{}\n{:?}\n", record.stack, build.mark()?, shims.program);
+        let stamp = format!(
+            "{}\n{}\n{:?}\n{FORM}\n",
+            record.stack,
+            build.mark()?,
+            shims.program
+        );
         if !fs::read_to_string(host.view.join(STAMP)).is_ok_and(|found| found == stamp) {
             if next.symlink_metadata().is_ok() {
                 self.store().trash(&next)?;
@@ -98,7 +108,6 @@ impl Ptest {
             write(&next.join(STAMP), &stamp)?;
             self.exchange(&host, &next)?;
         }
-        let path = self.view_path(record);
         lead(&path, &host.view)?;
         Ok(HostView {
             site_packages: path.join(build.site_packages()),

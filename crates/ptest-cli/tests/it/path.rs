@@ -162,7 +162,6 @@ fn the_programs_of_the_view_run_inside_and_see_themselves_where_they_are() {
         said("python", &["-c", "raise SystemExit(7)"]).code(),
         Some(7)
     );
-    assert!(!bin.join("activate").exists());
     assert!(context.path("store/views/web/pyvenv.cfg").is_file());
 
     let inode = || fs::metadata(context.path("store/views/web")).unwrap().ino();
@@ -183,6 +182,46 @@ fn the_programs_of_the_view_run_inside_and_see_themselves_where_they_are() {
     assert_eq!(status["environment"]["path"], json!(view.to_str().unwrap()));
     context.run(["remove", "web"]).success();
     assert!(fs::symlink_metadata(&view).is_err());
+}
+
+#[test]
+fn a_shell_that_reads_activate_finds_the_programs_of_the_environment() {
+    require!(requirement::userns());
+    let context = with_index();
+    context
+        .run(["create", "web", "--with", "alpha==1.0"])
+        .success();
+    context.run(["path", "web"]).success();
+    let view = context.path("store/views/web");
+    let bin = view.join("bin");
+    for (shell, script, run) in [
+        ("bash", "activate", "source \"$0\""),
+        ("sh", "activate", ". \"$0\""),
+        ("zsh", "activate", "source \"$0\""),
+        ("fish", "activate.fish", "source $argv[1]"),
+        ("csh", "activate.csh", "source \"$argv[1]\""),
+    ] {
+        let found = Command::new("sh")
+            .args(["-c", "command -v \"$0\"", shell])
+            .output();
+        if !found.unwrap().status.success() {
+            continue;
+        }
+        let commands = format!("{run}\necho $VIRTUAL_ENV\nwhich python\nalpha\ndeactivate\nalpha");
+        let mut command = Command::new(shell);
+        let outcome = command
+            .args(["-c", &commands])
+            .arg(bin.join(script))
+            .current_dir(context.project())
+            .output()
+            .unwrap();
+        assert_eq!(
+            context.outcome(outcome).stdout(),
+            "[ROOT]/store/views/web\n[ROOT]/store/views/web/bin/python\nalpha 1.0\n",
+            "{shell}"
+        );
+    }
+    context.run(["remove", "web"]).success();
 }
 
 #[test]

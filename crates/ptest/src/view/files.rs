@@ -1,4 +1,4 @@
-//! What is in a view: links to an environment's files, and programs that run in it.
+//! What is in a view: links to an environment's files, programs that run in it, and what a shell reads to find them.
 //!
 //! Directories are real, and every file is a link: a Python of the host that imports from here
 //! writes its bytecode into the view and never into a layer, which would damage it.
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{
     FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink,
@@ -18,10 +18,11 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use walkdir::WalkDir;
 
+use super::activation;
 use crate::environment::Record;
 use crate::error::{Error, ErrorKind, Result};
-use crate::python::relocate;
 use crate::python::tree::{Layers, Tree as _, is_opaque, is_whiteout};
+use crate::python::{ENV_PREFIX, relocate};
 
 /// Numbers for the directories that files are linked from: a link of less than 60 bytes takes no
 /// block of its own on most file systems.
@@ -46,6 +47,8 @@ pub(super) struct Shims<'a> {
     pub(super) record: &'a Record,
     /// Where it sees its tree.
     pub(super) prefix: &'a Path,
+    /// Where the view will be.
+    pub(super) view: &'a Path,
 }
 
 /// What one name of a merged directory is: numbers are those of the places, topmost first.
@@ -201,19 +204,26 @@ impl<'a> Build<'a> {
         let bin = Path::new("bin");
         fs::create_dir(self.destination.join(bin))?;
         for name in self.trees.list(bin)? {
-            let Some(program) = self.trees.open(&bin.join(&name))? else {
+            let Some(mut program) = self.trees.open(&bin.join(&name))? else {
                 continue;
             };
-            // A script to be read by the shell, such as `activate`, is none to be run.
-            if program.metadata()?.permissions().mode() & 0o111 == 0 {
+            let (mode, text) = if program.metadata()?.permissions().mode() & 0o111 != 0 {
+                (0o755, shims.script(&name))
+            } else if name.as_bytes().starts_with(b"activate") {
+                let mut text = Vec::new();
+                program.read_to_end(&mut text)?;
+                // What was made by a layer names the place of every environment, a copy its own.
+                let text = activation::moved(&text, Path::new(ENV_PREFIX), shims.view);
+                (0o644, activation::moved(&text, shims.prefix, shims.view))
+            } else {
                 continue;
-            }
+            };
             OpenOptions::new()
                 .write(true)
                 .create_new(true)
-                .mode(0o755)
+                .mode(mode)
                 .open(self.destination.join(bin).join(&name))?
-                .write_all(&shims.script(&name))?;
+                .write_all(&text)?;
         }
         Ok(())
     }
@@ -288,13 +298,5 @@ fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 /// In single quotes, for `sh`.
 fn quoted(text: &OsStr) -> Vec<u8> {
-    let mut quoted = vec![b'\''];
-    for byte in text.as_bytes() {
-        match byte {
-            b'\'' => quoted.extend_from_slice(b"'\\''"),
-            byte => quoted.push(*byte),
-        }
-    }
-    quoted.push(b'\'');
-    quoted
+    activation::quoted(text.as_bytes())
 }

@@ -5,6 +5,7 @@
 
 mod configuration;
 mod document;
+mod enclosure;
 mod environment;
 mod error;
 mod follower;
@@ -40,6 +41,8 @@ fn register_at_fork(py: Python<'_>) -> PyResult<()> {
 mod _core {
     #[pymodule_export]
     use crate::configuration::{configuration, configuration_files, set_configuration};
+    #[pymodule_export]
+    use crate::enclosure::{Enclosure, Enclosures};
     #[pymodule_export]
     use crate::environment::Environment;
     #[pymodule_export]

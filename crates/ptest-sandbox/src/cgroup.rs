@@ -14,18 +14,24 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{Mode, OFlags, open};
 
 pub(crate) use self::hierarchy::Controller;
 use self::hierarchy::{Hierarchy, Version};
-use crate::protocol::{Confinement, Gauge};
+use crate::protocol::{Confinement, Failure, Gauge, Stage};
+use crate::sys;
 
+/// How long a group may take to be empty once everything in it is killed.
+const END_LIMIT: Duration = Duration::from_secs(10);
 /// What our groups' names begin with.
 const PREFIX: &str = "ptest-";
 /// The inner group of version 2.
 const INNER: &str = "inside";
+/// Lists what is in a group, and lets in what is written.
+const PROCESSES: &str = "cgroup.procs";
 /// Init and the leader of a command count too.
 const OVERHEAD: u64 = 2;
 /// The time in which processors are shared out, in microseconds; the kernel's own default.
@@ -52,11 +58,83 @@ pub fn remove(places: &[PathBuf]) {
     }
 }
 
-/// Removes a group; the kernel refuses to remove one that has processes.
-fn remove_directories(place: &Path) {
-    for directory in [&place.join(INNER), place] {
-        let _absent = fs::remove_dir(directory);
+/// Kills everything in the groups at these places, until nothing is left; what cannot be killed within ten seconds stays.
+pub(crate) fn end(places: &[PathBuf]) {
+    let deadline = Instant::now() + END_LIMIT;
+    for place in places {
+        let group = inner(place);
+        // Linux 5.14, version 2.
+        let _elsewhere = fs::write(group.join("cgroup.kill"), b"1");
+        // What forks faster than it is killed can fork no more.
+        let _without_controller = fs::write(group.join("pids.max"), b"0");
     }
+    for place in places {
+        while Instant::now() < deadline {
+            let listed = fs::read_to_string(inner(place).join(PROCESSES)).unwrap_or_default();
+            if listed.is_empty() {
+                break;
+            }
+            for pid in listed.lines().filter_map(|line| line.parse::<i32>().ok()) {
+                // One of another namespace of processes is listed as 0, which is our own group.
+                if pid > 0 {
+                    let _gone = sys::kill(pid, libc::SIGKILL);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Ends what is left in the groups of processes that are gone, of those whose id is a prefix, the number of the process,
+/// and whatever follows a dash; and removes them.
+pub fn sweep(prefix: &str) {
+    let owner = |name: &str| -> Option<i32> {
+        let rest = name.strip_prefix(PREFIX)?.strip_prefix(prefix)?;
+        rest.split('-').next()?.parse().ok()
+    };
+    for hierarchy in hierarchy::all() {
+        for entry in fs::read_dir(&hierarchy.directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let Some(owner) = entry.file_name().to_str().and_then(owner) else {
+                continue;
+            };
+            let is_gone =
+                sys::kill(owner, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
+            if is_gone {
+                end(&[entry.path()]);
+                remove_directories(&entry.path());
+            }
+        }
+    }
+}
+
+/// Where the processes of a group are.
+fn inner(place: &Path) -> PathBuf {
+    let inner = place.join(INNER);
+    if inner.is_dir() {
+        inner
+    } else {
+        place.to_owned()
+    }
+}
+
+/// Removes a group and those in it; the kernel refuses to remove one that has processes.
+fn remove_directories(place: &Path) {
+    let _absent = fs::remove_dir(place.join(INNER));
+    match fs::remove_dir(place) {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+        _ => return,
+    }
+    // A sandbox in the sandbox was killed and had no time for its own.
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_directories(&entry.path());
+        }
+    }
+    let _absent = fs::remove_dir(place);
 }
 
 /// The most bytes that the groups at these places have held, if the kernel has killed for want of memory in one.
@@ -175,9 +253,27 @@ impl Group {
         Confinement {
             born: self.descriptor().is_some(),
             attached: attached
-                .map(|place| place.directory.join("cgroup.procs"))
+                .map(|place| place.directory.join(PROCESSES))
                 .collect(),
         }
+    }
+
+    /// Lets the calling process in.
+    pub(crate) fn join(&self) -> Result<(), Failure> {
+        for place in self.places() {
+            let file = inner(place).join(PROCESSES);
+            fs::write(&file, b"0").map_err(|error| Failure {
+                stage: Stage::ControlGroup,
+                subject: file.into(),
+                errno: error.raw_os_error().unwrap_or(libc::EIO),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Where it is: a directory in each hierarchy.
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Path> {
+        self.places.iter().map(|place| place.directory.as_path())
     }
 
     /// The directory that init is born into.

@@ -5,14 +5,15 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use crate::cgroup::{Controller, Group, Wanted};
+use crate::cgroup::{self, Controller, Group, Wanted};
 use crate::error::{Error, Result};
 use crate::limits::{Disk, Kept, Limit, Limits, Strength};
 use crate::plan::{Isolation, Plan};
-use crate::protocol::{Confinement, Duties, Gauge};
+use crate::protocol::{Confinement, Duties, Failure, Gauge};
 use crate::quota;
 
 /// How the limits of one sandbox are held.
@@ -159,6 +160,28 @@ impl Enforcement {
     /// What was asked for, and how strictly it holds.
     pub(crate) fn kept(&self) -> &[Kept] {
         &self.kept
+    }
+
+    /// Lets the calling process into the group.
+    pub(crate) fn join(&self) -> Result<(), Failure> {
+        match &self.group {
+            Some(group) => group.join(),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the group is.
+    pub(crate) fn places(&self) -> Vec<PathBuf> {
+        let group = self.group.iter();
+        group.flat_map(Group::places).map(Path::to_owned).collect()
+    }
+
+    /// Ends everything in the group and takes it away.
+    pub(crate) fn end(&self) {
+        if let Some(group) = &self.group {
+            cgroup::end(&self.places());
+            group.remove();
+        }
     }
 
     /// Takes away what was made on the machine.

@@ -110,6 +110,14 @@ pub enum Error {
     /// Hosts were allowed to a sandbox whose network is not its own.
     #[error("hosts can be allowed only to a sandbox with a private network")]
     NotPrivate,
+    /// Writes in a directory cannot be discarded: the kernel shows it only together with what is mounted below it.
+    #[error("writes in {} cannot be discarded: {} is mounted below it", place.display(), mount.display())]
+    Covered {
+        /// The directory.
+        place: PathBuf,
+        /// What is mounted below.
+        mount: PathBuf,
+    },
     /// A limit was asked that nothing can hold here.
     #[error("failed to limit {limit}")]
     Limit {

@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod client;
 pub mod collect;
+pub mod enclosure;
 mod enforcement;
 pub mod error;
 #[cfg(feature = "fuzzing")]
@@ -37,6 +38,7 @@ mod wire;
 
 pub use client::{Client, Frozen};
 pub use collect::{Collector, Tap};
+pub use enclosure::{Enclosed, Enclosure};
 pub use error::{Error, Result};
 pub use launch::{LaunchOptions, Launcher, Listen, Owner, Sandbox};
 pub use limits::{Disk, Kept, Limit, Limits, Strength, Struck};
@@ -44,7 +46,7 @@ pub use output::{Captured, Keep, Spill, StreamKind};
 pub use plan::{
     Access, Isolation, Mount, Network, Overlay, Plan, Privileges, Source, SystemCalls, Upper,
 };
-pub use profile::{Home, Level, Shape};
+pub use profile::{Home, Level, Mirror, Shape, Writes};
 pub use protocol::{
     Exit, Leftovers, Listed, Listing, Meter, Status, Term, TerminalSize, Traffic, Usage,
 };

@@ -18,6 +18,8 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// The mounts of the new root, in the order in which they are attached. Ignored without namespaces.
     pub mounts: Vec<Mount>,
+    /// Most bytes that can be written in all [`Mount::Discarded`] together; half of the memory without it.
+    pub discarded_size: Option<u64>,
     /// What the commands may do.
     pub privileges: Privileges,
 }
@@ -29,6 +31,7 @@ impl Plan {
             isolation: Isolation::None,
             hostname: None,
             mounts: Vec::new(),
+            discarded_size: None,
             privileges: Privileges::default(),
         }
     }
@@ -142,6 +145,13 @@ pub enum Mount {
     },
     /// A stack of directories seen as one.
     Overlay(Overlay),
+    /// A directory of the host, at its place, that can be written: what is written is in memory, and gone with the sandbox.
+    /// What is mounted below is not seen; where a user namespace forbids that, it is an error.
+    Discarded {
+        /// The directory, without symbolic links.
+        #[serde(with = "os_bytes")]
+        path: PathBuf,
+    },
     /// Covers a file or a directory with nothing. A target that does not exist is already hidden.
     Hide {
         /// What is covered.

@@ -5,7 +5,10 @@
 //! hidden.
 
 mod host;
+mod mirror;
 mod rules;
+
+pub use self::mirror::{Mirror, Writes};
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -145,6 +148,7 @@ impl Shape {
             },
             hostname: self.hostname.clone(),
             mounts,
+            discarded_size: None,
             privileges: self.level.privileges(root),
         })
     }
@@ -153,7 +157,11 @@ impl Shape {
     fn private_places(&self, root: bool) -> Vec<Mount> {
         // The devices first: files are hidden behind /dev/null.
         let mut mounts = host::devices();
-        mounts.extend(host::kernel(self.level, root));
+        mounts.extend(host::kernel(self.level));
+        mounts.push(Mount::Proc {
+            target: "/proc".into(),
+        });
+        mounts.extend(host::masks(self.level, root));
         let private = |target: &str, mode| Mount::Tmpfs {
             target: target.into(),
             size: self.temporary_size,

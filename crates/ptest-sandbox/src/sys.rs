@@ -202,11 +202,10 @@ pub fn duplicate(descriptor: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// Gives the calling thread a mount namespace of its own.
-#[cfg(test)]
-pub(crate) fn unshare_mounts() -> io::Result<()> {
-    // SAFETY: descriptors stay shared, and memory is not concerned.
-    check(unsafe { libc::unshare(libc::CLONE_NEWNS) }.into()).map(drop)
+/// Gives the calling thread namespaces of its own; a user namespace only if it is the only one of its process.
+pub(crate) fn unshare(namespaces: i32) -> io::Result<()> {
+    // SAFETY: namespaces concern neither memory nor descriptors.
+    check(unsafe { libc::unshare(namespaces) }.into()).map(drop)
 }
 
 /// Replaces the calling process by a program. Returns only if that failed.

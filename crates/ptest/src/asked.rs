@@ -191,7 +191,7 @@ impl Asked {
             port_range: *config.port_range,
             ttl: config.ttl.map(Timeout::duration),
             idle: config.idle.map(Timeout::duration),
-            limits: limits(config),
+            limits: self.limits(),
             alerts: config.alerts.to_vec(),
             project: self.project(host)?,
             hard_links: *config.hard_links,
@@ -200,6 +200,20 @@ impl Asked {
         };
         settings.check()?;
         Ok(settings)
+    }
+
+    /// The most that it may use.
+    pub fn limits(&self) -> Limits {
+        let config = &self.config;
+        Limits {
+            memory: config.memory.map(Size::bytes),
+            cpus: *config.cpus,
+            pids: config.pids.map(NonZeroU32::get),
+            cpu_time: config.cpu_time.map(Timeout::duration),
+            open_files: config.open_files.map(NonZeroU32::get),
+            file_size: config.file_size.map(Size::bytes),
+            disk: config.disk.map(Size::bytes),
+        }
     }
 
     /// The root of the project that the caller stands in, and why commands will not be able to write it, if that is so.
@@ -212,18 +226,6 @@ impl Asked {
     fn project(&self, host: &HostEnv) -> Result<Project> {
         let store = self.config.store_home()?;
         Ok(Project::find(&host.cwd, home_of(host).as_deref(), store))
-    }
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        memory: config.memory.map(Size::bytes),
-        cpus: *config.cpus,
-        pids: config.pids.map(NonZeroU32::get),
-        cpu_time: config.cpu_time.map(Timeout::duration),
-        open_files: config.open_files.map(NonZeroU32::get),
-        file_size: config.file_size.map(Size::bytes),
-        disk: config.disk.map(Size::bytes),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod config;
 mod difference;
 mod disk;
 pub mod doctor;
+pub mod enclosure;
 pub mod engine;
 pub mod environment;
 pub mod error;
@@ -103,7 +104,7 @@ pub use self::spec::{EnvironmentSpec, Lifetime, Requirements};
 pub use self::tidy::Housekeeping;
 pub use self::verify::{Problem, Verification};
 pub use self::view::HostView;
-pub use ptest_sandbox::{Captured, Keep, Spill, StreamKind, duplicate};
+pub use ptest_sandbox::{Captured, Keep, Spill, StreamKind, Writes, duplicate};
 pub use ptest_store::{Compression, Depth, Salvaged, after_fork, before_fork};
 
 /// Lets something fail at a chosen step. Only with the feature `faults`.

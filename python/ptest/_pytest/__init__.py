@@ -60,6 +60,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the tests in each of these Pythons, in an environment as `ptest matrix` makes it: 3.9,3.12",
     )
 
+    group.addoption(
+        "--ptest-profile",
+        choices=("standard", "none"),
+        default="standard",
+        help="the sandbox of a fork: standard (default), or none, which shares everything but memory with this process",
+    )
+    group.addoption(
+        "--ptest-writes",
+        choices=("discard", "keep"),
+        default="discard",
+        help="what becomes of files that a test in a fork writes: discard (default), when the fork ends, or keep",
+    )
+    group.addoption("--ptest-memory", metavar="SIZE", help="most memory of a fork, as 512M (default: no limit)")
+    group.addoption("--ptest-pids", type=int, metavar="N", help="most processes and threads of a fork (default: 1024)")
+    group.addoption(
+        "--ptest-disk", metavar="SIZE", help="most that a fork can write and have discarded, as 100M (default: 1G)"
+    )
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
@@ -78,7 +96,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if _is_isolated(config):
         from ptest._pytest._isolate import Isolation
 
-        plugin = Isolation(config.getoption("--ptest-isolate"), config.getoption("--ptest-timeout"))
+        enclosing = None
+        if config.getoption("--ptest-profile") != "none":
+            from ptest._pytest._enclose import Enclosing
+
+            enclosing = Enclosing(config)
+        plugin = Isolation(config.getoption("--ptest-isolate"), config.getoption("--ptest-timeout"), enclosing)
         config.pluginmanager.register(plugin, "ptest-isolate")
 
 

@@ -1,6 +1,6 @@
 """A fork of this interpreter: what it sends, how long it is waited for, and that nothing of it is left.
 
-Not for what is run in it: see `_isolate`.
+Not for what is run in it: see `_isolate`; nor for what its sandbox is like: see `_enclose`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,29 @@ import time
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ptest import _core
 
 _LENGTH = struct.Struct("!Q")
 _SET_PARENT_DEATH_SIGNAL = 1
 _SET_CHILD_SUBREAPER = 36
 _TICK = 50
-"""After how many milliseconds the clock and what was written are looked at."""
+"""After how many milliseconds the clock, what was written and the number of processes are looked at."""
+
+
+class Limits(NamedTuple):
+    """When a child is ended."""
+
+    deadline: float | None
+    """At which time of the monotonic clock."""
+    output: int
+    """After how many bytes of output."""
+    processes: int
+    """With how many processes below it. Those of a sandbox may be limited too: this is for where nothing else holds them."""
 
 
 class LostError(Exception):
@@ -81,20 +94,22 @@ class Channel:
 class Child:
     """A fork, as its parent sees it."""
 
-    def __init__(self, pid: int, channel: Channel, others: set[int]) -> None:
+    def __init__(self, pid: int, channel: Channel, others: set[int], enclosure: _core.Enclosure | None) -> None:
         self.channel = channel
+        self._enclosure = enclosure
         self._pid = pid
         self._others = others
         self._descriptor = os.pidfd_open(pid)
         self._is_ended = False
+        self._memory: int | None = None
 
-    def receive(self, deadline: float | None, most_output: int) -> tuple[str, Any]:
+    def receive(self, limits: Limits) -> tuple[str, Any]:
         """The next message.
 
         Raises
         ------
         LostError
-            If none comes any more: the child has ended, or it was ended at the deadline or for what it wrote.
+            If none comes any more: the child has ended, or it was ended at a limit.
         """
         poll = select.poll()
         poll.register(self.channel.reading, select.POLLIN)
@@ -108,15 +123,21 @@ class Child:
                 if not self.channel.take():
                     poll.unregister(self.channel.reading)
             elif self._descriptor in ready:
-                raise LostError(_told(self.end()))
-            if deadline is not None and time.monotonic() >= deadline:
+                raise LostError(self._told(self.end()))
+            reason = self._exceeds(limits)
+            if reason is not None:
                 self.end()
-                reason = "it had not ended when its time was up"
                 raise LostError(reason)
-            if _written() > most_output:
-                self.end()
-                reason = f"it wrote more than {most_output >> 20} MiB to standard output or standard error"
-                raise LostError(reason)
+
+    def _exceeds(self, limits: Limits) -> str | None:
+        """Which limit it does not keep."""
+        if limits.deadline is not None and time.monotonic() >= limits.deadline:
+            return "it had not ended when its time was up"
+        if _written() > limits.output:
+            return f"it wrote more than {limits.output >> 20} MiB to standard output or standard error"
+        if len(_descendants({self._pid}, limits.processes)) > limits.processes:
+            return f"it started more than {limits.processes} processes"
+        return None
 
     @contextmanager
     def sparing(self) -> Iterator[None]:
@@ -134,14 +155,29 @@ class Child:
             with suppress(OSError):
                 end(self._pid, signal.SIGKILL)
         _, status = os.waitpid(self._pid, 0)
+        if self._enclosure is not None:
+            self._memory = self._enclosure.memory_ran_out()
+            self._enclosure.end()
         _end_orphans(self._others)
         os.close(self._descriptor)
         self.channel.close()
         return status
 
+    def _told(self, status: int) -> str:
+        told = _told(status)
+        if self._memory is None:
+            return told
+        return f"{told}: there was no more memory for it than {self._memory >> 20} MiB"
 
-def start() -> Child | Channel:
-    """Forks: gives the child to the parent, and to the child what it talks with."""
+
+def start(enclosure: _core.Enclosure | None = None) -> Child | Channel:
+    """Forks, into a sandbox if one is given: gives the child to the parent, and to the child what it talks with.
+
+    Raises
+    ------
+    ptest.PtestError
+        In the parent, if the child did not come into its sandbox. Nothing is left of it.
+    """
     down, up = os.pipe(), os.pipe()
     others = _children(os.getpid())
     sys.stdout.flush()
@@ -155,13 +191,36 @@ def start() -> Child | Channel:
         os.close(up[1])
         with suppress(OSError):
             os.setpgid(pid, pid)
-        return Child(pid, Channel(up[0], down[1]), others)
+        child = Child(pid, Channel(up[0], down[1]), others, enclosure)
+        if enclosure is not None:
+            try:
+                enclosure.admit(pid)
+            except BaseException:
+                child.end()
+                raise
+        return child
     os.close(down[1])
     os.close(up[0])
+    if enclosure is not None:
+        _enter(enclosure)
     with suppress(OSError):
         os.setpgid(0, 0)
     _prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     return Channel(down[0], up[1])
+
+
+def _enter(enclosure: _core.Enclosure) -> None:
+    try:
+        directory: str | None = os.getcwd()  # noqa: PTH109 - what it was is not to be looked at
+    except OSError:
+        directory = None
+    try:
+        enclosure.enter()
+    except BaseException:  # noqa: BLE001 - the parent knows why
+        os._exit(125)
+    if directory is not None:
+        with suppress(OSError):
+            os.chdir(directory)
 
 
 def adopt_orphans(*, yes: bool) -> None:
@@ -182,20 +241,44 @@ def _prctl(option: int, value: int) -> None:
 def _end_orphans(others: set[int]) -> None:
     """Ends the children of this process besides these, with all that they started."""
     me = os.getpid()
-    while True:
-        orphans = _children(me) - others
-        if not orphans:
-            return
-        # All of them before any is waited for: what forks faster than it is ended would go on.
-        found = list(orphans)
-        for pid in found:
-            found.extend(_children(pid))
-        for pid in found:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in orphans:
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+    orphans = _children(me) - others
+    if not orphans:
+        return
+    with _first():
+        while orphans:
+            # All of them before any is waited for: what forks faster than it is ended would go on.
+            for pid in orphans | _descendants(orphans):
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            for pid in orphans:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+            orphans = _children(me) - others
+
+
+@contextmanager
+def _first() -> Iterator[None]:
+    """Before all others on a processor, if this process may: many that breed leave nothing to who is to end them."""
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
+def _descendants(of: set[int], most: int | None = None) -> set[int]:
+    """What was started by these processes, and by what they started; not many more than `most`."""
+    found: set[int] = set()
+    young = of
+    while young and (most is None or len(found) <= most):
+        young = {child for pid in young for child in _children(pid)} - found
+        found |= young
+    return found
 
 
 def _children(pid: int) -> set[int]:

@@ -23,14 +23,19 @@ from _pytest.runner import call_and_report
 from _pytest.skipping import evaluate_xfail_marks, xfailed_key
 from _pytest.warnings import catch_warnings_for_item
 
-from ptest._pytest import _child
+from ptest._pytest import _child, _coverage
 from ptest._pytest._fixtures import keeper
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from ptest import _core
+    from ptest._pytest._enclose import Enclosing
 
 _PHASES = ("setup", "call", "teardown")
 _MOST_OUTPUT = 256 << 20
+_MOST_PROCESSES = 1024
 _NARROW = {"test": ("function",), "module": ("function", "class", "module")}
 """The scopes of what is set up in the child."""
 
@@ -46,19 +51,23 @@ class _LeftError(Exit):
 class Isolation:
     """Runs each test, or the tests of each module together, in a fork."""
 
-    def __init__(self, mode: str, timeout: float | None) -> None:
+    def __init__(self, mode: str, timeout: float | None, enclosing: Enclosing | None) -> None:
         self._mode = mode
         self._timeout = timeout
+        self._enclosing = enclosing
         self._child: _child.Child | None = None
         self._module: pytest.Item | pytest.Collector | None = None
         self._channel: _child.Channel | None = None
         self._threads: set[threading.Thread] = set()
         self._taken: list[tuple[str, Any]] = []
         self._finalizers: dict[Any, int] = {}
+        self._data_files: set[Path] = set()
         self._warnings: AbstractContextManager[None] | None = None
 
     def pytest_sessionstart(self) -> None:
         _child.adopt_orphans(yes=True)
+        if self._enclosing is not None:
+            self._enclosing.check()
         # Those of pytest-xdist, say: they are no test's.
         self._threads = set(threading.enumerate())
 
@@ -119,7 +128,7 @@ class Isolation:
             self._threads.update(threading.enumerate())
             message = f"{item.nodeid} is run in a fork, in which these threads do not run: {', '.join(started)}"
             warnings.warn(pytest.PytestWarning(message), stacklevel=2)
-        forked = _child.start()
+        forked = _child.start(self._enclosure(item))
         if isinstance(forked, _child.Child):
             self._child = forked
             self._module = _module(item)
@@ -127,6 +136,7 @@ class Isolation:
         self._channel = forked
         if item.config.getoption("--ptest-keep") != "none":
             keeper(item.config).tells = forked.send
+        self._data_files = _coverage.data_files()
         self._finalizers = {node: len(it[0]) for node, it in item.session._setupstate.stack.items()}
         recorded: Any = item.config.hook.pytest_warning_recorded
         for other in recorded.get_hookimpls():
@@ -137,12 +147,20 @@ class Isolation:
         self._warnings.__enter__()
         setup()
 
+    def _enclosure(self, item: pytest.Item) -> _core.Enclosure | None:
+        if self._enclosing is None:
+            return None
+        return self._enclosing.prepare(item if self._mode == "test" else _module(item))
+
     def _set_up_wider(self, item: Any) -> None:
         if not getattr(item, "_request", None):
             return
         for name in getattr(item, "fixturenames", ()):
             if self._is_wider(item, name):
-                item._request.getfixturevalue(name)
+                value = item._request.getfixturevalue(name)
+                if isinstance(value, pytest.TempPathFactory):
+                    # It makes its directory when it is asked, and takes away what was there: once for all tests.
+                    value.getbasetemp()
         if self._mode == "module":
             names = {name for other in _of_module(item) for name in _fixtures(other) if self._is_wider(other, name)}
             for name in sorted(names):
@@ -169,10 +187,11 @@ class Isolation:
         """Takes what the child sends of a test; gives why there is not all of it."""
         assert self._child is not None  # noqa: S101
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        limits = _child.Limits(deadline, _MOST_OUTPUT, item.config.getoption("--ptest-pids") or _MOST_PROCESSES)
         is_over = True
         try:
             while True:
-                kind, value = self._child.receive(deadline, _MOST_OUTPUT)
+                kind, value = self._child.receive(limits)
                 if kind == "done":
                     is_over = bool(value)
                     return None
@@ -180,6 +199,8 @@ class Isolation:
                     item.session.shouldfail, item.session.shouldstop = value
                 elif kind == "uses":
                     keeper(item.config).hears(*value)
+                elif kind == "coverage":
+                    _coverage.add(value)
                 elif kind == "broken":
                     return f"pytest failed in its fork:\n{value}"
                 else:
@@ -346,11 +367,9 @@ class Isolation:
 
     def _leaves(self) -> None:
         assert self._channel is not None  # noqa: S101
-        coverage = sys.modules.get("coverage")
-        measuring = coverage.Coverage.current() if coverage is not None else None
-        if measuring is not None:
-            measuring.stop()
-            measuring.save()
+        measured = _coverage.measured(self._data_files)
+        if measured:
+            self._channel.send("coverage", measured)
         sys.stdout.flush()
         sys.stderr.flush()
         self._channel.send("done", value=True)

@@ -34,8 +34,8 @@ def check(item: pytest.Item, mark: pytest.Mark) -> None:
             raise pytest.UsageError(message)
 
 
-def options(node: pytest.Item) -> EnvironmentOptions:
-    """What the markers of a test say together: what is nearer to the test wins, option by option."""
+def options(node: pytest.Item | pytest.Collector) -> EnvironmentOptions:
+    """What the markers of a test, or of a module, say together: what is nearer to the test wins, option by option."""
     said: Any = {}
     for mark in node.iter_markers("ptest"):
         said = {**mark.kwargs, **said}

@@ -126,7 +126,7 @@ def test_wider_fixtures_are_set_up_and_torn_down_once_in_the_parent(
     )
     for name in "ab":
         pytester.makepyfile(**{f"test_{name}": "def test_one(): pass\ndef test_two(): pass\n"})
-    run(f"--ptest-isolate={mode}").assert_outcomes(passed=4)
+    run(f"--ptest-isolate={mode}", "--ptest-writes=keep").assert_outcomes(passed=4)
     log = [line.split() for line in (pytester.path / "log").read_text().splitlines()]
     assert [word for word, _ in log] == ["up", "test", "test", "test", "test", "down"]
     assert log[0][1] == log[-1][1]
@@ -155,7 +155,7 @@ def test_a_wider_fixture_that_a_test_asks_for_by_itself_is_torn_down_in_its_fork
             assert open("down").read() == "x"
         """
     )
-    run("--ptest-isolate=test").assert_outcomes(passed=2)
+    run("--ptest-isolate=test", "--ptest-writes=keep").assert_outcomes(passed=2)
     assert (pytester.path / "down").read_text() == "x"
 
 
@@ -211,8 +211,161 @@ def test_no_process_of_a_test_outlives_it_wherever_it_went(run: Pytest, pytester
                 assert not os.path.exists(f"/proc/{pid}")
         """
     )
-    run("--ptest-isolate=test").assert_outcomes(passed=2)
+    run("--ptest-isolate=test", "--ptest-writes=keep").assert_outcomes(passed=2)
     assert all(not Path("/proc", pid).exists() for pid in (pytester.path / "pids").read_text().split())
+
+
+@isolated
+def test_what_a_test_writes_is_gone_with_its_fork(
+    run: Pytest, pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory, mode: str
+) -> None:
+    temporary = tmp_path_factory.mktemp("temporary")
+    pytester.makepyfile(
+        f"""
+        import os
+        from pathlib import Path
+
+        def test_writes(tmp_path):
+            for place in (Path(), tmp_path, Path({str(temporary)!r}), Path.home(), Path("/dev/shm")):
+                (place / "ptest-written").write_text("x")
+                assert (place / "ptest-written").read_text() == "x"
+            Path("old").unlink()
+            Path("new").mkdir()
+            os.chdir("new")
+        """
+    )
+    pytester.makefile("", old="old")
+    run(f"--ptest-isolate={mode}", f"--basetemp={temporary}").assert_outcomes(passed=1)
+    places = (pytester.path, temporary, Path.home(), Path("/dev/shm"))  # noqa: S108 - nothing is written there
+    written = [place / "ptest-written" for place in places]
+    assert not any(path.exists() for path in [*written, pytester.path / "new"])
+    assert (pytester.path / "old").exists()
+
+
+def test_what_a_test_writes_can_be_kept(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_writes(): open('written', 'w').close()")
+    run("--ptest-isolate=test", "--ptest-writes=keep").assert_outcomes(passed=1)
+    assert (pytester.path / "written").exists()
+
+
+def test_fixtures_of_wider_scope_write_for_all(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture(scope="module", autouse=True)
+        def file():
+            with open("file", "w") as file:
+                file.write("0")
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_changes_it(number):
+            assert open("file").read() == "0"
+            with open("file", "w") as file:
+                file.write("1")
+        """
+    )
+    run("--ptest-isolate=test").assert_outcomes(passed=2)
+    assert (pytester.path / "file").read_text() == "0"
+
+
+def test_elsewhere_a_test_cannot_write(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_writes(): open('/usr/written', 'w')")
+    result = run("--ptest-isolate=test")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*/usr/written*"])
+    run("--ptest-isolate=test", "--ptest-profile=none", "--collect-only").assert_outcomes()
+
+
+@isolated
+def test_a_disk_that_is_full_is_full_for_one_test_alone(run: Pytest, pytester: pytest.Pytester, mode: str) -> None:
+    pytester.makepyfile(
+        """
+        import errno
+        import pytest
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_writes(number):
+            with open("file", "ab") as file:
+                file.write(bytes(900_000))
+                if number == 2:
+                    file.write(bytes(900_000))
+        """
+    )
+    result = run(f"--ptest-isolate={mode}", "--ptest-disk=1M")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*No space left on device*"])
+
+
+def test_a_test_that_breeds_processes_ends_at_its_limit(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os, time
+
+        def test_breeds():
+            while True:
+                if os.fork() == 0:
+                    while True:
+                        try:
+                            os.fork()
+                        except OSError:
+                            time.sleep(1)
+
+        def test_after(): pass
+        """
+    )
+    result = run("--ptest-isolate=test", "--ptest-pids=40", "--ptest-timeout=60", "--tb=line")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*Resource temporarily unavailable*"])
+
+
+def test_a_marker_limits_the_memory_of_a_test(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.ptest(memory="64M")
+        def test_takes(): assert len(bytearray(256 << 20))
+
+        def test_takes_as_much(): assert len(bytearray(256 << 20))
+        """
+    )
+    result = run("--ptest-isolate=test", "--tb=line")
+    if "failed to limit memory" in result.stdout.str():
+        pytest.skip("nothing can limit memory here")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*no more memory for it than 6? MiB*"])
+
+
+def test_a_marker_takes_the_network_away(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        def namespace(): return os.readlink("/proc/self/ns/net")
+
+        host = namespace()
+
+        @pytest.mark.ptest(network="none")
+        def test_alone(): assert namespace() != host
+
+        def test_with_all(): assert namespace() == host
+        """
+    )
+    run("--ptest-isolate=test").assert_outcomes(passed=2)
+
+
+def test_processes_that_a_test_starts_are_covered(run: Pytest, pytester: pytest.Pytester) -> None:
+    pytest.importorskip("pytest_cov")
+    pytester.makepyfile(product="def one():\n    return 1\n\nif __name__ == '__main__':\n    one()\n")
+    (pytester.path / ".coveragerc").write_text("[run]\npatch = subprocess\nsource = .\n")
+    pytester.makepyfile(
+        "import subprocess, sys\n\ndef test_it(): subprocess.run([sys.executable, 'product.py'], check=True)\n"
+    )
+    result = run("--ptest-isolate=test", "--cov", "--cov-report=term-missing")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["product.py *4 *0 *100%*"])
 
 
 def test_a_wider_tear_down_that_fails_is_an_error_of_the_last_test(run: Pytest, pytester: pytest.Pytester) -> None:

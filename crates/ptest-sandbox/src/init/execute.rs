@@ -57,7 +57,8 @@ fn prepare(spawn: &Spawn, context: &Context<'_>) -> Result<(), Failure> {
     sys::close_range(3, u32::MAX, true).at(Stage::Descriptors, "")
 }
 
-fn limit(resources: &Resources) -> io::Result<()> {
+/// Limits what this process, and each that comes from it, may use.
+pub(super) fn limit(resources: &Resources) -> io::Result<()> {
     // One that has used its time is told so, and killed a second later. The kernel counts whole seconds.
     let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
     let all = [

@@ -74,6 +74,7 @@ fn writable(mount: &Mount) -> Option<&Path> {
         }
         | Mount::Proc { target }
         | Mount::DevPts { target } => Some(target),
+        Mount::Discarded { path } => Some(path),
         Mount::Overlay(stack) if stack.upper.is_some() => Some(&stack.target),
         _ => None,
     }

@@ -14,16 +14,19 @@
 
 mod accounts;
 mod attend;
+pub(crate) mod enclosed;
 mod events;
 mod execute;
 mod exercise;
 mod filter;
 mod freezing;
 mod gauges;
+pub(crate) mod identities;
 mod landlock;
 mod leader;
 mod limiting;
 mod listing;
+mod memory;
 mod overlay;
 mod preference;
 mod processes;

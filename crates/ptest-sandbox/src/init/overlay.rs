@@ -79,6 +79,15 @@ fn mount_newest(directories: &Directories, place: &Path) -> Result<OwnedFd, Errn
     Err(refusal)
 }
 
+/// Mounts a directory of the host below two that are open: what is written goes into the first, the second is the kernel's.
+pub(super) fn over(path: &Path, upper: OwnedFd, work: OwnedFd) -> Result<OwnedFd, Failure> {
+    let directories = Directories {
+        lowers: vec![hold(path)?],
+        upper: Some((upper, work)),
+    };
+    mount_newest(&directories, path).at(Stage::Overlay, path)
+}
+
 /// The directories of a stack, held open, the topmost lower first as the kernel wants them.
 struct Directories {
     lowers: Vec<OwnedFd>,
@@ -218,7 +227,7 @@ mod tests {
             return;
         }
         let thread = std::thread::spawn(|| {
-            sys::unshare_mounts().unwrap();
+            sys::unshare(libc::CLONE_NEWNS).unwrap();
             let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC;
             let root = open_tree(CWD, "/", flags).unwrap();
             sys::mount_setattr(root.as_fd(), true, 0, libc::MS_PRIVATE).unwrap();

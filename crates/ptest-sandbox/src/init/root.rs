@@ -20,12 +20,13 @@ use rustix::mount::{
 };
 use rustix::process::{fchdir, pivot_root, umask};
 
+use crate::init::memory::Memory;
 use crate::init::{AtStage as _, overlay, security};
 use crate::plan::{Access, Mount, Plan, Source};
 use crate::protocol::{Failure, LeftOut, Stage};
 use crate::sys;
 
-const SAFE: MountAttrFlags =
+pub(super) const SAFE: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
 const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
 
@@ -35,8 +36,9 @@ pub(super) fn assemble(plan: &Plan) -> Result<Vec<LeftOut>, Failure> {
     let mut left_out = Vec::new();
     let mut prepared = Vec::with_capacity(plan.mounts.len());
     make_private()?;
+    let mut memory = Memory::new(plan.discarded_size);
     for mount in &plan.mounts {
-        prepared.push(match prepare(mount) {
+        prepared.push(match prepare(mount, &mut memory) {
             Ok(ready) => {
                 if let (Mount::Proc { .. }, Some(procfs)) = (mount, &ready)
                     && plan.privileges.no_nested_namespaces
@@ -52,6 +54,7 @@ pub(super) fn assemble(plan: &Plan) -> Result<Vec<LeftOut>, Failure> {
             }
         });
     }
+    memory.detach().at(Stage::Root, "/")?;
     let root = change_root()?;
 
     let mut sealed = vec![root];
@@ -91,7 +94,7 @@ fn leave_out(mount: &Mount, failure: Failure, left_out: &mut Vec<LeftOut>) -> Re
     }
 }
 
-fn prepare(mount: &Mount) -> Result<Prepared, Failure> {
+fn prepare(mount: &Mount, memory: &mut Memory) -> Result<Prepared, Failure> {
     match mount {
         Mount::Bind {
             source: Source::Host(path),
@@ -111,6 +114,7 @@ fn prepare(mount: &Mount) -> Result<Prepared, Failure> {
                 .map(Some)
         }
         Mount::Overlay(stack) => overlay::prepare(stack).map(Some),
+        Mount::Discarded { path } => memory.cover(path).map(Some),
         _ => Ok(None),
     }
 }
@@ -139,7 +143,9 @@ fn attach(mount: &Mount, ready: Prepared) -> Result<Option<OwnedFd>, Failure> {
                 Source::Inside(_) => place(tree.as_fd(), target)?,
             }
         }
-        Mount::Proc { target } | Mount::Overlay(crate::plan::Overlay { target, .. }) => {
+        Mount::Proc { target }
+        | Mount::Overlay(crate::plan::Overlay { target, .. })
+        | Mount::Discarded { path: target } => {
             if let Some(ready) = ready {
                 place(ready.as_fd(), target)?;
             }
@@ -264,7 +270,7 @@ fn restrict(mount: BorrowedFd<'_>, recursive: bool, attributes: MountAttrFlags) 
 }
 
 /// A new file system that is not attached anywhere yet. Options without a value are flags.
-fn new_mount(
+pub(super) fn new_mount(
     kind: &std::ffi::CStr,
     options: &[(&str, &str)],
     attributes: MountAttrFlags,

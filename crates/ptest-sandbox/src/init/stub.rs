@@ -4,17 +4,17 @@
 //! namespace, because only a process outside may, and ends. It assembles nothing.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, chdir, getegid, geteuid};
+use rustix::process::{Pid, chdir};
 use rustix::stdio;
-use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::init::gauges::Gauges;
+use crate::init::identities;
 use crate::init::{AtStage as _, events};
 use crate::plan::{Isolation, Network};
 use crate::protocol::{Failure, Launch, Reply, Request, Stage};
@@ -56,7 +56,7 @@ pub(super) fn run() -> io::Result<()> {
     match divide(&launch, &passed) {
         Ok(Divided::Stub { pid, pidfd, go }) => {
             let mapped = match launch.plan.isolation {
-                Isolation::Namespaces { .. } => map_identities(pid),
+                Isolation::Namespaces { .. } => identities::map(pid),
                 Isolation::None => Ok(()),
             };
             match mapped {
@@ -124,42 +124,6 @@ fn divide(launch: &Launch, passed: &Passed) -> Result<Divided, Failure> {
         Clone::Parent { pid, pidfd } => Ok(Divided::Stub { pid, pidfd, go }),
         Clone::Child => Ok(Divided::Init { go: wait }),
     }
-}
-
-/// Maps every identity that exists here to itself where that is allowed, else the user's own.
-///
-/// With fewer ids, root inside could not use files of other users.
-fn map_identities(pid: Pid) -> Result<(), Failure> {
-    let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-    let all = held.contains(CapabilitySet::SETUID | CapabilitySet::SETGID);
-    let pid = pid.as_raw_nonzero();
-    let write = |name: &str, text: &str| {
-        let path = format!("/proc/{pid}/{name}");
-        let opened = fs::OpenOptions::new().write(true).open(&path);
-        opened
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .at(Stage::IdentityMap, path)
-    };
-    if all {
-        write("uid_map", &identity("/proc/self/uid_map")?)?;
-        write("gid_map", &identity("/proc/self/gid_map")?)
-    } else {
-        write("setgroups", "deny")?;
-        let (user, group) = (geteuid().as_raw(), getegid().as_raw());
-        write("uid_map", &format!("{user} {user} 1\n"))?;
-        write("gid_map", &format!("{group} {group} 1\n"))
-    }
-}
-
-/// The mapping of everything that a mapping contains to itself.
-fn identity(path: &str) -> Result<String, Failure> {
-    let text = fs::read_to_string(path).at(Stage::IdentityMap, path)?;
-    let lines = text.lines().filter_map(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        let (first, _, count) = (fields.next()?, fields.next()?, fields.next()?);
-        Some(format!("{first} {first} {count}\n"))
-    });
-    Ok(lines.collect())
 }
 
 fn sort(launch: &Launch, descriptors: Vec<OwnedFd>) -> Option<Passed> {

@@ -100,16 +100,23 @@ pub(super) fn entries(level: Level) -> Result<Vec<Mount>> {
         if is_own || !shows(level, &path) {
             continue;
         }
-        let is_link = entry.file_type().map_err(failed)?.is_symlink();
-        mounts.push(match fs::read_link(&path) {
-            Ok(target) if is_link => Mount::Symlink { path, target },
-            _ => Mount::same(path, Access::ReadOnly).or_left_out(),
-        });
+        mounts.push(as_it_is(&path, Access::ReadOnly));
     }
     if level == Level::Strict {
         mounts.extend(settings());
     }
     Ok(mounts)
+}
+
+/// An entry of the root: a link, or what is there.
+pub(super) fn as_it_is(path: &Path, access: Access) -> Mount {
+    match fs::read_link(path) {
+        Ok(target) => Mount::Symlink {
+            path: path.to_owned(),
+            target,
+        },
+        Err(_) => Mount::same(path, access).or_left_out(),
+    }
 }
 
 /// What is listed of `/etc`, each as what it is: links there lead from one into the other.
@@ -128,9 +135,9 @@ fn settings() -> Vec<Mount> {
     there.collect()
 }
 
-/// `/sys` and `/proc`: as much as programs need, and nothing that acts on the machine.
-pub(super) fn kernel(level: Level, root: bool) -> Vec<Mount> {
-    let mut mounts = match level {
+/// `/sys`: as much as programs need, and nothing that acts on the machine.
+pub(super) fn kernel(level: Level) -> Vec<Mount> {
+    match level {
         Level::Standard => vec![
             Mount::same("/sys", Access::ReadOnly).or_left_out(),
             Mount::Hide {
@@ -140,10 +147,12 @@ pub(super) fn kernel(level: Level, root: bool) -> Vec<Mount> {
         Level::Strict => TOPOLOGY
             .map(|path| Mount::same(path, Access::ReadOnly).or_left_out())
             .into(),
-    };
-    mounts.push(Mount::Proc {
-        target: "/proc".into(),
-    });
+    }
+}
+
+/// What in `/proc` is kept from whom.
+pub(super) fn masks(level: Level, root: bool) -> Vec<Mount> {
+    let mut mounts = Vec::new();
     // For an ordinary user the kernel guards them, and after this a nested fresh procfs is refused.
     if root || level == Level::Strict {
         mounts.extend(MACHINE_WIDE.map(|path| Mount::ReadOnly {

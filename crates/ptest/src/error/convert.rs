@@ -43,6 +43,7 @@ impl From<ptest_sandbox::Error> for Error {
             Sandbox::Launch(_)
             | Sandbox::TooManyLayers { .. }
             | Sandbox::Limit { .. }
+            | Sandbox::Covered { .. }
             | Sandbox::NotPrivate => ErrorKind::Unsupported,
             Sandbox::Locked { .. } => ErrorKind::Busy,
             Sandbox::Invalid { .. } => ErrorKind::InvalidInput,

@@ -280,7 +280,7 @@ mod tests {
                 set_thread_gid(Gid::from_raw(NOBODY)).unwrap();
                 set_thread_uid(Uid::from_raw(NOBODY)).unwrap();
                 let passed = std::panic::catch_unwind(test).is_ok();
-                sys::exit_now(if passed { 0 } else { 1 })
+                sys::exit_now(i32::from(!passed))
             }
             Fork::Parent(child) => {
                 let (_, status) = waitpid(Some(child), WaitOptions::empty()).unwrap().unwrap();

@@ -202,7 +202,8 @@ mod tests {
         let outer = directory.path().canonicalize().unwrap();
         let inner = outer.join("a");
         fs::create_dir(&inner).unwrap();
-        let written = written(&[inner.clone(), outer.clone()], &[], &[inner.clone()]).unwrap();
+        let places = [inner.clone(), outer.clone()];
+        let written = written(&places, &[], std::slice::from_ref(&inner)).unwrap();
         assert_eq!(
             written,
             [

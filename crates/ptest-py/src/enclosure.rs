@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ptest::config::Config;
 use ptest::enclosure::{self, Enclosed, EnclosureOptions};
+use ptest::settings::{Limit, Strength};
 use ptest::{Asked, Error, ErrorKind, Writes};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -111,6 +112,17 @@ impl Enclosure {
         let entered = py.detach(|| enclosure.admit(pid).map_err(Error::from))?;
         self.replace(Phase::Entered(entered));
         Ok(())
+    }
+
+    /// Whether the kernel lets it have no more processes than it may.
+    fn holds_processes(&self) -> bool {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Phase::Entered(entered) => entered
+                .limits()
+                .iter()
+                .any(|kept| kept.limit == Limit::Pids && kept.strength == Strength::Enforced),
+            _ => false,
+        }
     }
 
     /// The most bytes of memory that it has held, if something was killed in it for want of more.

@@ -38,7 +38,7 @@ class Limits(NamedTuple):
     output: int
     """After how many bytes of output."""
     processes: int
-    """With how many processes below it. Those of a sandbox may be limited too: this is for where nothing else holds them."""
+    """With how many processes below it, unless its sandbox lets it have no more than it may."""
 
 
 class LostError(Exception):
@@ -124,18 +124,20 @@ class Child:
                     poll.unregister(self.channel.reading)
             elif self._descriptor in ready:
                 raise LostError(self._told(self.end()))
-            reason = self._exceeds(limits)
+            reason = self._exceeds(limits, is_quiet=not ready)
             if reason is not None:
                 self.end()
                 raise LostError(reason)
 
-    def _exceeds(self, limits: Limits) -> str | None:
+    def _exceeds(self, limits: Limits, *, is_quiet: bool) -> str | None:
         """Which limit it does not keep."""
         if limits.deadline is not None and time.monotonic() >= limits.deadline:
             return "it had not ended when its time was up"
         if _written() > limits.output:
             return f"it wrote more than {limits.output >> 20} MiB to standard output or standard error"
-        if len(_descendants({self._pid}, limits.processes)) > limits.processes:
+        is_held = self._enclosure is not None and self._enclosure.holds_processes()
+        # Who has something to say is not counted every time.
+        if is_quiet and not is_held and len(_descendants({self._pid}, limits.processes)) > limits.processes:
             return f"it started more than {limits.processes} processes"
         return None
 

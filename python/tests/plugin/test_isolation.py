@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -297,7 +298,13 @@ def test_a_disk_that_is_full_is_full_for_one_test_alone(run: Pytest, pytester: p
     result.stdout.fnmatch_lines(["*No space left on device*"])
 
 
-def test_a_test_that_breeds_processes_ends_at_its_limit(run: Pytest, pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize(
+    ("profile", "told"),
+    [("standard", "*Resource temporarily unavailable*"), ("none", "*started more than 40 processes*")],
+)
+def test_a_test_that_breeds_processes_ends_at_its_limit(
+    run: Pytest, pytester: pytest.Pytester, profile: str, told: str
+) -> None:
     pytester.makepyfile(
         """
         import os, time
@@ -314,9 +321,10 @@ def test_a_test_that_breeds_processes_ends_at_its_limit(run: Pytest, pytester: p
         def test_after(): pass
         """
     )
-    result = run("--ptest-isolate=test", "--ptest-pids=40", "--ptest-timeout=60", "--tb=line")
+    result = run("--ptest-isolate=test", "--ptest-pids=40", "--tb=line", f"--ptest-profile={profile}")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*Resource temporarily unavailable*"])
+    result.stdout.fnmatch_lines([told])
+    assert not subprocess.run(["pgrep", "-f", str(pytester.path)], capture_output=True, check=False).stdout
 
 
 def test_a_marker_limits_the_memory_of_a_test(run: Pytest, pytester: pytest.Pytester) -> None:

@@ -9,9 +9,9 @@ use ptest::config::{ColorChoice, parse_duration};
 use crate::{
     commands::{
         activate, apply, completions, config, create, deactivate, diff, doctor, events, exec,
-        export, fork, gc, hooks, import, improve, install, kill, list, logs, man, matrix, metrics,
-        packages, path, port, prune, recover, reference, remove, run, runs, shell, snapshot, stats,
-        status, top, uninstall, upgrade, verify,
+        export, fork, gc, hooks, import, improve, install, kernel, kill, list, logs, man, matrix,
+        metrics, packages, path, port, prune, recover, reference, remove, run, runs, shell,
+        snapshot, stats, status, top, uninstall, upgrade, verify,
     },
     options::Format,
 };
@@ -121,6 +121,7 @@ pub(crate) enum Command {
     Top(top::Arguments),
     Metrics(metrics::Arguments),
     Path(path::Arguments),
+    Kernel(kernel::Arguments),
     Activate(activate::Arguments),
     Deactivate(deactivate::Arguments),
     Snapshot(snapshot::Arguments),

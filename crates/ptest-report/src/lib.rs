@@ -12,6 +12,7 @@ mod environment;
 mod error;
 mod event;
 mod hooks;
+mod kernel;
 mod materialized;
 mod matrix;
 mod package;
@@ -38,6 +39,7 @@ pub use environment::{EnvironmentReport, EnvironmentsReport, Known};
 pub use error::{ErrorDto, ErrorReport};
 pub use event::{EventReport, EventsReport};
 pub use hooks::{HookDto, HooksReport, ServedReport};
+pub use kernel::{KernelReport, KernelsReport};
 pub use materialized::MaterializedReport;
 pub use matrix::MatrixReport;
 pub use package::{PackedReport, UnpackedReport};
@@ -87,6 +89,8 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         schema_of::<StatsReport>(),
         schema_of::<MaterializedReport>(),
         schema_of::<PathReport>(),
+        schema_of::<KernelReport>(),
+        schema_of::<KernelsReport>(),
         schema_of::<RemovedReport>(),
         schema_of::<PortsReport>(),
         schema_of::<ReleasedPortsReport>(),

@@ -31,6 +31,7 @@ mod http;
 mod improve;
 mod init_program;
 mod json;
+pub mod kernel;
 pub mod labels;
 mod lease;
 mod lock;

@@ -18,6 +18,7 @@ pub(crate) mod hooks;
 pub(crate) mod import;
 pub(crate) mod improve;
 pub(crate) mod install;
+pub(crate) mod kernel;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod logs;
@@ -68,6 +69,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, command: Command) -> Result<Exit, 
         Command::Top(arguments) => top::run(ui, context, arguments),
         Command::Metrics(arguments) => metrics::run(ui, context, arguments),
         Command::Path(arguments) => path::run(ui, context, arguments),
+        Command::Kernel(arguments) => kernel::run(ui, context, arguments),
         Command::Activate(arguments) => activate::run(ui, context, arguments),
         Command::Deactivate(arguments) => deactivate::run(ui, context, arguments),
         Command::Snapshot(arguments) => snapshot::run(ui, context, arguments),

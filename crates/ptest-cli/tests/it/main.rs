@@ -19,6 +19,7 @@ mod hard_links;
 mod hooks;
 mod improve;
 mod isolation;
+mod kernel;
 mod log;
 mod many;
 mod materialize;

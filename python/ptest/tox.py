@@ -70,6 +70,11 @@ class PtestEnvironment(VirtualEnv):
             self._installer = PtestInstaller(self)
         return self._installer
 
+    def register_config(self) -> None:
+        """Knows what else a configuration may say, that it is not without effect."""
+        super().register_config()
+        self.conf.add_config("uv_resolution", str, "", "tox-uv's strategy of resolution, which ptest has not")
+
     def _default_pass_env(self) -> list[str]:
         return [*super()._default_pass_env(), "PTEST_*"]
 
@@ -78,8 +83,11 @@ class PtestEnvironment(VirtualEnv):
         return [*super()._allow_externals, command(self.env_dir)[0]]
 
     def _get_python(self, base_python: list[str]) -> PythonInfo | None:
+        named = [_described(Path(path)) for path in getattr(self.options, "discover", [])]
         for text in base_python:
-            found = _find(PythonSpec.from_string_spec(text))
+            spec = PythonSpec.from_string_spec(text)
+            found = next((it for it in named if _has_version(it, spec) and _is_what_was_asked(it, spec)), None)
+            found = _find(spec) if found is None else found
             if found is not None:
                 return found
         return None
@@ -96,6 +104,9 @@ class PtestEnvironment(VirtualEnv):
 
     def create_python_env(self) -> None:
         """Makes it, as empty as virtualenv would."""
+        if self.conf["uv_resolution"]:
+            message = "uv_resolution is for tox-uv: let it make this environment by `runner = uv-venv-runner`"
+            raise Fail(message)
         seeds = ["setuptools"] if self.base_python.version_info < _SEEDED_WITH_SETUPTOOLS else []
         try:
             Plain(self.env_dir).make(
@@ -200,6 +211,12 @@ def _described(executable: Path) -> PythonInfo:
     return PythonInfo(
         **{**told, "version_info": VersionInfo(*told["version_info"]), "extra": {"executable": executable}},
     )
+
+
+def _has_version(found: PythonInfo, spec: PythonSpec) -> bool:
+    """Whether it has the version that is asked for, of which parts may be open."""
+    asked = (spec.major, spec.minor, spec.micro)
+    return spec.path is None and all(part is None or part == own for part, own in zip(asked, found.version_info))
 
 
 def _is_what_was_asked(found: PythonInfo, spec: PythonSpec) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Callable
 
 import pytest
 
+import ptest
 from ptest._plain import Plain
 
 if TYPE_CHECKING:
@@ -56,6 +57,13 @@ base_python = python3.4
 
 [testenv:none]
 deps = six==0.0.0.dev999
+
+[testenv:lowest]
+uv_resolution = lowest
+
+[testenv:named]
+base_python = python3
+commands = python -c 'import sys; print("BASE", sys._base_executable, sys.base_prefix)'
 """
 
 
@@ -151,6 +159,24 @@ def test_a_python_that_is_not_there_is_skipped_or_an_error_as_tox_has_it(demo: P
     ran = tox("run", "-e", "old", "--skip-missing-interpreters", "false")
     assert "python3.4" in ran.stdout
     assert ran.returncode == 1
+
+
+def test_a_python_that_is_named_on_the_command_line_comes_first(demo: Path, tox: Tox, store: ptest.Store) -> None:  # noqa: ARG001
+    older = f"<{sys.version_info.major}.{sys.version_info.minor}"
+    try:
+        with store.create(python=older, pip=False) as found:
+            other = found.status().interpreter
+    except ptest.NotFoundError:
+        pytest.skip(f"no Python {older}")
+    ran = tox("run", "-e", "named", "--discover", str(other))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"BASE {other} " in ran.stdout
+
+
+def test_a_word_of_another_runner_is_not_without_effect(demo: Path, tox: Tox) -> None:  # noqa: ARG001
+    ran = tox("run", "-e", "lowest")
+    assert ran.returncode == 1
+    assert "runner = uv-venv-runner" in ran.stdout
 
 
 def test_what_cannot_be_installed_is_told_in_the_words_of_pip(demo: Path, tox: Tox) -> None:  # noqa: ARG001

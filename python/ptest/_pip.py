@@ -125,15 +125,18 @@ class Asked:
         told = {name_of(text): contents(text) for text in self.requirements}
         return {name: content for name, content in told.items() if name is not None and content is not None}
 
-    def is_met_by(self, installed: Iterable[Installed], archives: Mapping[str, str]) -> bool:
-        """Whether all that is asked for is certainly there, where these archives were installed."""
+    def is_met_by(self, installed: Iterable[Installed], archives: Mapping[str, str], version: str) -> bool:
+        """Whether all that is asked for is certainly there, where these archives were installed for that Python."""
         if self.files or self.editable or self.upgrade:
             return False
         there = {distribution.name: distribution for distribution in installed}
         same = {name for name, content in self.archives().items() if archives.get(name) == content}
         return all(
-            (found := there.get(name_of(text) or "")) is not None
-            and (found.satisfies(text) or (found.local is not None and found.name in same))
+            _is_not_for(text, version)
+            or (
+                (found := there.get(name_of(text) or "")) is not None
+                and (found.satisfies(text) or (found.local is not None and found.name in same))
+            )
             for text in self.requirements
         )
 
@@ -237,6 +240,15 @@ def _parsed(text: str) -> Requirement | None:
         return Requirement(text)
     except InvalidRequirement:
         return None
+
+
+def _is_not_for(text: str, version: str) -> bool:
+    """Whether a requirement says itself that it is none for this version of Python, on this machine."""
+    parsed = _parsed(text)
+    if parsed is None or parsed.marker is None:
+        return False
+    short = ".".join(version.split(".")[:2])
+    return not parsed.marker.evaluate({"python_version": short, "python_full_version": version})
 
 
 def _origin(distribution: metadata.Distribution) -> tuple[str | None, bool]:

@@ -53,6 +53,12 @@ class Plain:
         return found
 
     @property
+    def _version(self) -> str:
+        """The version of its Python."""
+        lines = (self.path / "pyvenv.cfg").read_text().splitlines()
+        return next(line.partition("=")[2].strip() for line in lines if line.startswith("version "))
+
+    @property
     def _record(self) -> dict[str, Any] | None:
         try:
             found: dict[str, Any] = json.loads((self.path / MARKER).read_text())
@@ -98,7 +104,7 @@ class Plain:
             raise LeftToPip(message)
         before = set(Installed.each(self.site_packages))
         archives = asked.archives()
-        if asked.is_met_by(before, record["archives"]):
+        if asked.is_met_by(before, record["archives"], self._version):
             return []
         # The pip that every environment has is nothing that an index is asked for.
         own = ("pip", record["pip"])

@@ -53,7 +53,11 @@ def test_what_is_installed_is_there_besides_what_was_there(plain: Plain) -> None
     plain.install(["iniconfig"])
     assert said_by(plain, "import six, iniconfig, sys; print(six.__version__, sys.prefix)") == f"1.16.0 {plain.path}"
     assert names(plain) == {"pip", "six", "iniconfig"}
-    assert plain.install(["six", "iniconfig>1"]) == []
+    before = plain.site_packages.stat().st_ino
+    assert plain.install(["six", "iniconfig>1", "attrs; python_version < '3'", "attrs; sys_platform == 'win32'"]) == []
+    assert plain.site_packages.stat().st_ino == before
+    plain.install(["attrs; python_version > '3'"])
+    assert "attrs" in names(plain)
 
 
 def test_another_version_is_installed_when_it_is_asked_for(plain: Plain) -> None:

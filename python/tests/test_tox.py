@@ -63,7 +63,7 @@ uv_resolution = lowest
 
 [testenv:named]
 base_python = python3
-commands = python -c 'import sys; print("BASE", sys._base_executable, sys.base_prefix)'
+commands = python -c 'import sys; print("BASE", sys.base_prefix)'
 """
 
 
@@ -170,7 +170,7 @@ def test_a_python_that_is_named_on_the_command_line_comes_first(demo: Path, tox:
         pytest.skip(f"no Python {older}")
     ran = tox("run", "-e", "named", "--discover", str(other))
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert f"BASE {other} " in ran.stdout
+    assert f"BASE {other.parent.parent}\n" in ran.stdout
 
 
 def test_a_word_of_another_runner_is_not_without_effect(demo: Path, tox: Tox) -> None:  # noqa: ARG001

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, overload
 
 from ptest import _matrix
 from ptest._environment import Environment
+from ptest._errors import UnexpectedError
 from ptest._history import StoreHistory
 from ptest._matrix import Cell, Matrix
 from ptest._opened import label
@@ -22,11 +23,12 @@ from ptest._reports import Applied
 from ptest._upkeep import StoreUpkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Literal
 
     from typing_extensions import Unpack
 
+    from ptest import _core
     from ptest._options import CellOptions, CommandOptions, Duration, EnvironmentOptions, MatrixOptions, StrPath
     from ptest._process import Command, CompletedRun
 
@@ -105,28 +107,34 @@ class Store(StoreUpkeep, StoreHistory):
             The first failure. What was made besides is removed.
         """
         wanted: list[str | None] = [None] * names if isinstance(names, int) else list(names)
-        given = environment_options(options)
-        return self._create_all([(name, given) for name in wanted], detached, refresh, timeout)
-
-    def _create_all(
-        self,
-        wanted: list[tuple[str | None, dict[str, Any]]],
-        detached: bool,
-        refresh: bool,
-        timeout: Duration | None,
-    ) -> list[Environment]:
-        made = self._core.create_all(wanted, detached, refresh, seconds(timeout))
-        environments = [
-            Environment(self, core, name=name, owned=not detached)
-            for (name, _), (core, _) in zip(wanted, made)
-            if core is not None
-        ]
-        failures = [error for _, error in made if error is not None]
+        each = [(name, options) for name in wanted]
+        made = self._create_each(each, detached=detached, refresh=refresh, timeout=timeout)
+        failures = [it for it in made if isinstance(it, Exception)]
+        environments = [it for it in made if isinstance(it, Environment)]
         if failures:
             for environment in environments:
                 environment.remove()
             raise failures[0]
         return environments
+
+    def _create_each(
+        self,
+        wanted: Sequence[tuple[str | None, EnvironmentOptions]],
+        *,
+        detached: bool,
+        refresh: bool = False,
+        timeout: Duration | None = None,
+    ) -> list[Environment | Exception]:
+        """Makes environments, several at a time: gives each, or why it could not be made."""
+        given = [(name, environment_options(options)) for name, options in wanted]
+        made = self._core.create_all(given, detached, refresh, seconds(timeout))
+
+        def one(name: str | None, core: _core.Environment | None, error: Exception | None) -> Environment | Exception:
+            if core is not None:
+                return Environment(self, core, name=name, owned=not detached)
+            return error or UnexpectedError("it was not made")
+
+        return [one(name, core, error) for (name, _), (core, error) in zip(wanted, made)]
 
     def fork(
         self,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    from ptest.isolation.making import Ready
+
 _FEATURES = (
     "command_execution",
     "event_listeners",
@@ -80,8 +82,9 @@ class VirtualenvIsolationEngine(IsolationEngine[VirtualenvEnvironment]):
         *,
         source: str | None,
         place_of: VirtualenvEnvironment | None = None,
+        ready: Ready | None = None,
     ) -> VirtualenvEnvironment:
-        """As `create_isolation`; of a snapshot of the store, and taking over the directory of another environment."""
+        """As `create_isolation`; of a snapshot, of what is ready, and in the directory of another environment."""
         if not isinstance(env_id, str) or not env_id:
             message = f"{env_id!r} is no id of an environment"
             raise InvalidInputError(message)
@@ -93,7 +96,7 @@ class VirtualenvIsolationEngine(IsolationEngine[VirtualenvEnvironment]):
             self._environments[env_id] = None
         try:
             env = VirtualenvEnvironment(env_id, path, self, merged(self.config, isolation_config))
-            env.create(source, place_of)
+            env.create(source, place_of, ready)
         except BaseException:
             with self._lock:
                 del self._environments[env_id]

@@ -234,11 +234,16 @@ class LivingEnvironment(IsolatedEnvironment):
 
     # Its life.
 
-    def create(self, source: str | None, place_of: LivingEnvironment | None) -> None:
+    def create(
+        self,
+        source: str | None,
+        place_of: LivingEnvironment | None,
+        ready: making.Ready | None,
+    ) -> None:
         """Makes it; called once, by the engine: see `VirtualenvIsolationEngine.create`."""
         self.emit_event(IsolationEvent.ENVIRONMENT_CREATING)
         try:
-            environment = self._make(source, place_of)
+            environment = self._make(source, place_of, ready)
         except BaseException as error:
             with self._lock:
                 self._phase = EnvironmentStatus.ERROR
@@ -252,13 +257,18 @@ class LivingEnvironment(IsolatedEnvironment):
         self._unclaim(EnvironmentStatus.INITIALIZING)
         self.emit_event(IsolationEvent.ENVIRONMENT_CREATED)
 
-    def _make(self, source: str | None, place_of: LivingEnvironment | None) -> Environment:
+    def _make(
+        self,
+        source: str | None,
+        place_of: LivingEnvironment | None,
+        ready: making.Ready | None,
+    ) -> Environment:
         directory = self._directory
         directory.make()
         try:
             occupant = directory.occupant()
             replaced = None if place_of is not None else making.previous(occupant, self.path, self._settings)
-            environment = making.environment(self._settings, self.path, source=source, replaced=replaced)
+            environment = making.environment(self._settings, self.path, source=source, replaced=replaced, ready=ready)
             try:
                 if replaced is not None:
                     replaced.remove()

@@ -11,11 +11,17 @@ from ptest.isolation.enums import CleanupPolicy, EnvironmentStatus
 from ptest.isolation.errors import DuplicateEnvironmentError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+    from typing import Callable
+
+    from typing_extensions import Self, TypeAlias
 
     from ptest._environment import Environment
     from ptest.isolation.config import VirtualenvConfig
     from ptest.isolation.directory import Directory
+
+    Ready: TypeAlias = Callable[[], Environment]
 
 _STATES = {
     "creating": EnvironmentStatus.INITIALIZING,
@@ -80,27 +86,26 @@ def environment(
     *,
     source: str | None,
     replaced: Environment | None,
+    ready: Ready | None,
 ) -> Environment:
-    """Makes one: of the content of the snapshot ``source``, or anew.
+    """Makes one: of the content of the snapshot ``source``, or anew, or of what is ready.
 
     With the packages of the one that it replaces, if it upgrades that.
     """
-    options: dict[str, Any] = {**settings.options, "write": [path]}
-    if settings.cleanup_policy is CleanupPolicy.SCHEDULED:
-        options["ttl"] = settings.cleanup_after
+    options = _options(settings, path)
     detached = settings.cleanup_policy is CleanupPolicy.NEVER
     store = default_store()
     if source is not None:
+        del options["python"]
         options.pop("requirements", None)
         return store.fork(source, detached=detached, **options)
-    options["python"] = settings.python_path
     if replaced is not None and settings.upgrade:
         given = options.get("requirements", ())
         options["requirements"] = [
             *([given] if isinstance(given, str) else given),
             *(f"{package.name}=={package.version}" for package in replaced.packages() if package.requested),
         ]
-    made = store.create(detached=detached, **options)
+    made = store.create(detached=detached, **options) if ready is None else ready()
     shape = [
         word for word, asked in (("system", settings.system_site_packages), ("copies", not settings.symlinks)) if asked
     ]
@@ -112,6 +117,54 @@ def environment(
             made.remove()
             raise
     return made
+
+
+def _options(settings: VirtualenvConfig, path: Path) -> dict[str, Any]:
+    """What `ptest.create` is asked for."""
+    options: dict[str, Any] = {**settings.options, "write": [path], "python": settings.python_path}
+    if settings.cleanup_policy is CleanupPolicy.SCHEDULED:
+        options["ttl"] = settings.cleanup_after
+    return options
+
+
+class Several:
+    """Environments that are made at once, before each is wanted. Those that nobody wanted go when the block is left."""
+
+    def __init__(self, wanted: Sequence[tuple[VirtualenvConfig, Path] | None]) -> None:
+        self._made: list[Environment | Exception | None] = [None] * len(wanted)
+        for detached in (False, True):
+            # What an upgrade is made of is only known when it is wanted.
+            alike = {
+                number: _options(settings, path)
+                for number, (settings, path) in ((it, pair) for it, pair in enumerate(wanted) if pair is not None)
+                if not settings.upgrade and (settings.cleanup_policy is CleanupPolicy.NEVER) is detached
+            }
+            each: Any = [(None, options) for options in alike.values()]
+            made = default_store()._create_each(each, detached=detached) if each else []  # noqa: SLF001
+            for number, one in zip(alike, made):
+                self._made[number] = one
+
+    def take(self, number: int) -> Ready | None:
+        """How the one of this number is had, if it was made before."""
+        if self._made[number] is None:
+            return None
+
+        def ready() -> Environment:
+            one, self._made[number] = self._made[number], None
+            if isinstance(one, Exception):
+                raise one
+            assert one is not None  # noqa: S101  # it is taken once
+            return one
+
+        return ready
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self._made:
+            if one is not None and not isinstance(one, Exception):
+                one.remove()
 
 
 def left(directory: Directory, pid: int) -> None:

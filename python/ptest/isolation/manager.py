@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ptest._errors import PtestError, UnsupportedError
 from ptest.isolation.base import IsolatedEnvironment, IsolationEngine
-from ptest.isolation.config import ManagerConfig, level, merged
+from ptest.isolation.config import ManagerConfig, VirtualenvConfig, level, merged
 from ptest.isolation.engine import BasicIsolationEngine, VirtualenvIsolationEngine
 from ptest.isolation.engines import Engines, selected
 from ptest.isolation.enums import CleanupPolicy, EnvironmentStatus, IsolationEvent, IsolationLevel
@@ -25,6 +26,7 @@ from ptest.isolation.errors import (
     UnknownSnapshotError,
 )
 from ptest.isolation.events import logger
+from ptest.isolation.making import Several
 from ptest.isolation.results import now
 
 if TYPE_CHECKING:
@@ -128,8 +130,11 @@ class IsolationManager:
         """
         given = dict(env_config or {})
         env_id = given.pop("env_id", None) or f"env_{uuid.uuid4().hex[:12]}"
-        engine = self._engines.of(level(isolation_level or self._settings.default_isolation_level))
+        engine = self._engine(isolation_level)
         return self._admit(env_id, lambda: engine.create_isolation(path, env_id, self._merged(engine, given)))
+
+    def _engine(self, isolation_level: IsolationLevel | str | None) -> IsolationEngine[Any]:
+        return self._engines.of(level(isolation_level or self._settings.default_isolation_level))
 
     def _merged(self, engine: IsolationEngine[Any], given: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(engine, VirtualenvIsolationEngine):
@@ -360,13 +365,22 @@ class IsolationManager:
         PtestError
             The first failure.
         """
+        wanted = []
+        for config in env_configs:
+            given = dict(config)
+            env_id = given.pop("env_id", None) or f"env_{uuid.uuid4().hex[:12]}"
+            path = Path(given.pop("path", None) or path_template.format(env_id=env_id))
+            engine = self._engine(given.pop("isolation_level", isolation_level))
+            wanted.append((env_id, path, engine, self._merged(engine, given)))
         made: dict[str, IsolatedEnvironment] = {}
         try:
-            for config in env_configs:
-                given = dict(config)
-                env_id = given.setdefault("env_id", f"env_{uuid.uuid4().hex[:12]}")
-                path = given.pop("path", None) or Path(path_template.format(env_id=env_id))
-                made[env_id] = self.create_environment(path, given.pop("isolation_level", isolation_level), given)
+            with Several([_at_once(engine, path, config) for _, path, engine, config in wanted]) as several:
+                for number, (env_id, path, engine, config) in enumerate(wanted):
+                    ready = several.take(number)
+                    make = partial(engine.create_isolation, path, env_id, config)
+                    if ready is not None and isinstance(engine, VirtualenvIsolationEngine):
+                        make = partial(engine.create, path, env_id, config, source=None, ready=ready)
+                    made[env_id] = self._admit(env_id, make)
         except BaseException:
             for env in made.values():
                 env.cleanup(force=True)
@@ -426,6 +440,15 @@ class IsolationManager:
 
     def _ids(self, env_ids: Iterable[str] | None) -> list[str]:
         return list(self.active_environments if env_ids is None else env_ids)
+
+
+def _at_once(
+    engine: IsolationEngine[Any], path: Path, config: Mapping[str, Any]
+) -> tuple[VirtualenvConfig, Path] | None:
+    """How an environment can be made together with others; None if its engine does not."""
+    if type(engine) not in (VirtualenvIsolationEngine, BasicIsolationEngine):
+        return None
+    return VirtualenvConfig.of(merged(engine.config, config)), path.absolute()
 
 
 def _clean_up(env: IsolatedEnvironment, _: IsolationEvent) -> None:

@@ -137,6 +137,25 @@ def test_when_one_of_many_cannot_be_made_none_is(manager: IsolationManager, tmp_
     assert not (tmp_path / "a").exists()
 
 
+def test_many_are_made_at_once(manager: IsolationManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(ptest.Store, "create")
+    configs = [{"env_id": str(number), "requirements": ["six==1.16.0"]} for number in range(4)]
+    made = manager.create_environments_bulk(configs, str(tmp_path / "{env_id}"))
+    assert [env.get_package_version("six") for env in made.values()] == ["1.16.0"] * 4
+    assert all((env.path / "venv/bin/python").exists() for env in made.values())
+
+
+def test_why_one_of_many_cannot_be_made_is_told_as_of_one(manager: IsolationManager, tmp_path: Path, store) -> None:
+    with store.create("only"):
+        with pytest.raises(ptest.ResolutionError):
+            manager.create_environments_bulk(
+                [{}, {"requirements": ["six==0.0.0.dev9"]}, {}], str(tmp_path / "{env_id}")
+            )
+        assert manager.list_environments() == {}
+        assert [it.name for it in store.environments()] == ["only"]
+    assert list(tmp_path.glob("env_*")) == []
+
+
 def test_an_environment_that_is_gone_is_unhealthy(manager: IsolationManager, tmp_path: Path, store) -> None:
     env = manager.create_environment(tmp_path / "e", None, {"env_id": "e"})
     store.find(env.environment.id).remove()

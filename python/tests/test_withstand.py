@@ -1,0 +1,205 @@
+"""What a process does that uses environments, and must not harm them: threads, callbacks, signals, its own end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+import ptest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Script
+
+THREADS = 16
+
+
+def test_sixteen_threads_work_on_sixteen_environments(store: ptest.Store, six: ptest.Snapshot) -> None:
+    together = threading.Barrier(THREADS)
+
+    def work(number: int) -> tuple[str, list[str], int]:
+        with store.fork(six, env={"NUMBER": str(number)}) as made:
+            together.wait(60)
+            told = made.exec(["sh", "-c", "echo $NUMBER; echo $NUMBER > $VIRTUAL_ENV/mine"], check=True).stdout
+            made.uninstall("six")
+            snapshot = made.snapshot()
+            with made.fork() as copy:
+                mine = copy.exec(["sh", "-c", "cat $VIRTUAL_ENV/mine"]).stdout
+            store.remove_snapshot(snapshot)
+            return told, [it.name for it in made.packages()], int(mine)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        done = list(pool.map(work, range(THREADS)))
+    assert done == [(f"{number}\n", ["pip"], number) for number in range(THREADS)]
+
+
+def test_sixteen_threads_do_everything_in_one_environment(store: ptest.Store, six: ptest.Snapshot) -> None:
+    together = threading.Barrier(THREADS)
+    with store.fork(six) as env:
+
+        def work(number: int) -> object:
+            together.wait(60)
+            if number % 4 == 0:
+                return env.exec(["sh", "-c", f"exit {number}"]).returncode
+            if number % 4 == 1:
+                with env.popen(["sh", "-c", f"echo {number}"], stdout=ptest.PIPE) as process:
+                    return process.communicate()[0]
+            if number % 4 == 2:
+                port = env.acquire_port()
+                return env.release_ports([port]) == [int(port)]
+            with env.fork() as copy:
+                return copy.package("six") is not None
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            done = list(pool.map(work, range(THREADS)))
+        expected = [[number, f"{number}\n", True, True][number % 4] for number in range(THREADS)]
+        assert done == expected
+        assert env.status().usage.processes == 0
+
+
+def test_threads_that_change_one_environment_wait_for_each_other(env: ptest.Environment) -> None:
+    names = ["attrs==23.2.0", "idna==3.6", "colorama==0.4.6", "iniconfig==2.0.0"]
+    with ThreadPoolExecutor(len(names)) as pool:
+        changes = list(pool.map(env.install, names))
+    assert [[f"{it.name}=={it.after}" for it in change] for change in changes] == [[name] for name in names]
+    assert {it.name for it in env.packages()} >= {"attrs", "idna", "colorama", "iniconfig", "six"}
+
+
+@pytest.mark.parametrize(
+    "left_behind",
+    [
+        "env.popen(['sleep', '600'])",
+        "env.popen(['sleep', '600'], stdout=ptest.PIPE, log=True)",
+        "in_a_thread(lambda: env.exec(['sleep', '600']))",
+        "in_a_thread(lambda: env.popen(['sleep', '600']).wait())",
+        "in_a_thread(lambda: next(env.follow_logs(env.popen(['sleep', '600'], log=True).id)))",
+        "in_a_thread(lambda: list(env.follow(['nothing'])))",
+        "in_a_thread(lambda: store.matrix(['sleep', '600'], sets={'a': ()}).wait())",
+    ],
+)
+def test_a_process_ends_whatever_runs_and_leaves_nothing(store: ptest.Store, script: Script, left_behind: str) -> None:
+    began = time.monotonic()
+    ended = script(
+        f"""
+        import contextlib, threading, ptest
+        store = ptest.default_store()
+        env = store.create("ending")
+        started = store.follow(["run_started"])
+
+        def in_a_thread(work):
+            def told_that_it_is_gone():
+                with contextlib.suppress(ptest.PtestError):
+                    work()
+
+            threading.Thread(target=told_that_it_is_gone, daemon=True).start()
+
+        kept = {left_behind}
+        if "sleep" in {left_behind!r}:
+            assert started.next(60)
+        """
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert time.monotonic() - began < 100
+    assert store.recover().failed == []
+    assert store.environments() == []
+
+
+def test_an_exception_ends_a_process_as_it_does_without_environments(store: ptest.Store, script: Script) -> None:
+    ended = script(
+        """
+        import ptest
+        env = ptest.create()
+        process = env.popen(["sleep", "600"])
+        raise SystemExit(3)
+        """
+    )
+    assert (ended.returncode, ended.stderr) == (3, "")
+    assert store.environments() == []
+
+
+def test_a_signal_s_handler_runs_during_a_call_which_goes_on(env: ptest.Environment) -> None:
+    told: list[bool] = []
+    done = threading.Event()
+
+    def handle(*_: object) -> None:
+        told.append(env.exec("true").success)
+        done.set()
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with env.popen(["sleep", "600"]) as waiting:
+            threading.Thread(target=_signal_until, args=(signal.SIGUSR1, done)).start()
+            with pytest.raises(ptest.TimedOutError):
+                waiting.wait(1.0)
+            assert done.wait(60)
+        assert set(told) == {True}
+        assert env.exec(["sh", "-c", "exit 3"]).returncode == 3
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_a_signal_s_handler_raises_ends_the_call(env: ptest.Environment) -> None:
+    done = threading.Event()
+
+    class Enough(Exception):  # noqa: N818
+        pass
+
+    def handle(*_: object) -> None:
+        if not done.is_set():
+            done.set()
+            raise Enough
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        threading.Thread(target=_signal_until, args=(signal.SIGUSR1, done)).start()
+        with pytest.raises(Enough):
+            env.exec(["sleep", "600"])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert env.status().usage.processes == 0
+
+
+def _signal_until(number: int, done: threading.Event) -> None:
+    while not done.wait(0.05):
+        os.kill(os.getpid(), number)
+
+
+def test_a_sub_interpreter_is_told_that_it_cannot_use_it(home: Path, project: Path) -> None:
+    program = """
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+import ptest
+with ptest.create() as env:
+    interpreters.run_string(interpreters.create(), '''
+import ptest
+try:
+    ptest.create
+except ImportError as error:
+    print(error)
+''')
+    print(env.exec(["echo", "works"]).stdout, end="")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=project,
+        env={**os.environ, "PTEST_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "ptest" in ended.stdout.splitlines()[0]
+    assert "subinterpreters" in ended.stdout.splitlines()[0].lower()
+    assert ended.stdout.splitlines()[1:] == ["works"]
+    assert ended.returncode == 0

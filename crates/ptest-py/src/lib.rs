@@ -20,6 +20,9 @@ mod stream;
 mod terminal;
 mod wait;
 
+use std::sync::OnceLock;
+
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 
@@ -34,6 +37,20 @@ fn register_at_fork(py: Python<'_>) -> PyResult<()> {
     py.import("os")?
         .call_method("register_at_fork", (), Some(&hooks))?;
     Ok(())
+}
+
+/// Lets only one interpreter of the process have the module, in the words of Python, which refuses by itself from 3.12 on.
+///
+/// What is here belongs to the process: its signals, its forks, its connections.
+fn refuse_other_interpreters(py: Python<'_>) -> PyResult<()> {
+    static SYS: OnceLock<usize> = OnceLock::new();
+    // Each interpreter has its own, for as long as it lives.
+    let sys = py.import("sys")?.as_ptr().addr();
+    if *SYS.get_or_init(|| sys) == sys {
+        return Ok(());
+    }
+    let message = "module ptest._core does not support loading in subinterpreters";
+    Err(PyImportError::new_err(message))
 }
 
 /// What `import ptest._core` gives.
@@ -62,6 +79,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::refuse_other_interpreters(module.py())?;
         super::register_at_fork(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

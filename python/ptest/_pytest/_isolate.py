@@ -291,7 +291,8 @@ class Isolation:
             item.__dict__.pop("setup", None)
             if hasattr(item, "_request"):
                 item._request = False
-                item.funcargs = None
+                # Not None in the parent, which makes reports yet: plugins look for their fixtures in it.
+                item.funcargs = {} if self._channel is None else None
 
     def _tell(self, item: pytest.Item, report: pytest.TestReport) -> None:
         if self._channel is None:

@@ -49,6 +49,7 @@ class Test(pytest.Item):
         self._shown = shown
         path, line, domain = said["location"]
         self._place = (str(path), line, with_label(str(domain), python))
+        self.funcargs: dict[str, Any] = {}
         self.fixturenames = [str(name) for name in said["fixtures"]]
         self.extra_keyword_matches.update(map(str, said["words"]))
         for name, args, kwargs in said["marks"]:
@@ -76,6 +77,7 @@ class Missing(pytest.Item):
     def __init__(self, *, why: str, **given: Any) -> None:
         super().__init__(**given)
         self._why = why
+        self.funcargs: dict[str, Any] = {}
 
     def setup(self) -> None:
         pytest.fail(self._why, pytrace=False)

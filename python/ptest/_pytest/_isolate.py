@@ -161,12 +161,30 @@ class Isolation:
                 if isinstance(value, pytest.TempPathFactory):
                     # It makes its directory when it is asked, and takes away what was there: once for all tests.
                     value.getbasetemp()
+            else:
+                self._set_up_overridden(item, name)
         if self._mode == "module":
             names = {name for other in _of_module(item) for name in _fixtures(other) if self._is_wider(other, name)}
             for name in sorted(names):
                 # What fails is known, and raised again when the test that asked for it does so.
                 with suppress(Exception):
                     item._request.getfixturevalue(name)
+
+    def _set_up_overridden(self, item: Any, name: str) -> None:
+        """A wider fixture can be below a narrow one that has its name and asks for it."""
+        known = item._request._arg2fixturedefs
+        definitions = list(known.get(name, ()))
+        while definitions and definitions[-1].scope in _NARROW[self._mode] and name in definitions[-1].argnames:
+            definitions.pop()
+        if not definitions or definitions[-1].scope in _NARROW[self._mode]:
+            return
+        all_of_them, known[name] = known[name], definitions
+        try:
+            item._request.getfixturevalue(name)
+        finally:
+            known[name] = all_of_them
+            # The narrow one is yet to be asked for, under this name.
+            item._request._fixture_defs.pop(name, None)
 
     def _is_wider(self, item: Any, name: str) -> bool:
         definitions = item._fixtureinfo.name2fixturedefs.get(name)

@@ -136,6 +136,45 @@ def test_wider_fixtures_are_set_up_and_torn_down_once_in_the_parent(
     assert log[0][1] not in tests
 
 
+@isolated
+def test_a_wider_fixture_below_a_narrow_one_of_its_name_is_set_up_once(
+    run: Pytest, pytester: pytest.Pytester, mode: str
+) -> None:
+    pytester.makeconftest(
+        """
+        import os
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def server():
+            with open("log", "a") as file:
+                print(os.getpid(), file=file)
+            return "server"
+        """
+    )
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        @pytest.fixture
+        def server(server):
+            return f"{server}/"
+
+        class TestClass:
+            @pytest.fixture
+            def server(self, server):
+                return f"{server}path"
+
+            def test_one(self, server): assert server == "server/path" and str(os.getppid()) in open("log").read()
+
+        def test_two(server): assert server == "server/"
+        """
+    )
+    run(f"--ptest-isolate={mode}").assert_outcomes(passed=2)
+    assert len((pytester.path / "log").read_text().split()) == 1
+
+
 def test_a_wider_fixture_that_a_test_asks_for_by_itself_is_torn_down_in_its_fork(
     run: Pytest, pytester: pytest.Pytester
 ) -> None:
@@ -525,6 +564,36 @@ def test_the_environment_of_a_test_whose_fork_is_lost_is_kept_and_named_or_remov
 @pytest.mark.parametrize("arguments", [["--ptest-timeout=1"], ["--ptest-timeout=0", "--ptest-isolate=test"]])
 def test_a_time_that_cannot_be_kept_is_refused(run: Pytest, arguments: list[str]) -> None:
     assert run(*arguments).ret == pytest.ExitCode.USAGE_ERROR
+
+
+@isolated
+def test_plugins_find_what_they_know_of_a_test_when_it_is_over(
+    run: Pytest, pytester: pytest.Pytester, mode: str
+) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_runtest_makereport(item):
+            yield
+            assert item.funcargs.get("value") in (None, 1)
+        """
+    )
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        @pytest.fixture
+        def value(): return 1
+
+        def test_it(value): pass
+
+        def test_lost(value): os._exit(3)
+        """
+    )
+    run(f"--ptest-isolate={mode}").assert_outcomes(passed=1, failed=1)
 
 
 def test_the_interpreter_is_the_same_in_the_fork(run: Pytest, pytester: pytest.Pytester) -> None:

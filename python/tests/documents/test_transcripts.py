@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGES = [page for page in pages() if page.name == "README.md" and page.parent != ROOT]
+TOOLS = ("tox",)
+"""Programs of others that pages use."""
 WRITE = os.environ.get("PTEST_DOCS_WRITE") == "1"
 
 VARYING = [
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
-    (r"\b\d+(\.\d+)? ?(ms|s|MiB|KiB|GiB|%)(?![a-z])", r"N \2"),
+    (r"\b\d+(\.\d+)? ?(ms|s|seconds|MiB|KiB|GiB|%)(?![a-z])", r"N \2"),
     (r"\b(3\.\d+)\.\d+\b", r"\1.N"),
     (r"\b[23]\d{4}\b", "PORT"),
     (r"\be[0-9a-f]{32}\b", "ID"),
@@ -41,6 +43,9 @@ def test_the_commands_of_a_page_write_what_it_shows(page: Path, tmp_path: Path, 
     shell = Shell(page, tmp_path, is_plugin_installed=pytestconfig.pluginmanager.has_plugin("ptest"))
     came: dict[str, str] = {}
     transcripts = blocks(page, "console")
+    for program in TOOLS:
+        if any(f"$ {program} " in block.text for block in transcripts) and not shell.has(program):
+            pytest.skip(f"{program} is not installed")
     try:
         for block in transcripts:
             came[block.text] = "".join(shell.transcript(command, shown) for command, shown in commands(block))
@@ -99,6 +104,10 @@ class Shell:
         if written and not written.endswith("\n"):
             written += "\n"
         return f"$ {command}\n" + (shown if varying(shown) == varying(written) else written)
+
+    def has(self, program: str) -> bool:
+        """Whether a program is there."""
+        return shutil.which(program, path=self.environment["PATH"]) is not None
 
     def close(self) -> None:
         """Takes away what a page left in its store."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 """The repository."""
@@ -42,3 +46,18 @@ def blocks(page: Path, language: str) -> list[Block]:
         for found in _BLOCK.finditer(text)
         if found["language"] == language
     ]
+
+
+def need_pythons(text: str) -> None:
+    """Skips what asks for a Python that is not here: ``python = ["3.9"]``, ``python="3.9"``."""
+    for line in re.findall(r"python ?= ?\[?(?:\"[\d.]+\"(?:, )?)+", text):
+        for version in re.findall(r"[\d.]+", line):
+            if not is_here(version):
+                pytest.skip(f"no Python {version}")
+
+
+@cache
+def is_here(version: str) -> bool:
+    """Whether there is a Python of a version."""
+    run = subprocess.run(["ptest", "run", "--python", version, "--", "true"], check=False, capture_output=True)
+    return run.returncode == 0

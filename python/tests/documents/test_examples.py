@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from documents.pages import Block, blocks, pages
+from documents.pages import Block, blocks, need_pythons, pages
 
 import ptest
 
@@ -50,6 +50,7 @@ def test_an_example_of_a_docstring_gives_what_it_says(example: doctest.DocTest) 
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_python_of_a_page_runs(block: Block, project: Path, pytestconfig: pytest.Config) -> None:
+    need_pythons(block.text)
     # What has tests is for pytest, which needs no import of itself to be shown each time.
     is_tests = "def test_" in block.text
     file = project / "test_page.py"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from documents.pages import ROOT, Block, blocks, pages
+from documents.pages import ROOT, Block, blocks, need_pythons, pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +38,13 @@ VARYING = [
 """What is not the same each time, and what is compared in its place."""
 
 
+@pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
 def test_the_commands_of_a_page_write_what_it_shows(page: Path, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     shell = Shell(page, tmp_path, is_plugin_installed=pytestconfig.pluginmanager.has_plugin("ptest"))
     came: dict[str, str] = {}
     transcripts = blocks(page, "console")
+    need_pythons("".join(block.text for block in transcripts))
     for program in TOOLS:
         if any(f"$ {program} " in block.text for block in transcripts) and not shell.has(program):
             pytest.skip(f"{program} is not installed")

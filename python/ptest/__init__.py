@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         Finding,
         Hook,
         Improved,
+        Kernel,
         LostEnvironment,
         Rebuilt,
         RebuiltTable,
@@ -100,7 +101,7 @@ if TYPE_CHECKING:
     )
     from ptest._runs import LimitAsked, Log, LogFollower, LogPiece, Run, RunClient, RunLimit, RunStream
     from ptest._store import Store
-    from ptest._upkeep import doctor
+    from ptest._upkeep import doctor, kernels, remove_kernel
 
 _HOMES = {
     "_api": ("apply", "cells", "create", "default_store", "environments", "find", "matrix", "run"),
@@ -175,6 +176,7 @@ _HOMES = {
         "Finding",
         "Hook",
         "Improved",
+        "Kernel",
         "LostEnvironment",
         "Rebuilt",
         "RebuiltTable",
@@ -187,7 +189,7 @@ _HOMES = {
     ),
     "_runs": ("LimitAsked", "Log", "LogFollower", "LogPiece", "Run", "RunClient", "RunLimit", "RunStream"),
     "_store": ("Store",),
-    "_upkeep": ("doctor",),
+    "_upkeep": ("doctor", "kernels", "remove_kernel"),
 }
 
 __all__ = [
@@ -231,6 +233,7 @@ __all__ = [
     "IllegalStateError",
     "Improved",
     "InvalidInputError",
+    "Kernel",
     "LimitAsked",
     "Limits",
     "Log",
@@ -288,7 +291,9 @@ __all__ = [
     "doctor",
     "environments",
     "find",
+    "kernels",
     "matrix",
+    "remove_kernel",
     "run",
 ]
 

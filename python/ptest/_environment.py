@@ -18,6 +18,7 @@ from ptest._records import (
     Stats,
     Verification,
 )
+from ptest._reports import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -279,6 +280,23 @@ class Environment(CommandedEnvironment):
     def stats(self, since: Duration = 600) -> Stats:
         """What it has used over the last seconds."""
         return Stats.of(self._core.stats(seconds(since) or 0.0))
+
+    def install_kernel(self, name: str | None = None, *, display_name: str | None = None) -> Kernel:
+        """Gives your Jupyter a kernel that runs in it, if it has ipykernel.
+
+        Parameters
+        ----------
+        name
+            What Jupyter calls it; the environment's name unless said.
+        display_name
+            What Jupyter shows.
+
+        Raises
+        ------
+        PtestError
+            If the environment has no ipykernel, or somebody else's kernel has the name.
+        """
+        return Kernel.of(self._core.install_kernel(name, display_name)["kernel"])
 
     def export(self, file: StrPath | IO[bytes], *, compression: Literal["zstd", "gzip"] = "zstd") -> None:
         """Writes it as one file, to be imported elsewhere."""

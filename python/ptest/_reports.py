@@ -341,6 +341,24 @@ class ConfigFile(Record):
 
 
 @dataclass(frozen=True)
+class Kernel(Record):
+    """A kernel of the user's Jupyter that runs in an environment."""
+
+    name: str
+    """What Jupyter calls it."""
+    display_name: str
+    """What Jupyter shows."""
+    path: Path
+    """The directory of its specification."""
+    environment: str
+    """The id of the environment that it runs in."""
+    store: Path
+    """The store that the environment is in."""
+
+    _read = {"path": Path, "store": Path}
+
+
+@dataclass(frozen=True)
 class SettingDifference(Record):
     """Something of an environment that is not as a file says."""
 

@@ -13,6 +13,7 @@ from ptest._reports import (
     Collected,
     Finding,
     Improved,
+    Kernel,
     Rebuilt,
     Recovered,
     Removed,
@@ -112,3 +113,20 @@ def doctor(**settings: Unpack[Settings]) -> list[Finding]:
     """What ptest needs and can use on this machine: there or not, why, what to do. The store need not be sound."""
     given, project = settings_of_store(settings)
     return Finding.each(_core.doctor(given, program(), project)["findings"])
+
+
+def kernels() -> list[Kernel]:
+    """The kernels of your Jupyter that ptest installed: see `Environment.install_kernel`."""
+    return Kernel.each(_core.kernels()["kernels"])
+
+
+def remove_kernel(kernel: str | Kernel) -> Kernel:
+    """Takes a kernel away; its environment stays.
+
+    Raises
+    ------
+    NotFoundError
+        If ptest installed none of that name.
+    """
+    name = kernel.name if isinstance(kernel, Kernel) else kernel
+    return Kernel.of(_core.remove_kernel(name)["kernel"])

@@ -306,3 +306,14 @@ def test_a_package_can_be_written_into_an_open_file(env: ptest.Environment, tmp_
         env.export(tmp_path / "other", compression="zip")  # type: ignore[arg-type]
     with pytest.raises(io.UnsupportedOperation):
         env.export(io.BytesIO())
+
+
+def test_a_kernel_is_installed_found_and_taken_away(
+    env: ptest.Environment, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(project / "jupyter"))
+    assert ptest.kernels() == []
+    with pytest.raises(ptest.PtestError, match="ipykernel"):
+        env.install_kernel("mine")
+    with pytest.raises(ptest.NotFoundError):
+        ptest.remove_kernel("mine")

@@ -11,6 +11,7 @@ mod error;
 mod follower;
 mod host;
 mod interrupt;
+mod kernels;
 mod log;
 mod matrix;
 mod process;
@@ -66,6 +67,8 @@ mod _core {
     use crate::follower::Follower;
     #[pymodule_export]
     use crate::interrupt::Interrupt;
+    #[pymodule_export]
+    use crate::kernels::{kernels, remove_kernel};
     #[pymodule_export]
     use crate::log::LogFollower;
     #[pymodule_export]

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     )
     from ptest._process import Command, CompletedRun
     from ptest._records import Status
-    from ptest._reports import Applied, Finding
+    from ptest._reports import Applied, Finding, Kernel
 
 __all__ = [
     "Environment",
@@ -53,7 +53,9 @@ __all__ = [
     "doctor",
     "environments",
     "find",
+    "kernels",
     "matrix",
+    "remove_kernel",
     "run",
 ]
 
@@ -122,3 +124,13 @@ async def matrix(command: Command = (), **options: Unpack[MatrixOptions]) -> Mat
 async def doctor(**settings: Unpack[Settings]) -> list[Finding]:
     """What ptest needs and can use on this machine: see `ptest.doctor`."""
     return await call(lambda: _upkeep.doctor(**settings))
+
+
+async def kernels() -> list[Kernel]:
+    """The kernels of your Jupyter that ptest installed."""
+    return await call(_upkeep.kernels)
+
+
+async def remove_kernel(kernel: str | Kernel) -> Kernel:
+    """Takes a kernel away; its environment stays: see `ptest.remove_kernel`."""
+    return await call(lambda: _upkeep.remove_kernel(kernel))

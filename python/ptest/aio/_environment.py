@@ -110,6 +110,7 @@ class Environment:
     kill = calls(SyncEnvironment.kill)
     stats = calls(SyncEnvironment.stats)
     export = calls(SyncEnvironment.export)
+    install_kernel = calls(SyncEnvironment.install_kernel)
     shell = calls(SyncEnvironment.shell)
 
     async def usage(self) -> Usage:

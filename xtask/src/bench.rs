@@ -8,6 +8,7 @@ mod clock;
 mod library;
 mod machine;
 mod matrix;
+mod package;
 mod peers;
 mod program;
 mod report;
@@ -23,6 +24,7 @@ use self::clock::Measured;
 use self::library::Library;
 use self::machine::Machine;
 use self::matrix::Matrix;
+use self::package::Package;
 use self::peers::Peers;
 use self::program::Program;
 use self::sets::Set;
@@ -57,6 +59,9 @@ pub(crate) struct Arguments {
     /// Work below this directory instead of the temporary one: its file system is what is measured
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// Measure this wheel of the Python package instead of building one
+    #[arg(long, value_name = "FILE")]
+    wheel: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -161,6 +166,8 @@ struct Ptest {
     library: Library,
     /// `None` where a Python that it needs is missing, or where it is not measured.
     matrix: Option<Matrix>,
+    /// `None` where it is not measured.
+    package: Option<Package>,
 }
 
 impl Bench {
@@ -200,10 +207,19 @@ impl Bench {
             } else {
                 None
             };
+            let is_wanted = |key: &&str| arguments.wants_work(key);
+            let package = if works::python::KEYS.iter().any(is_wanted) {
+                let wheel = arguments.wheel.as_deref();
+                let package = Package::prepare(workspace, scratch, &peers, &program, wheel)?;
+                Some(package)
+            } else {
+                None
+            };
             Some(Ptest {
                 program,
                 library,
                 matrix,
+                package,
             })
         } else {
             None
@@ -233,6 +249,9 @@ impl Bench {
             if let Some(matrix) = &ptest.matrix {
                 versions.push(matrix.version()?);
             }
+            if ptest.package.is_some() {
+                versions.extend(Package::versions());
+            }
         }
         Ok(versions)
     }
@@ -242,6 +261,9 @@ impl Bench {
             crowded.end();
         }
         if let Some(ptest) = self.ptest {
+            if let Some(package) = ptest.package {
+                package.end();
+            }
             ptest.library.end();
             ptest.program.end();
         }

@@ -1,4 +1,5 @@
-//! The library without the start of a process: a small program of crate `ptest` that takes its own times.
+//! A library without the start of a process: a small program of crate `ptest`, or a script of the Python package, that takes
+//! its own times.
 //!
 //! It reads one work a line on standard input, does it once and answers `<nanoseconds>` or `error <words>`, so that its rounds
 //! take turns with everybody else's.
@@ -22,6 +23,7 @@ pub(crate) struct Library {
 }
 
 struct State {
+    name: String,
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -34,7 +36,7 @@ impl Library {
     ///
     /// When it does not start or a set cannot be prepared.
     pub(crate) fn start(program: &Path, ptest: &Program, sets: &[Set]) -> Result<Self> {
-        Self::start_by(Command::new(program), ptest, sets)
+        Self::start_with(Command::new(program), ptest, sets)
     }
 
     /// The same where the machine seems to have [`MOUNTS`] mounts more; `place` is an empty directory for them.
@@ -57,24 +59,39 @@ impl Library {
             .arg(MOUNTS.to_string())
             .arg(place)
             .arg(program);
-        Self::start_by(command, ptest, sets)
+        Self::start_with(command, ptest, sets)
     }
 
-    fn start_by(mut command: Command, ptest: &Program, sets: &[Set]) -> Result<Self> {
+    fn start_with(mut command: Command, ptest: &Program, sets: &[Set]) -> Result<Self> {
         let (python, uv) = ptest.tools();
         command.arg(ptest.home()).arg(python).arg(uv);
         for set in sets {
             command.arg(set.name);
             command.arg(set.lock.as_deref().unwrap_or(Path::new("")));
         }
+        Self::start_by(&mut command)
+    }
+
+    /// Starts another that answers likewise.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub(crate) fn start_by(command: &mut Command) -> Result<Self> {
+        let name = Path::new(command.get_program())
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let (Some(requests), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err("bench_lib has no pipes".into());
+            return Err(format!("{name} has no pipes").into());
         };
         let state = State {
+            name,
             child,
             requests,
             answers: BufReader::new(stdout),
@@ -96,7 +113,7 @@ impl Library {
         state.answers.read_line(&mut answer)?;
         match answer.trim().parse() {
             Ok(nanoseconds) => Ok(Duration::from_nanos(nanoseconds)),
-            Err(_) if answer.is_empty() => Err(format!("bench_lib ended at {work}").into()),
+            Err(_) if answer.is_empty() => Err(format!("{} ended at {work}", state.name).into()),
             Err(_) => Err(format!("{work}: {}", answer.trim()).into()),
         }
     }
@@ -104,13 +121,14 @@ impl Library {
     /// Lets it clean up and end.
     pub(crate) fn end(self) {
         let State {
+            name,
             mut child,
             requests,
             ..
         } = self.state.into_inner();
         drop(requests);
         if let Err(error) = child.wait() {
-            eprintln!("note: bench_lib: {error}");
+            eprintln!("note: {name}: {error}");
         }
     }
 }

@@ -355,13 +355,15 @@ impl Peers {
         commands
     }
 
-    fn uv_venv(&self, path: &Path) -> Command {
+    /// uv making an empty environment.
+    pub(crate) fn uv_venv(&self, path: &Path) -> Command {
         let mut command = self.bare_uv(&["venv", "--quiet", "--no-project", "--python"]);
         command.arg(&self.python).arg(path);
         command
     }
 
-    fn uv_pip_install(&self, path: &Path, link_mode: &str) -> Command {
+    /// uv installing into an environment that is there.
+    pub(crate) fn uv_pip_install(&self, path: &Path, link_mode: &str) -> Command {
         let mut command = self.bare_uv(&[
             "pip",
             "install",

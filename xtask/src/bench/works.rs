@@ -2,6 +2,7 @@
 
 mod many;
 mod processes;
+pub(crate) mod python;
 
 use std::process::Command;
 
@@ -55,6 +56,7 @@ pub(crate) fn all(bench: &Bench) -> Vec<Work<'_>> {
     works.extend(many::all(bench));
     works.extend([port(bench), event(bench)]);
     works.extend(matrices(bench));
+    works.extend(python::all(bench));
     works
 }
 

@@ -153,8 +153,8 @@ impl<'a> Environment<'a> {
     fn lints(&self) -> Result<Vec<String>> {
         self.install(&["--group".as_ref(), "lint".as_ref()])?;
         let runs: [&[&str]; 4] = [
-            &["ruff", "format", "--no-cache", "--check", "python"],
-            &["ruff", "check", "--no-cache", "python"],
+            &["ruff", "format", "--no-cache", "--check", "python", "bench"],
+            &["ruff", "check", "--no-cache", "python", "bench"],
             &["mypy", "--cache-dir=/dev/null"],
             &["stubtest", "--allowlist", ALLOWED, "ptest._core"],
         ];

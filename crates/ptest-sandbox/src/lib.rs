@@ -44,7 +44,7 @@ pub use launch::{LaunchOptions, Launcher, Listen, Owner, Sandbox};
 pub use limits::{Disk, Kept, Limit, Limits, Strength, Struck};
 pub use output::{Captured, Keep, Spill, StreamKind};
 pub use plan::{
-    Access, Isolation, Mount, Network, Overlay, Plan, Privileges, Source, SystemCalls, Upper,
+    Access, Isolation, Mount, Network, Overlay, Plan, Privileges, Root, Source, SystemCalls, Upper,
 };
 pub use profile::{Home, Level, Mirror, Shape, Writes};
 pub use protocol::{

@@ -16,7 +16,9 @@ pub struct Plan {
     pub isolation: Isolation,
     /// The host name inside; without one the host's is kept.
     pub hostname: Option<String>,
-    /// The mounts of the new root, in the order in which they are attached. Ignored without namespaces.
+    /// What the root is before anything is mounted. Ignored without namespaces, like what is mounted.
+    pub root: Root,
+    /// The mounts of the root, in the order in which they are attached.
     pub mounts: Vec<Mount>,
     /// Most bytes that can be written in all [`Mount::Discarded`] together; half of the memory without it.
     pub discarded_size: Option<u64>,
@@ -30,6 +32,7 @@ impl Plan {
         Self {
             isolation: Isolation::None,
             hostname: None,
+            root: Root::Empty,
             mounts: Vec::new(),
             discarded_size: None,
             privileges: Privileges::default(),
@@ -61,6 +64,16 @@ impl Isolation {
     pub fn has_own_network(self) -> bool {
         matches!(self, Self::Namespaces { network, .. } if network != Network::Host)
     }
+}
+
+/// What the root of a sandbox is before anything is mounted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Root {
+    /// An empty directory, which is read-only when everything is mounted.
+    #[default]
+    Empty,
+    /// The host's, with all that is mounted there.
+    Host(Access),
 }
 
 /// What a sandbox has of a network.

@@ -17,7 +17,7 @@ use rustix::process::geteuid;
 
 use crate::error::Result;
 use crate::plan::{
-    Access, Isolation, Mount, Network, Overlay, Plan, Privileges, Source, SystemCalls, Upper,
+    Access, Isolation, Mount, Network, Overlay, Plan, Privileges, Root, Source, SystemCalls, Upper,
 };
 
 /// Where the environment's own tree is, in every sandbox.
@@ -147,6 +147,7 @@ impl Shape {
                 control_groups: is_strict,
             },
             hostname: self.hostname.clone(),
+            root: Root::Empty,
             mounts,
             discarded_size: None,
             privileges: self.level.privileges(root),

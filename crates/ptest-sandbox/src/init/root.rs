@@ -2,8 +2,8 @@
 //!
 //! In three phases: everything that depends on the host's tree is *prepared* as detached mounts,
 //! so that nothing can be covered before it was opened; an empty tmpfs becomes the root and the
-//! host's tree is let go; then every step is *attached* with ordinary paths, whose symbolic links
-//! resolve inside the new root.
+//! host's tree is let go, unless the plan builds on it; then every step is *attached* with ordinary
+//! paths, whose symbolic links resolve inside the root.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -22,7 +22,7 @@ use rustix::process::{fchdir, pivot_root, umask};
 
 use crate::init::memory::Memory;
 use crate::init::{AtStage as _, overlay, security};
-use crate::plan::{Access, Mount, Plan, Source};
+use crate::plan::{Access, Mount, Plan, Root, Source};
 use crate::protocol::{Failure, LeftOut, Stage};
 use crate::sys;
 
@@ -35,7 +35,7 @@ pub(super) fn assemble(plan: &Plan) -> Result<Vec<LeftOut>, Failure> {
     let inherited = umask(Mode::empty());
     let mut left_out = Vec::new();
     let mut prepared = Vec::with_capacity(plan.mounts.len());
-    make_private()?;
+    isolate()?;
     let mut memory = Memory::new(plan.discarded_size);
     for mount in &plan.mounts {
         prepared.push(match prepare(mount, &mut memory) {
@@ -55,9 +55,14 @@ pub(super) fn assemble(plan: &Plan) -> Result<Vec<LeftOut>, Failure> {
         });
     }
     memory.detach().at(Stage::Root, "/")?;
-    let root = change_root()?;
-
-    let mut sealed = vec![root];
+    let mut sealed = Vec::new();
+    match plan.root {
+        Root::Empty => sealed.push(change_root()?),
+        Root::Host(access) => {
+            let root = host_root()?;
+            restrict(root.as_fd(), true, attributes(access, true)).at(Stage::Root, "/")?;
+        }
+    }
     for (mount, ready) in plan.mounts.iter().zip(prepared) {
         let Some(ready) = ready else { continue };
         match attach(mount, ready) {
@@ -201,10 +206,13 @@ fn attach(mount: &Mount, ready: Prepared) -> Result<Option<OwnedFd>, Failure> {
 }
 
 /// Keeps mounts of the host from appearing and disappearing here, and ours from doing so there.
-fn make_private() -> Result<(), Failure> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let root = open_tree(CWD, "/", flags).at(Stage::Root, "/")?;
+fn isolate() -> Result<(), Failure> {
+    let root = host_root()?;
     sys::mount_setattr(root.as_fd(), true, 0, libc::MS_PRIVATE).at(Stage::Root, "/")
+}
+
+fn host_root() -> Result<OwnedFd, Failure> {
+    open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLOEXEC).at(Stage::Root, "/")
 }
 
 /// Makes an empty tmpfs the root and lets the host's tree go. Returns the tmpfs.

@@ -100,23 +100,16 @@ pub(super) fn entries(level: Level) -> Result<Vec<Mount>> {
         if is_own || !shows(level, &path) {
             continue;
         }
-        mounts.push(as_it_is(&path, Access::ReadOnly));
+        let is_link = entry.file_type().map_err(failed)?.is_symlink();
+        mounts.push(match fs::read_link(&path) {
+            Ok(target) if is_link => Mount::Symlink { path, target },
+            _ => Mount::same(path, Access::ReadOnly).or_left_out(),
+        });
     }
     if level == Level::Strict {
         mounts.extend(settings());
     }
     Ok(mounts)
-}
-
-/// An entry of the root: a link, or what is there.
-pub(super) fn as_it_is(path: &Path, access: Access) -> Mount {
-    match fs::read_link(path) {
-        Ok(target) => Mount::Symlink {
-            path: path.to_owned(),
-            target,
-        },
-        Err(_) => Mount::same(path, access).or_left_out(),
-    }
 }
 
 /// What is listed of `/etc`, each as what it is: links there lead from one into the other.

@@ -13,10 +13,7 @@ use rustix::process::geteuid;
 
 use super::{Level, host, real};
 use crate::error::{Error, Result};
-use crate::plan::{Access, Isolation, Mount, Network, Plan};
-
-/// The host's own directories that are not taken as they are.
-const KERNEL: [&str; 3] = ["dev", "proc", "sys"];
+use crate::plan::{Access, Isolation, Mount, Network, Plan, Root};
 
 /// What a mirror of the host is to be like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,14 +63,7 @@ impl Mirror {
                 (Access::ReadOnly, written, *size)
             }
         };
-        let mut mounts = entries(access)?;
-        mounts.push(Mount::Bind {
-            source: crate::plan::Source::Host("/dev".into()),
-            target: "/dev".into(),
-            access: Access::ReadWrite,
-            devices: true,
-            optional: true,
-        });
+        let mut mounts = Vec::new();
         if self.writes != Writes::Kept {
             mounts.push(Mount::Tmpfs {
                 target: "/dev/shm".into(),
@@ -81,11 +71,11 @@ impl Mirror {
                 mode: 0o1777,
                 read_only: false,
             });
+            // Processes tell the kernel of themselves in it, and sandboxes inside make groups below the process's own.
+            for place in ["/proc", "/sys/fs/cgroup"] {
+                mounts.push(Mount::same(place, Access::ReadWrite).or_left_out());
+            }
         }
-        mounts.push(Mount::same("/sys", Access::ReadOnly).or_left_out());
-        // Sandboxes inside make groups below the process's own.
-        mounts.push(Mount::same("/sys/fs/cgroup", Access::ReadWrite).or_left_out());
-        mounts.push(Mount::same("/proc", Access::ReadWrite));
         mounts.extend(host::masks(Level::Standard, root));
         mounts.extend(written);
         Ok(Plan {
@@ -94,27 +84,12 @@ impl Mirror {
                 control_groups: false,
             },
             hostname: None,
+            root: Root::Host(access),
             mounts,
             discarded_size: size,
             privileges: Level::Standard.privileges(root),
         })
     }
-}
-
-fn entries(access: Access) -> Result<Vec<Mount>> {
-    let failed = |source| Error::Io {
-        action: "list",
-        path: "/".into(),
-        source,
-    };
-    let mut mounts = Vec::new();
-    for entry in fs::read_dir("/").map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if !KERNEL.iter().any(|name| entry.file_name() == *name) {
-            mounts.push(host::as_it_is(&entry.path(), access));
-        }
-    }
-    Ok(mounts)
 }
 
 /// What can be written though everything else cannot, from the shortest path to the longest.

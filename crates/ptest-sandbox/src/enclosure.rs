@@ -289,6 +289,15 @@ mod tests {
         }
     }
 
+    /// For where no group holds what is left.
+    fn die_with(parent: Pid) {
+        let signal = Some(rustix::process::Signal::KILL);
+        rustix::process::set_parent_process_death_signal(signal).unwrap();
+        if rustix::process::getppid() != Some(parent) {
+            sys::exit_now(0);
+        }
+    }
+
     fn id() -> String {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -382,14 +391,13 @@ mod tests {
             };
             enclosure.give_up();
             let (entered, code) = within(&Mirror::default(), &limits, || {
+                let breeder = rustix::process::getpid();
                 let mut bred = 0;
                 while bred < 100 {
                     match sys::fork() {
                         Ok(Fork::Child) => {
                             if !geteuid().is_root() {
-                                // No group holds it.
-                                let signal = Some(rustix::process::Signal::KILL);
-                                rustix::process::set_parent_process_death_signal(signal).unwrap();
+                                die_with(breeder);
                             }
                             loop {
                                 std::thread::park();

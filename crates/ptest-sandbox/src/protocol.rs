@@ -14,7 +14,7 @@ use crate::os_bytes;
 use crate::plan::Plan;
 
 /// The version that both sides must speak. It goes up with every change to a message.
-pub const VERSION: u16 = 7;
+pub const VERSION: u16 = 8;
 
 /// What a client asks of init.
 #[derive(Debug, Serialize, Deserialize)]

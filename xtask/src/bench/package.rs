@@ -27,6 +27,9 @@ const PEERS: [&str; 4] = [
     "pytest-virtualenv==1.8.1",
 ];
 
+/// The name under which pytest loads the package's plugin.
+const OWN: &str = "ptest";
+
 /// The scripts, below the repository's top.
 const SCRIPTS: &str = "bench/python";
 
@@ -46,6 +49,8 @@ pub(crate) struct Package {
     home: PathBuf,
     uv: PathBuf,
     virtualenv_data: PathBuf,
+    /// Where the peers' temporary files are; the package's own sandboxes are for those of the machine.
+    temporary: PathBuf,
     library: Library,
     /// The last suite without a plugin: in which round, of how many tests in how large a process, and what it took.
     bare: Cell<Option<(usize, u32, u32, Duration)>>,
@@ -84,6 +89,8 @@ impl Package {
             }
         }
         fs::write(suite.join("pytest.ini"), "[pytest]\n")?;
+        let temporary = scratch.join("temporary");
+        fs::create_dir_all(&temporary)?;
         let home = scratch.join("home");
         let (python, uv) = program.tools();
         let virtualenv_data = scratch.join("virtualenv-data");
@@ -101,6 +108,7 @@ impl Package {
             suite,
             home,
             virtualenv_data,
+            temporary,
         })
     }
 
@@ -155,6 +163,10 @@ impl Package {
         pytest
             .env("BENCH_TESTS", run.tests.to_string())
             .env("BENCH_MEGABYTES", run.megabytes.to_string());
+        if !run.words.contains(&OWN) {
+            // Some leave files there.
+            pytest.env("TMPDIR", &self.temporary);
+        }
         if let Some(fixture) = run.fixture {
             pytest.env("BENCH_FIXTURE", fixture);
         }

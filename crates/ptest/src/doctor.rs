@@ -60,6 +60,7 @@ pub fn examine(
     home: &Path,
     opened: &Result<Ptest>,
     program_directory: Option<&Path>,
+    python: Option<&str>,
 ) -> Result<Vec<Finding>> {
     let disk = store::disk(home);
     let ptest = match opened.as_ref().map_err(said).and_then(store::sound) {
@@ -71,7 +72,7 @@ pub fn examine(
     Ok(vec![
         store::examine(ptest),
         disk,
-        found("python", Health::Missing, python(ptest)),
+        found("python", Health::Missing, interpreter(ptest, python)),
         found("uv", Health::Degraded, uv(ptest, program_directory)),
         found(
             "user namespaces",
@@ -128,10 +129,10 @@ pub fn examine(
 /// What was found; or what is wrong, and what to do about it.
 type Looked = Result<String, (String, Option<String>)>;
 
-fn python(ptest: &Ptest) -> Looked {
+fn interpreter(ptest: &Ptest, asked: Option<&str>) -> Looked {
     ptest
         .provisioner()
-        .interpreter(ptest.store(), None, &crate::progress::Silent)
+        .interpreter(ptest.store(), asked, &crate::progress::Silent)
         .map(|python| format!("{} {}", python.executable.display(), python.version))
         .map_err(|error| said(&error))
 }

@@ -45,6 +45,15 @@ pub(crate) fn holder(connection: &Connection, name: &str) -> Result<Option<Thing
 
 /// Refuses a name that something has now. Only a transaction that goes on to use it can be sure.
 pub(crate) fn refuse_taken(connection: &Connection, name: &str) -> Result<()> {
+    // An environment without a name, or with another, is reached by it.
+    let sql = "SELECT 1 FROM environments WHERE id = ?1";
+    if connection.prepare_cached(sql)?.exists([name])? {
+        return Err(Error::new(
+            ErrorKind::AlreadyExists,
+            format!("`{name}` is the id of an environment"),
+        )
+        .with_hint("choose another name"));
+    }
     let Some(thing) = holder(connection, name)? else {
         return Ok(());
     };

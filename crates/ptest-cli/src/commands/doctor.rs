@@ -51,7 +51,8 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         return prove(&ui, store, &arguments);
     }
     let beside = context.host().program.as_deref().and_then(Path::parent);
-    let findings = doctor::examine(&context.store_home(&config)?, &opened, beside)?;
+    let home = context.store_home(&config)?;
+    let findings = doctor::examine(&home, &opened, beside, config.python.as_deref())?;
     if arguments.report.format == Format::Json {
         ui.json(&DoctorReport {
             findings: findings.iter().map(Into::into).collect(),

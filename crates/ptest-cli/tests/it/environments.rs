@@ -131,6 +131,30 @@ fn a_name_that_is_not_utf8_is_refused() {
 }
 
 #[test]
+fn the_id_of_an_environment_is_no_name_for_another() {
+    require!(requirement::userns());
+    let context = TestContext::new();
+    let made = context
+        .run(["create", "web", "--format", "json"])
+        .success()
+        .json();
+    let id = made["environment"]["id"].as_str().unwrap();
+    context.assert_refused(&["create", id], 125, "is the id of an environment");
+}
+
+#[test]
+fn the_python_that_is_configured_is_the_one_that_doctor_looks_for() {
+    let mut context = TestContext::new();
+    context.set("PTEST_PYTHON", "3.99");
+    let outcome = context.run(["doctor", "--format", "json"]);
+    assert_eq!(outcome.code(), Some(1), "{outcome}");
+    let report = outcome.json();
+    let findings = report["findings"].as_array().unwrap();
+    let python = findings.iter().find(|it| it["name"] == "python").unwrap();
+    assert_eq!(python["state"], "missing", "{python:#}");
+}
+
+#[test]
 fn a_taken_name_is_refused_and_the_first_environment_stays() {
     require!(requirement::userns());
     let context = TestContext::new();

@@ -67,11 +67,12 @@ pub(crate) fn doctor<'py>(
     project: Option<PathBuf>,
 ) -> Result<Bound<'py, PyAny>> {
     let opening = Opening::new(given, program.as_deref(), None, project.as_deref())?;
-    let options = opening.options;
+    let (options, python) = (opening.options, opening.config.python.clone());
     let look = move || {
         let home = options.home.clone();
         let opened = Ptest::open(options);
-        ptest::doctor::examine(&home, &opened, directory_of(program.as_deref()).as_deref())
+        let beside = directory_of(program.as_deref());
+        ptest::doctor::examine(&home, &opened, beside.as_deref(), python.as_deref())
     };
     let findings = interruptible(py, |_| (), look)??;
     let findings = findings.iter().map(Into::into).collect();

@@ -44,7 +44,13 @@ pub(super) fn of(shape: &Shape) -> Result<Vec<Mount>> {
 
     let mut mounts = Vec::new();
     let mut changed: Vec<&Path> = Vec::new();
+    let mut hidden: Vec<&Path> = Vec::new();
     for (path, rule, real) in &rules {
+        // A link in a directory that is seen is seen with it.
+        let is_link_there = path != real && is_below_any(path, &changed);
+        if is_link_there && !is_below_any(path, &hidden) {
+            continue;
+        }
         match rule {
             Rule::Read if host::shows(shape.level, path) && !is_below_any(path, &changed) => {
                 continue;
@@ -59,6 +65,9 @@ pub(super) fn of(shape: &Shape) -> Result<Vec<Mount>> {
             Rule::Hide => mounts.push(Mount::Hide {
                 target: path.clone(),
             }),
+        }
+        if *rule == Rule::Hide {
+            hidden.push(path);
         }
         changed.push(path);
     }
@@ -167,6 +176,26 @@ mod tests {
             rules(&shape),
             [Mount::bind("/usr", link, Access::ReadOnly).or_left_out()]
         );
+    }
+
+    #[test]
+    fn a_link_in_a_directory_that_is_seen_needs_nothing() {
+        let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        let link = root.join("link");
+        std::os::unix::fs::symlink("/usr", &link).unwrap();
+        let shape = Shape {
+            read: vec![link.clone()],
+            write: vec![root.clone()],
+            ..Shape::default()
+        };
+        assert_eq!(rules(&shape), [Mount::same(&root, Access::ReadWrite)]);
+        let shape = Shape {
+            hide: vec![root.clone()],
+            write: Vec::new(),
+            ..shape
+        };
+        assert!(rules(&shape).contains(&Mount::bind("/usr", link, Access::ReadOnly).or_left_out()));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub enum PythonRequest {
 impl PythonRequest {
     /// Understands a request; relative paths are seen from `host`'s working directory.
     ///
-    /// Anything with a `/`, and `.`, `..` and `~`, is a path. An empty text and one that looks
+    /// Anything with a `/`, and `.`, `..` and `~`, is a path, and so is the name of a virtual environment that is there. An empty text and one that looks
     /// like an option are errors, never names.
     pub fn parse(text: &str, host: &HostEnv) -> Result<Self, RequestError> {
         let text = text.trim();
@@ -60,6 +60,10 @@ impl PythonRequest {
             return VersionRequest::parse(text)
                 .map(Self::Version)
                 .ok_or_else(|| invalid("it is not a version"));
+        }
+        let directory = host.absolute(text.as_ref());
+        if directory.join("pyvenv.cfg").is_file() {
+            return Ok(Self::Path(directory));
         }
         Ok(Self::Name(text.to_owned()))
     }
@@ -189,6 +193,18 @@ mod tests {
             parse("./venv"),
             Ok(PythonRequest::Path("/work/./venv".into()))
         );
+    }
+
+    #[test]
+    fn the_name_of_a_virtual_environment_that_is_there_is_a_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let host = HostEnv::new([], directory.path());
+        let name = PythonRequest::Name("env".into());
+        assert_eq!(PythonRequest::parse("env", &host), Ok(name));
+        std::fs::create_dir(directory.path().join("env")).unwrap();
+        std::fs::write(directory.path().join("env/pyvenv.cfg"), "").unwrap();
+        let path = PythonRequest::Path(directory.path().join("env"));
+        assert_eq!(PythonRequest::parse("env", &host), Ok(path));
     }
 
     #[test]

@@ -44,7 +44,7 @@ fn what_cannot_be_put_right_keeps_nobody() {
     };
     assert_eq!(id, stuck.id());
     assert!(error.to_string().contains("of a plug-in"), "{error}");
-    let findings = ptest::doctor::examine(&home, &Ok(opened.clone()), None).unwrap();
+    let findings = ptest::doctor::examine(&home, &Ok(opened.clone()), None, None).unwrap();
     let store = findings
         .iter()
         .find(|finding| finding.name == "store")

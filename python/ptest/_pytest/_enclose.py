@@ -6,7 +6,6 @@ Not for how it gets there: see `_child`.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,8 +73,6 @@ class Enclosing:
 
 def _others(config: pytest.Config) -> list[Path]:
     """Where tests write besides their project."""
-    found = [Path.home(), Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - not written to here
-    if sys.prefix != sys.base_prefix:
-        found.append(Path(sys.prefix))
+    found = [Path.home(), Path(tempfile.gettempdir()), Path("/tmp")]  # noqa: S108 - not written to here
     said = (config.getoption("basetemp", None), os.environ.get("XDG_RUNTIME_DIR"))
     return [*found, *(Path(place).absolute() for place in said if place)]

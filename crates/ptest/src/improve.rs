@@ -37,9 +37,10 @@ pub struct Improved {
 }
 
 impl Ptest {
-    /// Whether something that was used could start faster, and nobody is at work on it.
+    /// Whether something that was used could start faster, or much that was thrown away is to be deleted, and nobody is at
+    /// work on it.
     pub fn can_improve(&self) -> Result<bool> {
-        if table::candidates(self.store().database())?.is_empty() {
+        if table::candidates(self.store().database())?.is_empty() && !self.has_backlog()? {
             return Ok(false);
         }
         let free = FileLock::try_acquire(&self.improving())?;
@@ -48,7 +49,8 @@ impl Ptest {
             .map(|it| it.is_some())
     }
 
-    /// Compiles the bytecode of what was used, and makes deep or often used stacks one layer.
+    /// Compiles the bytecode of what was used, and makes deep or often used stacks one layer. Before that it deletes what was
+    /// thrown away.
     ///
     /// Takes as long as compiling takes: for a process of low priority that nobody waits for. Does
     /// nothing while another process does it; compiles nothing where environments cannot be
@@ -63,6 +65,7 @@ impl Ptest {
         let Some(lock) = FileLock::try_acquire(&self.improving())? else {
             return Ok(improved);
         };
+        self.store().empty_trash()?;
         while let Some(candidate) = table::candidates(self.store().database())?.first() {
             let lease = Lease::take(self.store())?;
             let done = self.improve_one(candidate, &mut improved, progress);

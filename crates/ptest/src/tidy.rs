@@ -59,6 +59,15 @@ impl Ptest {
         }
     }
 
+    /// Whether more was thrown away than those who threw it away have deleted.
+    pub(crate) fn has_backlog(&self) -> Result<bool> {
+        const MANY: usize = 64;
+        let trash = self.store().home().join("trash");
+        let entries = fs::read_dir(&trash)
+            .map_err(|source| Error::io(format!("read {}", trash.display()), source))?;
+        Ok(entries.take(MANY).count() == MANY)
+    }
+
     pub(crate) fn tidy_now(&self) -> Result<()> {
         // Read before what is on disk is listed: who comes meanwhile is looked up under its lock.
         let known = table::ids(self.store().database())?;

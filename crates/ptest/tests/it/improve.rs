@@ -41,6 +41,25 @@ fn written_by_an_import(environment: &Environment) -> usize {
 }
 
 #[test]
+fn what_piles_up_to_be_deleted_is_deleted_where_nobody_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let ptest = open(&directory.path().join("store"));
+    let trash = ptest.store().home().join("trash");
+    let throw_away = |count: usize| {
+        for number in 0..count {
+            fs::write(trash.join(number.to_string()), "").unwrap();
+        }
+    };
+    throw_away(10);
+    assert!(!ptest.can_improve().unwrap());
+    throw_away(100);
+    assert!(ptest.can_improve().unwrap());
+    ptest.improve(&Silent).unwrap();
+    assert!(!ptest.can_improve().unwrap());
+    assert_eq!(fs::read_dir(&trash).unwrap().count(), 0);
+}
+
+#[test]
 fn no_environment_compiles_what_was_compiled() {
     require!(requirement::userns());
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

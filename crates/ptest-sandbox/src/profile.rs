@@ -158,11 +158,7 @@ impl Shape {
     fn private_places(&self, root: bool) -> Vec<Mount> {
         // The devices first: files are hidden behind /dev/null.
         let mut mounts = host::devices();
-        mounts.extend(host::kernel(self.level));
-        mounts.push(Mount::Proc {
-            target: "/proc".into(),
-        });
-        mounts.extend(host::masks(self.level, root));
+        mounts.extend(host::kernel(self.level, root));
         let private = |target: &str, mode| Mount::Tmpfs {
             target: target.into(),
             size: self.temporary_size,

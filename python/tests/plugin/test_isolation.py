@@ -519,6 +519,28 @@ def test_a_test_can_end_the_whole_run(run: Pytest, pytester: pytest.Pytester, mo
     result.stdout.fnmatch_lines(["*Exit: enough*"])
 
 
+@pytest.mark.parametrize("writes", ["discard", "keep"])
+def test_environments_work_in_forks(run: Pytest, pytester: pytest.Pytester, writes: str) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        def test_own(ptest_env):
+            assert ptest_env.exec(["sh", "-c", "echo here > file; cat file"]).stdout == "here\\n"
+            assert open("file").read() == "here\\n"
+
+        def test_shared(ptest_env_session):
+            assert ptest_env_session.exec(["true"]).success
+
+        @pytest.mark.ptest(memory="256M", cpus=1, network="private")
+        def test_limited(ptest_env):
+            assert ptest_env.exec(["true"]).success
+        """
+    )
+    run("--ptest-isolate=test", f"--ptest-writes={writes}").assert_outcomes(passed=3)
+    assert (pytester.path / "file").exists() == (writes == "keep")
+
+
 def test_environments_of_tests_in_forks_are_removed_or_kept(
     run: Pytest, pytester: pytest.Pytester, store: ptest.Store
 ) -> None:

@@ -1,8 +1,7 @@
 //! The file system in memory that takes what is written in directories of the host and is to be gone with the sandbox.
 //!
 //! One for all of them, so that they have one size together. It is attached, on top of the host's root where no path leads to
-//! it, at least as long as mounts are made over it: the kernel makes none over what is attached nowhere. They keep it
-//! afterwards.
+//! it, as long as mounts are made over it: the kernel makes none over what is attached nowhere. They keep it afterwards.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};

@@ -54,13 +54,11 @@ pub(super) fn assemble(plan: &Plan) -> Result<Vec<LeftOut>, Failure> {
             }
         });
     }
+    // The kernel lets nobody make user namespaces whose root is not what is topmost at the root.
+    memory.detach().at(Stage::Root, "/")?;
     let mut sealed = Vec::new();
     match plan.root {
-        Root::Empty => {
-            memory.detach().at(Stage::Root, "/")?;
-            sealed.push(change_root()?);
-        }
-        // Where no path leads to the memory it may stay: to take it off costs more than all else.
+        Root::Empty => sealed.push(change_root()?),
         Root::Host(access) => {
             let root = host_root()?;
             restrict(root.as_fd(), true, attributes(access, true)).at(Stage::Root, "/")?;

@@ -128,9 +128,9 @@ fn settings() -> Vec<Mount> {
     there.collect()
 }
 
-/// `/sys`: as much as programs need, and nothing that acts on the machine.
-pub(super) fn kernel(level: Level) -> Vec<Mount> {
-    match level {
+/// `/sys` and `/proc`: as much as programs need, and nothing that acts on the machine.
+pub(super) fn kernel(level: Level, root: bool) -> Vec<Mount> {
+    let mut mounts = match level {
         Level::Standard => vec![
             Mount::same("/sys", Access::ReadOnly).or_left_out(),
             Mount::Hide {
@@ -140,12 +140,10 @@ pub(super) fn kernel(level: Level) -> Vec<Mount> {
         Level::Strict => TOPOLOGY
             .map(|path| Mount::same(path, Access::ReadOnly).or_left_out())
             .into(),
-    }
-}
-
-/// What in `/proc` is kept from whom.
-pub(super) fn masks(level: Level, root: bool) -> Vec<Mount> {
-    let mut mounts = Vec::new();
+    };
+    mounts.push(Mount::Proc {
+        target: "/proc".into(),
+    });
     // For an ordinary user the kernel guards them, and after this a nested fresh procfs is refused.
     if root || level == Level::Strict {
         mounts.extend(MACHINE_WIDE.map(|path| Mount::ReadOnly {

@@ -2,7 +2,8 @@
 //! knows the path of is where it was.
 //!
 //! Temporary files, home, devices and processes are the host's, unlike in a [`Shape`](super::Shape). What differs is where
-//! writes go.
+//! writes go. Nothing of `/proc` is hidden: the kernel makes a fresh procfs, for a sandbox inside, only where a whole one is
+//! in sight.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-use super::{Level, host, real};
+use super::{Level, real};
 use crate::error::{Error, Result};
 use crate::plan::{Access, Isolation, Mount, Network, Plan, Root};
 
@@ -76,7 +77,6 @@ impl Mirror {
                 mounts.push(Mount::same(place, Access::ReadWrite).or_left_out());
             }
         }
-        mounts.extend(host::masks(Level::Standard, root));
         mounts.extend(written);
         Ok(Plan {
             isolation: Isolation::Namespaces {

@@ -20,8 +20,16 @@ Pytest = Callable[..., pytest.RunResult]
 Results = Callable[..., "tuple[list[object], dict[str, int]]"]
 
 
+@pytest.fixture(scope="session")
+def named() -> list[str]:
+    """What pytest is told so that it loads the plugin, where that is not installed."""
+    return [] if any(point.name == "ptest" for point in _plugins()) else ["-p", "ptest._pytest"]
+
+
 @pytest.fixture
-def run(pytester: pytest.Pytester, home: Path, store: ptest.Store, monkeypatch: pytest.MonkeyPatch) -> Pytest:
+def run(
+    pytester: pytest.Pytester, named: list[str], home: Path, store: ptest.Store, monkeypatch: pytest.MonkeyPatch
+) -> Pytest:
     """Runs pytest with the plugin on the files that were made, in the tests' store."""
     del store
     pytester.makepyprojecttoml('[tool.pytest.ini_options]\naddopts = "--strict-markers"\n')
@@ -29,7 +37,6 @@ def run(pytester: pytest.Pytester, home: Path, store: ptest.Store, monkeypatch: 
     # It is that of the test otherwise, and no project.
     monkeypatch.setenv("HOME", str(home.parent))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    named = [] if any(point.name == "ptest" for point in _plugins()) else ["-p", "ptest._pytest"]
 
     def run(*arguments: str | Path) -> pytest.RunResult:
         return pytester.runpytest_subprocess(*named, *arguments, timeout=120)

@@ -301,7 +301,9 @@ def test_options_of_the_project_and_of_the_run_count_there(run: Pytest, pytester
     run("--stage=late", "-o", "colour=red", "-o", "pythonpath=lib").assert_outcomes(passed=1)
 
 
-def test_the_project_is_there_with_what_its_matrix_says(run: Pytest, pytester: pytest.Pytester) -> None:
+def test_the_project_is_there_with_what_its_matrix_says(
+    run: Pytest, pytester: pytest.Pytester, named: list[str]
+) -> None:
     pytester.makepyfile(f"import pytest\n\n{SIX}\ndef test_it():\n    import product, iniconfig\n    product.check()\n")
     run("--version")
     pytester.makepyprojecttoml(
@@ -324,7 +326,7 @@ def test_the_project_is_there_with_what_its_matrix_says(run: Pytest, pytester: p
     package = pytester.mkdir("src") / "product"
     package.mkdir()
     package.joinpath("__init__.py").write_text("def check():\n    import toml, six\n")
-    pytester.runpytest_subprocess("-p", "ptest._pytest", timeout=120).assert_outcomes(passed=1)
+    pytester.runpytest_subprocess(*named, timeout=120).assert_outcomes(passed=1)
 
 
 def test_selections_limits_and_failed_tests_count_as_ever(run: Pytest, pytester: pytest.Pytester) -> None:

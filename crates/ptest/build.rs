@@ -76,6 +76,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pip = manifest_dir.join("assets").join(CARRIED_PIP);
     println!("cargo::rerun-if-changed={}", pip.display());
     println!("cargo::rustc-env=PTEST_PIP_HASH={}", fingerprint(&pip)?);
+    println!(
+        "cargo::rustc-env=PTEST_PIP_LENGTH={}",
+        fs::metadata(&pip)?.len()
+    );
     Ok(())
 }
 

@@ -239,6 +239,12 @@ impl Provisioner {
         limit.map_or(usual, |limit| usual.min(limit.left()))
     }
 
+    /// The copies of pip that ptest itself runs.
+    fn pip_tool(&self, store: &Store) -> Result<PipTool> {
+        let tool = PipTool::new(store.dir("bin")?);
+        Ok(tool.with_program_directory(self.options.program_directory.as_deref()))
+    }
+
     pub(crate) fn interpreter(
         &self,
         store: &Store,
@@ -257,7 +263,7 @@ impl Provisioner {
         let asking = Asking {
             host: &self.host,
             cache: &cache,
-            pip: &pip_tool(store)?.carried_wheel()?,
+            pip: &self.pip_tool(store)?.carried_wheel()?,
             supervision: &self.options.supervision,
         };
         Ok(discover::find(&request, &asking)?)
@@ -319,7 +325,7 @@ impl Provisioner {
                 asked: &asked,
                 projects: &asked.requirements.projects(),
                 kept,
-                pip: &pip_tool(store)?,
+                pip: &self.pip_tool(store)?,
                 progress,
             }
             .recipe(&key),
@@ -421,11 +427,6 @@ fn provisioned(
         stack,
         lease,
     }
-}
-
-/// The copies of pip that ptest itself runs.
-fn pip_tool(store: &Store) -> Result<PipTool> {
-    Ok(PipTool::new(store.dir("bin")?))
 }
 
 pub(crate) fn python(interpreter: &Interpreter) -> Python {

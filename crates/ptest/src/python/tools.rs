@@ -4,6 +4,7 @@
 //! unpacked), so it is unpacked once into a directory of the store. Running it is the business
 //! of [`super::pip`].
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::archive::{Archive, ArchiveError};
 use super::interpreter::Interpreter;
 
-/// The wheel that ptest carries.
-const CARRIED: &[u8] = include_bytes!("../../assets/pip-26.3-py3-none-any.whl");
+/// The wheel that ptest carries, if it does so inside itself.
+#[cfg(feature = "carried-pip")]
+const CARRIED: Option<&[u8]> = Some(include_bytes!("../../assets/pip-26.3-py3-none-any.whl"));
+#[cfg(not(feature = "carried-pip"))]
+const CARRIED: Option<&[u8]> = None;
+/// Where it is else, below the directory in whose `bin` the program is.
+const INSTALLED: &str = "share/ptest";
+/// How many bytes it has.
+const CARRIED_LENGTH: &str = env!("PTEST_PIP_LENGTH");
 /// Names its content; made by the build script, because hashing it takes a millisecond.
 const CARRIED_HASH: &str = env!("PTEST_PIP_HASH");
 /// Its file name.
@@ -25,6 +33,7 @@ const CARRIED_REQUIRES: (u64, u64) = (3, 10);
 #[derive(Debug, Clone)]
 pub struct PipTool {
     directory: PathBuf,
+    program_directory: Option<PathBuf>,
 }
 
 impl PipTool {
@@ -32,7 +41,15 @@ impl PipTool {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
+            program_directory: None,
         }
+    }
+
+    /// Says where the program `ptest` is, beside which the wheel was installed if it is not inside it.
+    #[must_use]
+    pub fn with_program_directory(mut self, directory: Option<&Path>) -> Self {
+        self.program_directory = directory.map(Path::to_owned);
+        self
     }
 
     /// Names the carried wheel's content, and so everything that is made of it.
@@ -56,18 +73,34 @@ impl PipTool {
     pub fn carried_wheel(&self) -> Result<PathBuf, PipToolError> {
         let directory = self.directory.join(CARRIED_HASH);
         let wheel = directory.join(CARRIED_PIP);
-        if fs::metadata(&wheel).is_ok_and(|facts| facts.len() == CARRIED.len() as u64) {
+        if fs::metadata(&wheel).is_ok_and(|facts| facts.len().to_string() == CARRIED_LENGTH) {
             return Ok(wheel);
         }
+        let content = match CARRIED {
+            Some(carried) => Cow::Borrowed(carried),
+            None => self.installed()?.into(),
+        };
         let failed = |source| PipToolError::Write {
             path: wheel.clone(),
             source,
         };
         fs::create_dir_all(&directory).map_err(failed)?;
         let partial = self.directory.join(unique("wheel"));
-        fs::write(&partial, CARRIED).map_err(failed)?;
+        fs::write(&partial, content).map_err(failed)?;
         fs::rename(&partial, &wheel).map_err(failed)?;
         Ok(wheel)
+    }
+
+    /// The wheel that was installed with the program.
+    fn installed(&self) -> Result<Vec<u8>, PipToolError> {
+        let prefix = self.program_directory.as_deref().and_then(Path::parent);
+        let directory = prefix.unwrap_or(Path::new("/usr")).join(INSTALLED);
+        let path = directory.join(CARRIED_PIP);
+        match fs::read(&path) {
+            Ok(content) if fingerprint(&content) == CARRIED_HASH => Ok(content),
+            Ok(_) => Err(PipToolError::Foreign { path }),
+            Err(source) => Err(PipToolError::Read { path, source }),
+        }
     }
 
     /// The wheel of the pip that fits `interpreter`: the carried one, or for older Pythons the
@@ -154,6 +187,12 @@ pub enum PipToolError {
         /// Why.
         source: io::Error,
     },
+    /// What was installed with the program is not the pip of this release.
+    #[error("{path} is not the one of this release", path = .path.display())]
+    Foreign {
+        /// The wheel.
+        path: PathBuf,
+    },
     /// A wheel cannot be unpacked.
     #[error("failed to unpack {path}", path = .path.display())]
     Unpack {
@@ -179,6 +218,10 @@ impl PipToolError {
             Self::NoPip { version, .. } => Some(format!(
                 "install the ensurepip module of Python {version} (on Debian: python3-venv), or use Python 3.10 or newer"
             )),
+            Self::Foreign { .. } => Some("install ptest-env anew".to_owned()),
+            Self::Read { path, .. } if path.ends_with(CARRIED_PIP) && CARRIED.is_none() => {
+                Some("it belongs to the program `ptest`: install ptest-env anew".to_owned())
+            }
             _ => None,
         }
     }

@@ -4,6 +4,8 @@ use ptest::config::ConfigError;
 use ptest::{Error, ErrorKind, causes};
 use pyo3::prelude::*;
 
+use crate::ending::Below;
+
 /// Why a call failed: an error of the library, or an exception.
 #[derive(Debug)]
 pub(crate) enum Failed {
@@ -55,6 +57,7 @@ impl From<Failed> for PyErr {
 
 /// The exception for an error, of the class that the package has for its kind.
 fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+    let _below = Below::begin();
     let made = py.import("ptest._errors")?.getattr("of_core")?.call1((
         error.kind().as_str(),
         error.to_string(),

@@ -6,6 +6,7 @@
 mod configuration;
 mod document;
 mod enclosure;
+mod ending;
 mod environment;
 mod error;
 mod follower;
@@ -84,6 +85,7 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::refuse_other_interpreters(module.py())?;
         super::register_at_fork(module.py())?;
+        super::ending::register(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

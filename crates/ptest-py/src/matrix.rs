@@ -18,6 +18,7 @@ use pyo3::types::PyDict;
 use serde_json::Value;
 
 use crate::document::{Seconds, dictionary};
+use crate::ending::unlocked;
 use crate::error::Result;
 use crate::host::Host;
 use crate::store::Store;
@@ -101,7 +102,9 @@ impl Store {
         let cwd = host.environment.cwd.clone();
         let output = match asked.output.take() {
             Some(directory) => cwd.join(directory),
-            None => py.detach(|| ptest.matrix_output(&cells[0].spec.settings.project.root))?,
+            None => unlocked(py, || {
+                ptest.matrix_output(&cells[0].spec.settings.project.root)
+            })?,
         };
         fs::create_dir_all(&output)
             .map_err(|source| Error::io(format!("create {}", output.display()), source))?;

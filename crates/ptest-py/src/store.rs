@@ -26,6 +26,7 @@ use self::opening::Opening;
 pub(crate) use self::opening::{doctor, rebuild};
 use crate::configuration;
 use crate::document::{Seconds, dictionary, options};
+use crate::ending::unlocked;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::host::Host;
@@ -197,7 +198,7 @@ impl Store {
             warnings,
             attendance,
         };
-        py.detach(|| store.let_hooks_be_served())?;
+        unlocked(py, || store.let_hooks_be_served())?;
         Ok(store)
     }
 
@@ -225,7 +226,7 @@ impl Store {
 
     /// The environment of a name or id.
     fn find(&self, py: Python<'_>, label: &str) -> Result<Environment> {
-        let found = py.detach(|| self.ptest.find(label))?;
+        let found = unlocked(py, || self.ptest.find(label))?;
         Ok(self.environment(found))
     }
 }

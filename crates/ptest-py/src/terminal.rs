@@ -8,6 +8,7 @@ use ptest_report::ExitDto;
 use pyo3::prelude::*;
 
 use crate::document::dictionary;
+use crate::ending::unlocked;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::host::Host;
@@ -30,7 +31,7 @@ impl Environment {
             timeout: None,
             grace,
         };
-        let exit = py.detach(|| {
+        let exit = unlocked(py, || {
             let run = self.handle().spawn(command)?;
             let (input, output) = (io::stdin(), io::stdout());
             self.handle().relay(&run, input.as_fd(), output.as_fd())

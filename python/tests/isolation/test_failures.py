@@ -135,7 +135,8 @@ def test_2_what_ran_is_gone_with_the_environment(engine: VirtualenvIsolationEngi
     (tmp_path / "mine").mkdir()
     env = engine.create_isolation(tmp_path / "mine", "e", {})
     beat = env.path / "beat"
-    assert env.execute_command(["sh", "-c", "(while :; do echo >> beat; sleep 0.05; done) > /dev/null 2>&1 &"]).success
+    heart = "(while :; do echo >> beat; sleep 0.05; done) > /dev/null 2>&1 & until [ -e beat ]; do sleep 0.01; done"
+    assert env.execute_command(["sh", "-c", heart]).success
     assert env.cleanup(force=True)
     assert ended(beat)
 

@@ -101,7 +101,7 @@ impl Enclosure {
 
 #[pymethods]
 impl Enclosure {
-    /// In the child: goes in. The working directory is then the root.
+    /// In the child: goes in. It has to enter its working directory anew, which may be another now.
     fn enter(&self) -> Result<()> {
         self.take()?.enter().map_err(Error::from)?;
         Ok(())

@@ -86,7 +86,7 @@ impl Enclosure {
         }
     }
 
-    /// In the child, which has one thread: goes in. The working directory is then the root.
+    /// In the child, which has one thread: goes in. It has to enter its working directory anew, which may be another now.
     ///
     /// Returns what the plan allowed to leave out. After an error the process is neither here nor there: it can only end.
     pub fn enter(self) -> Result<Vec<LeftOut>> {

@@ -109,15 +109,25 @@ def _is_isolated(config: pytest.Config) -> bool:
     """Whether tests run in forks here."""
     timeout = config.getoption("--ptest-timeout")
     if config.getoption("--ptest-isolate") == "none":
-        if timeout is not None:
-            message = "--ptest-timeout needs --ptest-isolate"
-            raise pytest.UsageError(message)
+        _refuse(config, ("timeout", "memory", "pids", "disk"), "--ptest-isolate")
         return False
+    if config.getoption("--ptest-profile") == "none":
+        _refuse(config, ("memory", "disk"), "--ptest-profile=standard")
+    if config.getoption("--ptest-writes") == "keep":
+        _refuse(config, ("disk",), "--ptest-writes=discard")
     if timeout is not None and not timeout > 0:
         message = f"--ptest-timeout is a time in seconds, not {timeout}"
         raise pytest.UsageError(message)
     # Who debugs is at a terminal, which a fork in the background cannot read; set-ups are shown where they happen.
     return not any(config.getoption(name, False) for name in ("usepdb", "trace", "setuponly", "setupshow"))
+
+
+def _refuse(config: pytest.Config, options: Sequence[str], needed: str) -> None:
+    """Refuses options that nothing would look at."""
+    for name in options:
+        if config.getoption(f"--ptest-{name}") is not None:
+            message = f"--ptest-{name} needs {needed}"
+            raise pytest.UsageError(message)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:

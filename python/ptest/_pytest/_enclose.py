@@ -43,7 +43,6 @@ class Enclosing:
         """
         _core.Enclosures.sweep()
         try:
-            self._prepare({}).end()
             forked = _child.start(self._prepare({}))
         except PtestError as error:
             hint = f"\nhint: {error.hint}" if error.hint else ""

@@ -583,8 +583,17 @@ def test_the_environment_of_a_test_whose_fork_is_lost_is_kept_and_named_or_remov
     assert f'name="ptest_kept" value="{kept}"' in (pytester.path / "report.xml").read_text()
 
 
-@pytest.mark.parametrize("arguments", [["--ptest-timeout=1"], ["--ptest-timeout=0", "--ptest-isolate=test"]])
-def test_a_time_that_cannot_be_kept_is_refused(run: Pytest, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--ptest-timeout=1"],
+        ["--ptest-timeout=0", "--ptest-isolate=test"],
+        ["--ptest-memory=64M"],
+        ["--ptest-memory=64M", "--ptest-isolate=test", "--ptest-profile=none"],
+        ["--ptest-disk=1M", "--ptest-isolate=test", "--ptest-writes=keep"],
+    ],
+)
+def test_a_limit_that_cannot_be_kept_is_refused(run: Pytest, arguments: list[str]) -> None:
     assert run(*arguments).ret == pytest.ExitCode.USAGE_ERROR
 
 

@@ -169,6 +169,9 @@ impl Error {
                 "inside, directories such as /tmp are private: go where the project is, or name \
                  the directory with --read or --write when the environment is made",
             ),
+            (Self::Covered { .. }, _) => {
+                Some("keep writes, or begin in a directory that has nothing mounted below it")
+            }
             (Self::Limit { .. }, _) => Some(
                 "a control group is needed that this user may change: with systemd, `systemd-run --user --scope \
                  -p Delegate=yes COMMAND` starts a command where it may",

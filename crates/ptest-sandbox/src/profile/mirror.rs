@@ -193,6 +193,7 @@ mod tests {
         // Something is mounted at /proc everywhere.
         let refused = written(&["/".into()], &[], &[]).unwrap_err();
         assert!(matches!(refused, Error::Covered { .. }), "{refused:?}");
+        assert!(refused.hint().is_some());
         assert!(written(&[], &["/".into()], &[]).unwrap().is_empty());
     }
 }

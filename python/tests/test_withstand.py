@@ -81,7 +81,7 @@ def test_threads_that_change_one_environment_wait_for_each_other(env: ptest.Envi
         "env.popen(['sleep', '600'], stdout=ptest.PIPE, log=True)",
         "in_a_thread(lambda: env.exec(['sleep', '600']))",
         "in_a_thread(lambda: env.popen(['sleep', '600']).wait())",
-        "in_a_thread(lambda: next(env.follow_logs(env.popen(['sleep', '600'], log=True).id)))",
+        "in_a_thread(lambda: list(env.follow_logs(env.popen(['sleep', '600'], log=True).id)))",
         "in_a_thread(lambda: list(env.follow(['nothing'])))",
         "in_a_thread(lambda: store.matrix(['sleep', '600'], sets={'a': ()}).wait())",
     ],

@@ -130,7 +130,11 @@ class Collected(Record):
     programs: int
     """Programs and tools of other versions of ptest."""
     bytes: int
-    """How much room all of it took."""
+    """How much room all of these took."""
+    thrown_away: int
+    """How many trees had been thrown away before, and are deleted too."""
+    thrown_away_bytes: int
+    """How much room these took."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,10 @@ class Recovered(Record):
     """The ids of runs whose end nobody knows."""
     failed: list[Failure]
     """What could not be put right, and why."""
+    thrown_away: int
+    """How many trees were thrown away and are not deleted yet."""
+    thrown_away_bytes: int
+    """How much room these take."""
 
     _read = {"failed": Failure.each}
 

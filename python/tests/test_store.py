@@ -162,7 +162,7 @@ def test_a_fork_with_labels_is_like_its_source_otherwise(store: ptest.Store) -> 
 def test_what_is_of_no_use_is_found_and_kept_if_only_looked_at(store: ptest.Store) -> None:
     collected = store.gc(dry_run=True, older_than=0)
     assert collected.bytes >= 0
-    assert store.gc(dry_run=True, older_than=0) == collected
+    assert store.gc(dry_run=True, older_than=0).bytes == collected.bytes
     assert store.prune(older_than=3600).removed == []
     assert store.recover().removed == []
     assert store.improve().compiled >= 0

@@ -1,5 +1,6 @@
 //! What `recover` writes.
 
+use ptest::ThrownAway;
 use ptest::environment::EnvironmentId;
 use ptest::runs::RunId;
 use serde::Serialize;
@@ -19,6 +20,9 @@ pub struct RecoveredReport {
     /// The ids of runs whose end nobody knows.
     lost_runs: Vec<String>,
     failed: Vec<FailedDto>,
+    /// Trees that were thrown away and are not deleted yet.
+    thrown_away: usize,
+    thrown_away_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -28,13 +32,14 @@ struct FailedDto {
 }
 
 impl RecoveredReport {
-    /// What opening put right.
+    /// What opening put right, and what waits to be deleted.
     pub fn new<E>(
         removed: &[EnvironmentId],
         settled: &[EnvironmentId],
         released_ports: Vec<u16>,
         lost: &[RunId],
         failed: &[(EnvironmentId, E)],
+        thrown_away: ThrownAway,
     ) -> Self
     where
         for<'a> ErrorDto: From<&'a E>,
@@ -50,6 +55,8 @@ impl RecoveredReport {
             released_ports,
             lost_runs: lost.iter().map(ToString::to_string).collect(),
             failed: failed.collect(),
+            thrown_away: thrown_away.entries,
+            thrown_away_bytes: thrown_away.bytes,
         }
     }
 }
@@ -68,6 +75,8 @@ impl Report for RecoveredReport {
             released_ports: vec![20_000],
             lost_runs: vec!["r17".to_owned()],
             failed: failed.collect(),
+            thrown_away: 1,
+            thrown_away_bytes: 4096,
         }]
     }
 }

@@ -24,7 +24,11 @@ struct CollectedDto {
     caches: usize,
     /// Programs and tools of other versions of ptest.
     programs: usize,
+    /// What all of these took.
     bytes: u64,
+    /// Trees that were thrown away before and are deleted too.
+    thrown_away: usize,
+    thrown_away_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,6 +51,8 @@ impl CollectedReport {
                 caches: collected.caches,
                 programs: collected.programs,
                 bytes: collected.bytes,
+                thrown_away: collected.thrown_away.entries,
+                thrown_away_bytes: collected.thrown_away.bytes,
             },
             store: StoreDto {
                 layers: size.layers,

@@ -24,6 +24,7 @@ use crate::lease;
 use crate::operation;
 use crate::ptest::Ptest;
 use crate::recipe;
+use crate::tidy::ThrownAway;
 use crate::timestamp::Timestamp;
 
 /// What is to be collected.
@@ -51,6 +52,8 @@ pub struct Collected {
     pub programs: usize,
     /// The bytes of all of them.
     pub bytes: u64,
+    /// What was thrown away before and is deleted too.
+    pub thrown_away: ThrownAway,
 }
 
 /// What a store takes on disk, in bytes.
@@ -89,12 +92,25 @@ impl Ptest {
     }
 
     fn collect_with_room(&self, collection: &Collection) -> Result<Collected> {
+        let before = self.thrown_away()?;
         if collection.dry_run {
-            return self.collect_now(collection);
+            return Ok(Collected {
+                thrown_away: before,
+                ..self.collect_now(collection)?
+            });
         }
         // What was thrown away already makes room for what follows.
-        self.store().empty_trash()?;
-        reserve::with_room(self.store(), || self.collect_now(collection))
+        let emptied = self.store().empty_trash()?;
+        let stays = if emptied.failed.is_empty() {
+            ThrownAway::default()
+        } else {
+            self.thrown_away()?
+        };
+        let collected = reserve::with_room(self.store(), || self.collect_now(collection))?;
+        Ok(Collected {
+            thrown_away: before.without(stays),
+            ..collected
+        })
     }
 
     fn collect_now(&self, collection: &Collection) -> Result<Collected> {
@@ -141,6 +157,7 @@ impl Ptest {
                     .chain(programs.paths())
                     .map(sized)
                     .sum::<u64>(),
+            thrown_away: ThrownAway::default(),
         };
         if collection.dry_run {
             return Ok(collected(&selection, &caches));
@@ -220,6 +237,14 @@ mod tests {
         dry_run: false,
     };
 
+    /// What a collection finds that nobody threw away before.
+    fn unused(collected: Collected) -> Collected {
+        Collected {
+            thrown_away: ThrownAway::default(),
+            ..collected
+        }
+    }
+
     fn with_known_recipe() -> (tempfile::TempDir, Ptest, EnvironmentSpec) {
         let directory = tempfile::tempdir().unwrap();
         let ptest = open(&directory.path().join("store"));
@@ -270,12 +295,15 @@ mod tests {
         };
         let lease = Lease::take(ptest.store()).unwrap();
         let known = provision(Some(lease)).unwrap();
-        assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
+        assert_eq!(
+            unused(ptest.collect(&EVERYTHING).unwrap()),
+            Collected::default()
+        );
         let full = Collection {
             keep_size: Some(0),
             ..EVERYTHING
         };
-        assert_eq!(ptest.collect(&full).unwrap(), Collected::default());
+        assert_eq!(unused(ptest.collect(&full).unwrap()), Collected::default());
         let (record, _, lock) = ptest
             .enter(&spec, known, Descent::default())
             .unwrap()
@@ -287,7 +315,10 @@ mod tests {
         // Given back, it keeps nothing; what is made anew brings a lease of its own.
         assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
         let made = provision(None).unwrap();
-        assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
+        assert_eq!(
+            unused(ptest.collect(&EVERYTHING).unwrap()),
+            Collected::default()
+        );
         let (record, _, lock) = ptest
             .enter(&spec, made, Descent::default())
             .unwrap()
@@ -325,7 +356,10 @@ mod tests {
             let file = fs::File::options().write(true).open(entry.unwrap().path());
             file.unwrap().set_modified(later).unwrap();
         }
-        assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
+        assert_eq!(
+            unused(ptest.collect(&EVERYTHING).unwrap()),
+            Collected::default()
+        );
         drop(lease);
         assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
     }
@@ -345,7 +379,10 @@ mod tests {
             let companion = committed.unwrap().layer.id;
             set_companion(ptest.store().database(), &layer, magic, Some(&companion)).unwrap();
         }
-        assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
+        assert_eq!(
+            unused(ptest.collect(&EVERYTHING).unwrap()),
+            Collected::default()
+        );
         environment.remove().unwrap();
         assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 3);
     }

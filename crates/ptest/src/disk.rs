@@ -14,10 +14,19 @@ use crate::error::{Error, Result};
 /// A file with several names counts once. What goes away meanwhile, and what cannot be looked
 /// into, counts nothing.
 pub(crate) fn allocated(path: &Path) -> Result<u64> {
+    allocated_to(path, WalkDir::new(path))
+}
+
+/// The same of what is below a directory, without the directory itself.
+pub(crate) fn allocated_below(path: &Path) -> Result<u64> {
+    allocated_to(path, WalkDir::new(path).min_depth(1))
+}
+
+fn allocated_to(path: &Path, entries: WalkDir) -> Result<u64> {
     const BLOCK: u64 = 512;
     let mut several_names = HashSet::new();
     let mut bytes = 0;
-    for entry in WalkDir::new(path) {
+    for entry in entries {
         let facts = match entry.and_then(|entry| entry.metadata()) {
             Ok(facts) => facts,
             Err(error) if is_passed_over(&error) => continue,

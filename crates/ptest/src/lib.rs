@@ -102,7 +102,7 @@ pub use self::room::Room;
 pub use self::run::{CompletedRun, Input, Output, Run, Running};
 pub use self::snapshot::{Origin, Snapshot, Taken};
 pub use self::spec::{EnvironmentSpec, Lifetime, Requirements};
-pub use self::tidy::Housekeeping;
+pub use self::tidy::{Housekeeping, ThrownAway};
 pub use self::verify::{Problem, Verification};
 pub use self::view::HostView;
 pub use ptest_sandbox::{Captured, Keep, Spill, StreamKind, Writes, duplicate};

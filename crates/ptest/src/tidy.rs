@@ -5,11 +5,13 @@
 //! which every opening does.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, ReadDir};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use crate::disk;
 use crate::environment::{EnvironmentId, table};
 use crate::error::{Error, Result};
 use crate::events::Retention;
@@ -23,6 +25,25 @@ pub struct Housekeeping {
     pub events: Retention,
     /// Of runs of commands. The last of an environment that is there stays, and one that has not ended.
     pub runs: Retention,
+}
+
+/// What was thrown away and is not deleted yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThrownAway {
+    /// How many trees and files, as they were thrown away.
+    pub entries: usize,
+    /// The bytes of all of them.
+    pub bytes: u64,
+}
+
+impl ThrownAway {
+    /// What of this is gone when that is there.
+    pub(crate) fn without(self, left: Self) -> Self {
+        Self {
+            entries: self.entries.saturating_sub(left.entries),
+            bytes: self.bytes.saturating_sub(left.bytes),
+        }
+    }
 }
 
 /// A hundred thousand events, and a month; a thousand runs, and a week.
@@ -59,13 +80,24 @@ impl Ptest {
         }
     }
 
+    /// What was thrown away and takes room until it is deleted: by the next command, in the background, or by
+    /// [`collect`](Self::collect). Looks at every file of it.
+    pub fn thrown_away(&self) -> Result<ThrownAway> {
+        let trash = self.trash();
+        Ok(ThrownAway {
+            entries: entries(&trash)?.count(),
+            bytes: disk::allocated_below(&trash)?,
+        })
+    }
+
     /// Whether more was thrown away than those who threw it away have deleted.
     pub(crate) fn has_backlog(&self) -> Result<bool> {
         const MANY: usize = 64;
-        let trash = self.store().home().join("trash");
-        let entries = fs::read_dir(&trash)
-            .map_err(|source| Error::io(format!("read {}", trash.display()), source))?;
-        Ok(entries.take(MANY).count() == MANY)
+        Ok(entries(&self.trash())?.take(MANY).count() == MANY)
+    }
+
+    fn trash(&self) -> PathBuf {
+        self.store().home().join("trash")
     }
 
     pub(crate) fn tidy_now(&self) -> Result<()> {
@@ -76,10 +108,13 @@ impl Ptest {
         self.tidy_views()?;
         self.remove_unused_locks(&known)?;
         self.remove_unused_hook_locks()?;
-        if !is_empty(&self.store().home().join("staging"))? {
+        if entries(&self.store().home().join("staging"))?
+            .next()
+            .is_some()
+        {
             self.recover_store()?;
         }
-        if !is_empty(&self.store().home().join("trash"))? {
+        if entries(&self.trash())?.next().is_some() {
             self.store().empty_trash()?;
         }
         self.prune_events(self.housekeeping().events)?;
@@ -137,8 +172,7 @@ impl Ptest {
     }
 }
 
-fn is_empty(directory: &std::path::Path) -> Result<bool> {
-    let mut entries = fs::read_dir(directory)
-        .map_err(|source| Error::io(format!("read {}", directory.display()), source))?;
-    Ok(entries.next().is_none())
+fn entries(directory: &Path) -> Result<ReadDir> {
+    fs::read_dir(directory)
+        .map_err(|source| Error::io(format!("read {}", directory.display()), source))
 }

@@ -59,6 +59,11 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     } else {
         let verb = if dry_run { "Would free" } else { "Freed" };
         ui.done(verb, text(&collected));
+        if collected.thrown_away.entries > 0 {
+            let verb = if dry_run { "Would delete" } else { "Deleted" };
+            let bytes = format_bytes(collected.thrown_away.bytes);
+            ui.done(verb, format_args!("{bytes} that was thrown away before"));
+        }
     }
     Ok(Exit::Success)
 }

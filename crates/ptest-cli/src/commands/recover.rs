@@ -2,7 +2,7 @@
 //! anew.
 
 use clap::Args;
-use ptest::{Rebuilt, Recovery, environment::EnvironmentId};
+use ptest::{Rebuilt, Recovery, config::format_bytes, environment::EnvironmentId};
 
 use crate::{
     context::Context,
@@ -51,6 +51,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
     for (_, error) in &failed {
         ui.explain(error);
     }
+    let thrown_away = store.thrown_away()?;
     if arguments.report.format == Format::Json {
         ui.json(&RecoveredReport::new(
             &removed,
@@ -58,6 +59,7 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
             released_ports,
             &lost,
             &failed,
+            thrown_away,
         ))?;
     } else {
         for id in &removed {
@@ -75,6 +77,12 @@ pub(crate) fn run(ui: &Ui, context: &Context, arguments: Arguments) -> Result<Ex
         let is_right = removed.is_empty() && settled.is_empty();
         if is_right && released_ports.is_empty() && lost.is_empty() && failed.is_empty() {
             ui.note("there is nothing to put right");
+        }
+        if thrown_away.entries > 0 {
+            let bytes = format_bytes(thrown_away.bytes);
+            ui.note(format_args!(
+                "{bytes} that was thrown away is not deleted yet; `ptest gc` does it now"
+            ));
         }
     }
     Ok(if failed.is_empty() {

@@ -14,6 +14,11 @@ use crate::{
     reference::assert_conforms,
 };
 
+/// Without what is told of things that were thrown away before, which nobody waits for.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap().to_owned()
+}
+
 #[test]
 fn gc_frees_what_no_environment_uses() {
     let context = TestContext::new();
@@ -27,23 +32,64 @@ fn gc_frees_what_no_environment_uses() {
     context.run(["exec", "web", "python", "-V"]).success();
     context.run(["remove", "web"]).success();
     let young = context.run(["gc"]).success();
-    assert_eq!(young.stderr(), "Freed 0 B\n");
+    assert_eq!(first_line(&young.stderr()), "Freed 0 B");
 
     let gc = |more: &[&str]| {
         let outcome = context
             .run(["gc", "--older-than", "0s"].iter().chain(more))
             .success();
-        outcome.stderr()
+        first_line(&outcome.stderr())
     };
     let said = gc(&["--dry-run"]);
     assert!(said.starts_with("Would free "), "{said}");
-    assert!(said.ends_with(": 2 layers, 1 recipe, 1 cache\n"), "{said}");
+    assert!(said.ends_with(": 2 layers, 1 recipe, 1 cache"), "{said}");
     assert_eq!(gc(&[]), said.replace("Would free", "Freed"));
     assert_eq!(
         fs::read_dir(context.path("store/layers")).unwrap().count(),
         0
     );
     context.run(create).success();
+    context.run(["remove", "web"]).success();
+}
+
+#[test]
+fn what_was_thrown_away_and_is_not_deleted_yet_is_told() {
+    let context = TestContext::new();
+    context
+        .run(["create", "web", "--profile", "none", "--no-pip"])
+        .success();
+    // Whatever a command says, it deletes some of it when it has said so.
+    let run = |arguments: &[&str]| {
+        context.write("store/trash/tree/file", &"1".repeat(1 << 20));
+        context.run(arguments).success()
+    };
+    let told = " MiB that was thrown away before\n";
+    let dry = run(&["gc", "--dry-run"]).stderr();
+    assert!(
+        dry.contains("Would delete 1.0") && dry.ends_with(told),
+        "{dry}"
+    );
+    let gone = run(&["gc"]).stderr();
+    assert!(
+        gone.contains("Deleted 1.0") && gone.ends_with(told),
+        "{gone}"
+    );
+    let recover = run(&["recover"]).stderr();
+    assert!(recover.contains("MiB that was thrown away"), "{recover}");
+    let doctor = run(&["doctor"]).stdout();
+    assert!(doctor.contains("MiB that was thrown away"), "{doctor}");
+
+    let collected = &run(&["gc", "--format", "json"]).json()["collected"];
+    let recovered = &run(&["recover", "--format", "json"]).json();
+    for report in [collected, recovered] {
+        assert_eq!(report["thrown_away"], json!(1), "{report}");
+        assert!(
+            report["thrown_away_bytes"].as_u64() >= Some(1 << 20),
+            "{report}"
+        );
+    }
+    assert_eq!(collected["bytes"], json!(0));
+    assert_conforms("ptest.recovered", recovered);
     context.run(["remove", "web"]).success();
 }
 

@@ -53,13 +53,18 @@ impl Store {
     /// Finishes or undoes what dead processes left.
     fn recover<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
         let ptest = self.ptest.clone();
-        let found = interruptible(py, |_| (), move || ptest.recover())??;
+        let (found, thrown_away) = interruptible(
+            py,
+            |_| (),
+            move || -> ptest::Result<_> { Ok((ptest.recover()?, ptest.thrown_away()?)) },
+        )??;
         let report = RecoveredReport::new(
             &found.removed,
             &found.settled,
             found.released_ports,
             &found.lost,
             &found.failed,
+            thrown_away,
         );
         dictionary(py, &report)
     }

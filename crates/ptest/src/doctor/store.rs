@@ -49,11 +49,18 @@ fn in_order(ptest: &Ptest) -> Looked {
     let recovered = ptest.recover_store().map_err(|error| said(&error))?;
     let layers = ptest.store().layers().map_err(of_the_store)?.len();
     let environments = environments(ptest).map_err(|error| said(&error))?;
-    let detail = format!(
+    let thrown_away = ptest.thrown_away().map_err(|error| said(&error))?;
+    let mut detail = format!(
         "{home}: {}, {}",
         counted(layers, "layer"),
         counted(environments.all, "environment")
     );
+    if thrown_away.entries > 0 {
+        detail += &format!(
+            ", {} that was thrown away and is not deleted yet",
+            format_bytes(thrown_away.bytes)
+        );
+    }
     let problems = [
         (
             recovered.lost.iter().map(ToString::to_string).collect(),

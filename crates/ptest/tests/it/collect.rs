@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ptest::progress::Silent;
-use ptest::{Collected, Collection, Depth, EnvironmentSpec, Ptest};
+use ptest::{Collected, Collection, Depth, EnvironmentSpec, Ptest, ThrownAway};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::context::{open, spec, with_pip};
@@ -27,6 +27,14 @@ fn names(ptest: &Ptest, directory: &str) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// What a collection finds that nobody threw away before.
+fn unused(collected: Collected) -> Collected {
+    Collected {
+        thrown_away: ThrownAway::default(),
+        ..collected
+    }
 }
 
 /// Makes environments and takes them away again, so that only what they were made of is left.
@@ -82,7 +90,7 @@ fn what_was_used_lately_stays() {
         older_than: Duration::from_hours(1),
         ..EVERYTHING
     };
-    assert_eq!(ptest.collect(&young).unwrap(), Collected::default());
+    assert_eq!(unused(ptest.collect(&young).unwrap()), Collected::default());
     assert_eq!(ptest.size().unwrap().layers, 2);
     // All that was done was done two hours ago, but for one use.
     let past = |table: &str, unit: i64| {
@@ -118,6 +126,36 @@ fn a_dry_run_says_what_would_go_and_takes_nothing() {
 }
 
 #[test]
+fn what_was_thrown_away_is_told_apart_and_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let ptest = open(&directory.path().join("store"));
+    let environment = ptest.create(&spec(directory.path()), &Silent).unwrap();
+    ptest.tidy(Duration::from_mins(1)).unwrap();
+    let cache = ptest.store().dir("caches").unwrap().join("thrown");
+    fs::write(&cache, vec![1; 1 << 20]).unwrap();
+    ptest.store().trash(&cache).unwrap();
+    let thrown_away = ptest.thrown_away().unwrap();
+    assert_eq!(thrown_away.entries, 1);
+    assert!((1 << 20..2 << 20).contains(&thrown_away.bytes));
+
+    let only_that = Collected {
+        thrown_away,
+        ..Collected::default()
+    };
+    let dry = Collection {
+        dry_run: true,
+        ..EVERYTHING
+    };
+    assert_eq!(ptest.collect(&dry).unwrap(), only_that);
+    assert_eq!(names(&ptest, "trash").len(), 1);
+    assert_eq!(ptest.collect(&EVERYTHING).unwrap(), only_that);
+    assert_eq!(names(&ptest, "trash"), Vec::<String>::new());
+    assert_eq!(ptest.thrown_away().unwrap(), ThrownAway::default());
+    assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());
+    environment.remove().unwrap();
+}
+
+#[test]
 fn what_was_used_least_recently_goes_first_until_the_rest_has_room() {
     let directory = tempfile::tempdir().unwrap();
     let ptest = open(&directory.path().join("store"));
@@ -132,7 +170,7 @@ fn what_was_used_least_recently_goes_first_until_the_rest_has_room() {
         dry_run: false,
     };
     assert_eq!(
-        ptest.collect(&keep(before.bytes())).unwrap(),
+        unused(ptest.collect(&keep(before.bytes())).unwrap()),
         Collected::default()
     );
     // The last recipe is the bare one: pip is what goes.

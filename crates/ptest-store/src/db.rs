@@ -13,7 +13,8 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, StatVfsMountFlags, accessat};
+use rustix::io::Errno;
 
 use crate::error::{Context as _, Error, Result};
 use crate::fork;
@@ -432,7 +433,7 @@ fn version(connection: &Connection, component: &str) -> Result<u32> {
     }
 }
 
-/// SQLite says "cannot open" or "I/O error" for a read-only or full disk: ask the disk.
+/// SQLite says "cannot open" or "I/O error" for a read-only or full disk, and for files of another user: ask the disk.
 fn explain(path: &Path, action: &'static str, source: rusqlite::Error) -> Error {
     let directory = path.parent().unwrap_or(path);
     let vague = matches!(
@@ -441,11 +442,14 @@ fn explain(path: &Path, action: &'static str, source: rusqlite::Error) -> Error 
     );
     if vague && let Ok(disk) = rustix::fs::statvfs(directory) {
         let errno = if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            Some(rustix::io::Errno::ROFS)
+            Some(Errno::ROFS)
         } else if disk.f_bavail == 0 {
-            Some(rustix::io::Errno::NOSPC)
+            Some(Errno::NOSPC)
         } else {
-            None
+            let access = Access::READ_OK | Access::WRITE_OK;
+            let refused = |path| accessat(CWD, path, access, AtFlags::EACCESS).err();
+            let is_denied = |errno: &Errno| *errno == Errno::ACCESS;
+            refused(path).or(refused(directory)).filter(is_denied)
         };
         if let Some(errno) = errno {
             return Error::Io {

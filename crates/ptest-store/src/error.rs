@@ -247,7 +247,7 @@ impl Error {
                     .to_owned(),
             ),
             Self::ForeignOwner { .. } => Some(
-                "run ptest as the user who owns the store, or name another store: layers of \
+                "run ptest as the user who owns the store, or name another directory for it with PTEST_HOME: layers of \
                  another user cannot be used"
                     .to_owned(),
             ),
@@ -277,6 +277,11 @@ impl Error {
             Self::LayerCorrupt { .. } | Self::LayerMissing { .. } => Some(
                 "it is made again with the next environment that has the same packages".to_owned(),
             ),
+            Self::Io { path, .. } if self.kind() == ErrorKind::PermissionDenied => Some(format!(
+                "`namei -l '{}'` shows who may do that; let its owner give it to you, or name another directory for the \
+                 store with PTEST_HOME",
+                path.display()
+            )),
             _ => match self.kind() {
                 ErrorKind::ReadOnly => Some(
                     "the store is on a read-only file system: name a store on a writable one"

@@ -1,6 +1,6 @@
 //! Where a store may be, and what is said when it may not.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
@@ -115,6 +115,43 @@ fn assert_foreign(home: &std::path::Path) {
         "{error:?}"
     );
     assert!(error.hint().is_some());
+}
+
+#[test]
+fn a_place_that_is_closed_to_the_user_is_told_with_what_to_do() {
+    if let Some(home) = again::argument() {
+        return assert_closed(home.as_ref());
+    }
+    let name = "open::a_place_that_is_closed_to_the_user_is_told_with_what_to_do";
+    let test = TestStore::new();
+    let home = test.store.home();
+    let closed = test.outside("closed");
+    fs::create_dir(&closed).unwrap();
+    // A store of this user with a database of another, as a careless `sudo` leaves it.
+    fs::set_permissions(home.join("ptest.db"), mode(0)).unwrap();
+    fs::set_permissions(closed, mode(0o500)).unwrap();
+    if is_root() {
+        let argument = home.to_str().unwrap();
+        again::assert_success(&again::without_privileges(name, argument).output().unwrap());
+    } else {
+        assert_closed(home);
+    }
+    fs::set_permissions(home.join("ptest.db"), mode(0o600)).unwrap();
+}
+
+fn assert_closed(home: &std::path::Path) {
+    let closed = home.with_file_name("closed");
+    for home in [&closed, &closed.join("store"), home] {
+        let error = Store::open(home).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("PTEST_HOME"), "{hint}");
+        assert!(hint.contains(home.to_str().unwrap()), "{hint}");
+    }
+}
+
+fn mode(mode: u32) -> Permissions {
+    Permissions::from_mode(mode)
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,6 @@ from ptest._options import plain, settings_of_store
 from ptest._reports import ConfigFile, Setting
 
 if TYPE_CHECKING:
-    import os
     from datetime import timedelta
 
     from typing_extensions import Self, Unpack
@@ -72,7 +72,7 @@ class Config(Mapping[str, Any]):
     @staticmethod
     def files(project: StrPath | None = None) -> list[ConfigFile]:
         """The files that settings are read from, strongest last: of this project, or of where this process stands."""
-        found = _core.configuration_files(None if project is None else Path(project))
+        found = _core.configuration_files(None if project is None else os.fspath(project))
         return ConfigFile.each(found["files"])
 
     @staticmethod

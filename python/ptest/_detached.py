@@ -40,7 +40,7 @@ def start(
                 yield from (option, f"{time * 1000:.0f}ms")
 
     ran = subprocess.run(  # noqa: S603
-        [str(ptest), *options(), "--", environment.id, *command],
+        [ptest, *options(), "--", environment.id, *command],
         cwd=plain(cwd),
         stdin=subprocess.DEVNULL,
         capture_output=True,

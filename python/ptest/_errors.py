@@ -174,6 +174,8 @@ class UnexpectedError(PtestError):
 
 
 class _Kinds:
+    """Also for `_core`, which fills exceptions in as `PtestError.__init__` does."""
+
     by_name: ClassVar[dict[str, type[PtestError]]] = {
         cls.kind: cls
         for cls in (
@@ -198,12 +200,12 @@ class _Kinds:
     }
 
 
-def of_core(kind: str, message: str, causes: list[str], hint: str | None, output: str | None) -> PtestError:
-    """The exception for an error of the library; called by `_core`."""
-    cls = _Kinds.by_name.get(kind, UnexpectedError)
-    return cls(message, causes=tuple(causes), hint=hint, output=output)
-
-
 def of_document(document: Mapping[str, Any]) -> PtestError:
     """The exception for an error of a report."""
-    return of_core(document["kind"], document["message"], document["causes"], document["hint"], document["output"])
+    cls = _Kinds.by_name.get(document["kind"], UnexpectedError)
+    return cls(
+        document["message"],
+        causes=tuple(document["causes"]),
+        hint=document["hint"],
+        output=document["output"],
+    )

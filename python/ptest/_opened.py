@@ -103,6 +103,6 @@ def label(source: str | Snapshot | LivingEnvironment) -> str:
     return source.id if isinstance(source, LivingEnvironment) else str(source)
 
 
-def _reopened(cls: type[OpenedStore], settings: dict[str, Any], project: Path | None) -> OpenedStore:
+def _reopened(cls: type[OpenedStore], settings: dict[str, Any], project: str | None) -> OpenedStore:
     given: Any = settings if project is None else {**settings, "project": project}
     return cls(**given)

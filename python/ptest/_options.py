@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import Enum
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 from ptest._errors import InvalidInputError
@@ -268,11 +267,11 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain_option(name, value) for name, value in given.items() if value is not None}
 
 
-def settings_of_store(given: Mapping[str, Any]) -> tuple[dict[str, Any], Path | None]:
+def settings_of_store(given: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     """Settings as the library reads them, and the project."""
     others = {name: value for name, value in given.items() if name != "project"}
     project = given.get("project")
-    return settings(others), None if project is None else Path(project)
+    return settings(others), None if project is None else os.fspath(project)
 
 
 def _plain_option(name: str, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +18,7 @@ import ptest
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
     from conftest import Script
 
@@ -111,6 +113,100 @@ def test_a_process_ends_whatever_runs_and_leaves_nothing(store: ptest.Store, scr
     assert time.monotonic() - began < 100
     assert store.recover().failed == []
     assert store.environments() == []
+
+
+def test_threads_may_be_anywhere_in_a_call_when_the_interpreter_ends(script: Script) -> None:
+    ended = script(
+        f"""
+        import contextlib, itertools, threading, ptest
+        store = ptest.default_store()
+        together = threading.Barrier({THREADS} + 1)
+
+        def work():
+            for number in itertools.count():
+                with contextlib.suppress(ptest.InvalidInputError):
+                    store.verify(layers="nothing")
+                if number == 100:
+                    together.wait()
+
+        for _ in range({THREADS}):
+            threading.Thread(target=work, daemon=True).start()
+        together.wait()
+        """
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_what_is_done_at_the_end_may_wait_for_threads_that_are_in_calls(script: Script) -> None:
+    ended = script(
+        """
+        import atexit, threading
+
+        stop = threading.Event()
+
+        @atexit.register
+        def last():
+            stop.set()
+            thread.join()
+
+        # Later, so that what it does at the end is done before.
+        import ptest
+        store = ptest.default_store()
+
+        def work():
+            while not stop.is_set():
+                store.events(last=1)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        """
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_calls_of_the_extension_run_no_code_of_python(env: ptest.Environment, tmp_path: Path) -> None:
+    within: list[str] = []
+    run: list[str] = []
+
+    def watch(frame: FrameType, event: str, called: Any) -> None:
+        if event == "call" and within:
+            run.append(f"{frame.f_code.co_name} in {within[-1]}")
+        elif event.startswith("c_") and "ptest._core" in (called.__module__, type(called.__self__).__module__):
+            if event == "c_call":
+                within.append(called.__name__)
+            else:
+                within.pop()
+
+    collects = gc.isenabled()
+    gc.disable()
+    sys.setprofile(watch)
+    try:
+        store = ptest.Store(home=env.store.home, project=tmp_path)
+        ptest.Config.files(tmp_path)
+        with store.create(env={"NAME": "VALUE"}, project=tmp_path) as made:
+            made.exec(["sh", "-c", "exit 3"], cwd=tmp_path)
+            made.verify()
+            with pytest.raises(ptest.InvalidInputError):
+                store.events(since=-1.0)
+        with pytest.raises(ptest.NotFoundError):
+            store.find("nothing")
+        with pytest.raises(ptest.InvalidInputError):
+            env.install(tmp_path / "none-1.0-py3-none-any.whl")
+    finally:
+        sys.setprofile(None)
+        if collects:
+            gc.enable()
+    assert run == []
+
+
+def test_an_exception_of_the_extension_is_as_its_class_makes_it(store: ptest.Store) -> None:
+    with pytest.raises(ptest.NotFoundError) as raised:
+        store.find("nothing")
+    told = raised.value
+    made = type(told)(told.message, causes=told.causes, hint=told.hint, output=told.output)
+    assert (told.args, vars(told)) == (made.args, vars(made))
+    assert told.hint is not None
+    assert type(told.causes) is tuple
 
 
 def test_an_exception_ends_a_process_as_it_does_without_environments(store: ptest.Store, script: Script) -> None:

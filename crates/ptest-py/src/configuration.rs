@@ -38,8 +38,9 @@ pub(crate) fn configuration_files(
 
 /// Sets a value in the user's file; gives that.
 #[pyfunction]
-pub(crate) fn set_configuration(key: &str, value: OsString) -> Result<PathBuf> {
-    Ok(config::set(&Host::now().sources(None), key, &value)?)
+pub(crate) fn set_configuration(key: &str, value: OsString) -> Result<OsString> {
+    let file = config::set(&Host::now().sources(None), key, &value)?;
+    Ok(file.into_os_string())
 }
 
 /// Every setting with its value and where that comes from.

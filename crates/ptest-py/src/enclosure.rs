@@ -14,7 +14,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::document::options;
-use crate::ending::unlocked;
 use crate::error::Result;
 use crate::host::Host;
 
@@ -65,7 +64,7 @@ impl Enclosures {
     /// Ends and removes what forks of processes left that are gone.
     #[staticmethod]
     fn sweep(py: Python<'_>) {
-        unlocked(py, enclosure::end_forks_of_the_dead);
+        py.detach(enclosure::end_forks_of_the_dead);
     }
 }
 
@@ -110,7 +109,7 @@ impl Enclosure {
     /// In the parent: lets the child in.
     fn admit(&self, py: Python<'_>, pid: i32) -> Result<()> {
         let enclosure = self.take()?;
-        let entered = unlocked(py, || enclosure.admit(pid).map_err(Error::from))?;
+        let entered = py.detach(|| enclosure.admit(pid).map_err(Error::from))?;
         self.replace(Phase::Entered(entered));
         Ok(())
     }
@@ -138,7 +137,7 @@ impl Enclosure {
     fn end(&self, py: Python<'_>) {
         match self.replace(Phase::Over) {
             Phase::Prepared(enclosure) => enclosure.give_up(),
-            Phase::Entered(entered) => unlocked(py, || entered.end()),
+            Phase::Entered(entered) => py.detach(|| entered.end()),
             Phase::Over => {}
         }
     }

@@ -17,7 +17,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::document::{Seconds, depth, dictionary};
-use crate::ending::unlocked;
 use crate::error::Result;
 use crate::host::Host;
 use crate::process::Process;
@@ -74,7 +73,7 @@ impl Environment {
         + Send
         + 'static,
     ) -> Result<Bound<'py, PyAny>> {
-        let (environment, cancel) = unlocked(py, || self.for_a_call(refresh, timeout))?;
+        let (environment, cancel) = py.detach(|| self.for_a_call(refresh, timeout))?;
         let changes = interruptible(py, |_| cancel.cancel(), move || work(&environment))??;
         dictionary(py, &ChangesReport::new(self.identity().as_str(), changes))
     }
@@ -109,13 +108,13 @@ impl Environment {
 
     /// What it is now.
     fn status<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
-        let status = unlocked(py, || self.handle.status())?;
+        let status = py.detach(|| self.handle.status())?;
         dictionary(py, &EnvironmentReport::from(status))
     }
 
     /// All that is known of it.
     fn known<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
-        let known = unlocked(py, || Known::of(&self.handle))?;
+        let known = py.detach(|| Known::of(&self.handle))?;
         dictionary(py, &EnvironmentReport::from(known))
     }
 
@@ -173,7 +172,7 @@ impl Environment {
             grace,
         };
         let most = self.config.keep_output.bytes();
-        let started = unlocked(py, || {
+        let started = py.detach(|| {
             if logged {
                 self.handle.spawn_logged(command, most)
             } else {
@@ -285,15 +284,13 @@ impl Environment {
 
     /// The ports that are leased to it.
     fn ports<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
-        let leases = unlocked(py, || self.handle.ports())?;
+        let leases = py.detach(|| self.handle.ports())?;
         dictionary(py, &PortsReport::new(&leases))
     }
 
     /// Ends the leases of its ports; gives them.
     fn release_ports(&self, py: Python<'_>) -> Result<Vec<u16>> {
-        Ok(unlocked(py, || {
-            self.ptest.release_ports_of(self.identity())
-        })?)
+        Ok(py.detach(|| self.ptest.release_ports_of(self.identity()))?)
     }
 
     /// What it has used over time.

@@ -3,8 +3,8 @@
 use ptest::config::ConfigError;
 use ptest::{Error, ErrorKind, causes};
 use pyo3::prelude::*;
-
-use crate::ending::Below;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyTuple, PyType};
 
 /// Why a call failed: an error of the library, or an exception.
 #[derive(Debug)]
@@ -56,14 +56,27 @@ impl From<Failed> for PyErr {
 }
 
 /// The exception for an error, of the class that the package has for its kind.
+///
+/// It is what the class's constructor makes of the same, without the constructor, which is Python's code: see the crate.
 fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
-    let _below = Below::begin();
-    let made = py.import("ptest._errors")?.getattr("of_core")?.call1((
-        error.kind().as_str(),
-        error.to_string(),
-        causes(error),
-        error.hint(),
-        error.output(),
-    ))?;
+    static KINDS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let kinds = KINDS.import(py, "ptest._errors", "_Kinds")?;
+    let class = kinds.getattr("by_name")?.get_item(error.kind().as_str())?;
+    let message = error.to_string();
+    let made = class.call_method1("__new__", (&class, &message))?;
+    made.setattr("args", (&message,))?;
+    made.setattr("message", message)?;
+    made.setattr("causes", PyTuple::new(py, causes(error))?)?;
+    made.setattr("hint", error.hint())?;
+    made.setattr("output", error.output())?;
+    // Shown below the traceback, from Python 3.11 on.
+    if let Some(add_note) = made.getattr_opt("add_note")? {
+        if let Some(output) = error.output().filter(|output| !output.is_empty()) {
+            add_note.call1((output.trim_end(),))?;
+        }
+        if let Some(hint) = error.hint() {
+            add_note.call1((format!("hint: {hint}"),))?;
+        }
+    }
     Ok(PyErr::from_value(made))
 }

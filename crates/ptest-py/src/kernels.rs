@@ -5,7 +5,6 @@ use ptest_report::{KernelReport, KernelsReport};
 use pyo3::prelude::*;
 
 use crate::document::dictionary;
-use crate::ending::unlocked;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::host::Host;
@@ -14,7 +13,7 @@ use crate::host::Host;
 #[pyfunction]
 pub(crate) fn kernels(py: Python<'_>) -> Result<Bound<'_, PyAny>> {
     let host = Host::now().environment;
-    let found = unlocked(py, || Kernels::of_user(&host)?.list())?;
+    let found = py.detach(|| Kernels::of_user(&host)?.list())?;
     dictionary(py, &KernelsReport::from(found))
 }
 
@@ -22,7 +21,7 @@ pub(crate) fn kernels(py: Python<'_>) -> Result<Bound<'_, PyAny>> {
 #[pyfunction]
 pub(crate) fn remove_kernel<'py>(py: Python<'py>, name: &str) -> Result<Bound<'py, PyAny>> {
     let host = Host::now().environment;
-    let removed = unlocked(py, || Kernels::of_user(&host)?.remove(name))?;
+    let removed = py.detach(|| Kernels::of_user(&host)?.remove(name))?;
     dictionary(py, &KernelReport::from(removed))
 }
 
@@ -36,7 +35,7 @@ impl Environment {
         display_name: Option<&str>,
     ) -> Result<Bound<'py, PyAny>> {
         let host = Host::now().environment;
-        let installed = unlocked(py, || {
+        let installed = py.detach(|| {
             let kernels = Kernels::of_user(&host)?;
             self.handle().install_kernel(&kernels, name, display_name)
         })?;

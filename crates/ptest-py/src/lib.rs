@@ -2,11 +2,16 @@
 //!
 //! Below the package's typed classes: calls of the library that hold no lock of the interpreter, with options as
 //! dictionaries, and answers as the documents that `--format json` writes. Not for users: names here may change.
+//!
+//! No function here runs Python's code, not even a constructor's, while it holds the lock. When the interpreter ends, before
+//! Python 3.14, it ends each other thread that wants the lock by unwinding its stack. Where a function of this module wants
+//! it back, `PyO3` has the thread sleep instead until the process is gone. Where Python's code wants it that such a function
+//! called, the destructors of that function run without the lock, and the process crashes. So exceptions are filled in by
+//! hand, and paths come and go as strings: what makes a `pathlib.Path`, or a string of one, is Python's code.
 
 mod configuration;
 mod document;
 mod enclosure;
-mod ending;
 mod environment;
 mod error;
 mod follower;
@@ -85,7 +90,6 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::refuse_other_interpreters(module.py())?;
         super::register_at_fork(module.py())?;
-        super::ending::register(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -18,7 +18,6 @@ use pyo3::types::PyDict;
 use serde_json::Value;
 
 use crate::document::{Seconds, dictionary};
-use crate::ending::unlocked;
 use crate::error::Result;
 use crate::host::Host;
 use crate::store::Store;
@@ -102,9 +101,7 @@ impl Store {
         let cwd = host.environment.cwd.clone();
         let output = match asked.output.take() {
             Some(directory) => cwd.join(directory),
-            None => unlocked(py, || {
-                ptest.matrix_output(&cells[0].spec.settings.project.root)
-            })?,
+            None => py.detach(|| ptest.matrix_output(&cells[0].spec.settings.project.root))?,
         };
         fs::create_dir_all(&output)
             .map_err(|source| Error::io(format!("create {}", output.display()), source))?;

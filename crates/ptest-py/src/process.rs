@@ -10,7 +10,6 @@ use ptest_report::ExitDto;
 use pyo3::prelude::*;
 
 use crate::document::{Seconds, dictionary};
-use crate::ending::unlocked;
 use crate::error;
 use crate::wait::{Later, attentive};
 
@@ -67,8 +66,6 @@ impl Process {
 
     /// Sends a signal to the command and the process group that it leads.
     fn signal(&self, py: Python<'_>, signal: i32) -> error::Result<()> {
-        Ok(unlocked(py, || {
-            self.environment.signal_command(&*self.run, signal)
-        })?)
+        Ok(py.detach(|| self.environment.signal_command(&*self.run, signal))?)
     }
 }

@@ -11,6 +11,7 @@ mod ports;
 mod runs;
 mod upkeep;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,7 +27,6 @@ use self::opening::Opening;
 pub(crate) use self::opening::{doctor, rebuild};
 use crate::configuration;
 use crate::document::{Seconds, dictionary, options};
-use crate::ending::unlocked;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::host::Host;
@@ -198,14 +198,14 @@ impl Store {
             warnings,
             attendance,
         };
-        unlocked(py, || store.let_hooks_be_served())?;
+        py.detach(|| store.let_hooks_be_served())?;
         Ok(store)
     }
 
     /// The directory of the store.
     #[getter]
-    fn home(&self) -> PathBuf {
-        self.ptest.store().home().to_owned()
+    fn home(&self) -> &OsStr {
+        self.ptest.store().home().as_os_str()
     }
 
     /// What of the configuration was left out, and why, each a sentence for people.
@@ -226,7 +226,7 @@ impl Store {
 
     /// The environment of a name or id.
     fn find(&self, py: Python<'_>, label: &str) -> Result<Environment> {
-        let found = unlocked(py, || self.ptest.find(label))?;
+        let found = py.detach(|| self.ptest.find(label))?;
         Ok(self.environment(found))
     }
 }

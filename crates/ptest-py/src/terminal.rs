@@ -8,7 +8,6 @@ use ptest_report::ExitDto;
 use pyo3::prelude::*;
 
 use crate::document::dictionary;
-use crate::ending::unlocked;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::host::Host;
@@ -31,7 +30,7 @@ impl Environment {
             timeout: None,
             grace,
         };
-        let exit = unlocked(py, || {
+        let exit = py.detach(|| {
             let run = self.handle().spawn(command)?;
             let (input, output) = (io::stdin(), io::stdout());
             self.handle().relay(&run, input.as_fd(), output.as_fd())

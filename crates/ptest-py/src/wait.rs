@@ -8,7 +8,6 @@ use ptest::Error;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 
-use crate::ending::unlocked;
 use crate::{error, interrupt};
 
 /// How long a signal may wait for Python's handler of it.
@@ -42,14 +41,14 @@ pub(crate) fn interruptible<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> error::Result<T> {
     if !is_main_thread() && !interrupt::is_possible() {
-        return Ok(unlocked(py, work));
+        return Ok(py.detach(work));
     }
     let outcome = Later::of("ptest", work)?;
     match attentive(py, None, |time| outcome.within(time)) {
         Ok(Some(Ok(done))) => Ok(done),
         Ok(_) => Err(PanicException::new_err("ptest panicked").into()),
         Err(raised) => {
-            unlocked(py, || {
+            py.detach(|| {
                 stop(Attempt::First);
                 // Whatever comes of it: the caller is told of the interruption.
                 if outcome.within(GRACE).is_none() {
@@ -75,7 +74,7 @@ pub(crate) fn attentive<T: Send>(
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let pause = left.unwrap_or(most).min(most);
-        if let Some(found) = unlocked(py, || look(pause)) {
+        if let Some(found) = py.detach(|| look(pause)) {
             return Ok(Some(found));
         }
         if left.is_some_and(|left| left <= pause) {

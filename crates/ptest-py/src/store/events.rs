@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::Store;
 use crate::document::{Seconds, dictionary, json};
-use crate::ending::unlocked;
 use crate::error::Result;
 use crate::follower::Follower;
 
@@ -31,7 +30,7 @@ impl Store {
             since: since.map(|age| Timestamp::now().before(age.0)),
             after,
         };
-        let events = unlocked(py, || self.ptest.events(&filter, last))?;
+        let events = py.detach(|| self.ptest.events(&filter, last))?;
         dictionary(py, &EventsReport { events })
     }
 
@@ -49,7 +48,7 @@ impl Store {
             since: None,
             after,
         };
-        Ok(Follower::new(unlocked(py, || self.ptest.follow(filter))?))
+        Ok(Follower::new(py.detach(|| self.ptest.follow(filter))?))
     }
 
     /// Records an event of the user's own; gives its number.
@@ -61,12 +60,12 @@ impl Store {
         data: &Bound<'_, PyAny>,
     ) -> Result<i64> {
         let data: Value = json(data)?;
-        Ok(unlocked(py, || self.ptest.emit(environment, name, data))?)
+        Ok(py.detach(|| self.ptest.emit(environment, name, data))?)
     }
 
     /// What is called when something happens.
     fn hooks<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
-        let hooks = unlocked(py, || self.ptest.hooks(&self.config.hooks))?;
+        let hooks = py.detach(|| self.ptest.hooks(&self.config.hooks))?;
         dictionary(py, &HooksReport::from(hooks))
     }
 }

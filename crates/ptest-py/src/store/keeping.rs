@@ -13,7 +13,6 @@ use pyo3::prelude::*;
 
 use super::{SILENT, Store};
 use crate::document::dictionary;
-use crate::ending::unlocked;
 use crate::error::Result;
 use crate::host::Host;
 use crate::wait::interruptible;
@@ -22,7 +21,7 @@ use crate::wait::interruptible;
 impl Store {
     /// Every snapshot, oldest first.
     fn snapshots<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
-        let snapshots = unlocked(py, || {
+        let snapshots = py.detach(|| {
             let each = self.ptest.snapshots()?.into_iter().map(|snapshot| {
                 let distributions = self.ptest.distributions(&snapshot.stack)?;
                 Ok((snapshot, distributions))
@@ -34,7 +33,7 @@ impl Store {
 
     /// The snapshot of a name.
     fn snapshot<'py>(&self, py: Python<'py>, name: &str) -> Result<Bound<'py, PyAny>> {
-        let (snapshot, distributions) = unlocked(py, || -> ptest::Result<_> {
+        let (snapshot, distributions) = py.detach(|| -> ptest::Result<_> {
             let snapshot = self.ptest.snapshot(name)?;
             let distributions = self.ptest.distributions(&snapshot.stack)?;
             Ok((snapshot, distributions))
@@ -47,7 +46,7 @@ impl Store {
 
     /// Takes a snapshot away.
     fn remove_snapshot(&self, py: Python<'_>, name: &str) -> Result<()> {
-        Ok(unlocked(py, || self.ptest.remove_snapshot(name))?)
+        Ok(py.detach(|| self.ptest.remove_snapshot(name))?)
     }
 
     /// What is different in one environment or snapshot from another.

@@ -8,7 +8,6 @@ use pyo3::prelude::*;
 
 use super::{SILENT, Store};
 use crate::document::{Seconds, dictionary};
-use crate::ending::unlocked;
 use crate::error::Result;
 use crate::wait::interruptible;
 
@@ -17,13 +16,13 @@ impl Store {
     /// The environments that meet a selector, oldest first.
     fn environments<'py>(&self, py: Python<'py>, selector: &str) -> Result<Bound<'py, PyAny>> {
         let selector = parsed(selector)?;
-        let statuses = unlocked(py, || self.ptest.statuses(&selector))?;
+        let statuses = py.detach(|| self.ptest.statuses(&selector))?;
         dictionary(py, &EnvironmentsReport::new(statuses))
     }
 
     /// Takes environments of these ids away, several at a time; those that are gone already are no failure.
     fn remove_all<'py>(&self, py: Python<'py>, ids: Vec<String>) -> Result<Bound<'py, PyAny>> {
-        let report = unlocked(py, || -> ptest::Result<_> {
+        let report = py.detach(|| -> ptest::Result<_> {
             let mut records = self.ptest.records()?;
             records.retain(|record| ids.iter().any(|id| record.id.as_str() == id));
             let (removed, failed) = each(&self.ptest, &records, |environment| {

@@ -10,7 +10,6 @@ use pyo3::prelude::*;
 use super::Store;
 use super::opening::invalid;
 use crate::document::{Seconds, dictionary};
-use crate::ending::unlocked;
 use crate::environment::Environment;
 use crate::error::Result;
 
@@ -53,18 +52,18 @@ impl Store {
                 .map_err(|error| invalid("address", error))?,
             name: name.map(str::parse).transpose()?,
         };
-        let leases = unlocked(py, || self.ptest.acquire_ports(&request))?;
+        let leases = py.detach(|| self.ptest.acquire_ports(&request))?;
         dictionary(py, &PortsReport::new(&leases))
     }
 
     /// Ends leases of ports; gives those that were leased.
     fn release_ports(&self, py: Python<'_>, ports: Vec<u16>) -> Result<Vec<u16>> {
-        Ok(unlocked(py, || self.ptest.release_ports(&ports))?)
+        Ok(py.detach(|| self.ptest.release_ports(&ports))?)
     }
 
     /// Every lease of a port.
     fn ports<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyAny>> {
-        let leases = unlocked(py, || self.ptest.port_leases())?;
+        let leases = py.detach(|| self.ptest.port_leases())?;
         dictionary(py, &PortsReport::new(&leases))
     }
 }

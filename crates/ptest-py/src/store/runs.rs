@@ -7,7 +7,6 @@ use pyo3::prelude::*;
 
 use super::Store;
 use crate::document::dictionary;
-use crate::ending::unlocked;
 use crate::error::Result;
 use crate::log::LogFollower;
 use crate::wait::interruptible;
@@ -22,7 +21,7 @@ impl Store {
         active: bool,
         last: u32,
     ) -> Result<Bound<'py, PyAny>> {
-        let runs = unlocked(py, || match environment {
+        let runs = py.detach(|| match environment {
             Some(label) => {
                 let environment = self.ptest.environment_of_runs(label)?;
                 self.ptest.runs_of(&environment, active, last)
@@ -64,7 +63,7 @@ impl Store {
         filter: Filter,
     ) -> Result<LogFollower> {
         let (choice, filter) = (choice(run)?, filter.read(true)?);
-        let output = unlocked(py, || -> ptest::Result<_> {
+        let output = py.detach(|| -> ptest::Result<_> {
             let environment = self.ptest.environment_of_runs(environment)?;
             let record = self.ptest.run_of(&environment, choice)?;
             self.ptest.output(&record, filter)
@@ -81,7 +80,7 @@ impl Store {
         signal: i32,
     ) -> Result<()> {
         let choice = choice(run)?;
-        let signalled = unlocked(py, || -> ptest::Result<()> {
+        let signalled = py.detach(|| -> ptest::Result<()> {
             let environment = self.ptest.environment_of_runs(environment)?;
             let run = self.ptest.run_of(&environment, choice)?;
             if self.ptest.signal_run(&run, signal)? {

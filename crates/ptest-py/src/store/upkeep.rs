@@ -10,7 +10,6 @@ use pyo3::prelude::*;
 
 use super::{SILENT, Store};
 use crate::document::{Seconds, depth, dictionary};
-use crate::ending::unlocked;
 use crate::error::Result;
 use crate::wait::interruptible;
 
@@ -105,12 +104,12 @@ impl Store {
 
     /// Metrics of the store and of every environment, as Prometheus reads them.
     fn metrics(&self, py: Python<'_>) -> Result<String> {
-        Ok(unlocked(py, || self.ptest.metrics_text())?)
+        Ok(py.detach(|| self.ptest.metrics_text())?)
     }
 
     /// Deletes what was thrown away, for so long; lets hooks be served that wait, and what could start faster be worked on.
     fn tidy(&self, py: Python<'_>, patience: Seconds) -> Result<()> {
-        unlocked(py, || {
+        py.detach(|| {
             self.let_hooks_be_served()?;
             self.ptest.tidy(patience.0)?;
             if *self.config.improve

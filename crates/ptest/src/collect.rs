@@ -123,7 +123,7 @@ impl Ptest {
             let wanted = Wanted {
                 now,
                 used_after: now.before(collection.older_than),
-                leased_since: lease::oldest(self.locks())?,
+                leased_since: lease::oldest(self.store())?,
                 layer_bytes: collection.keep_size.map(|size| size.saturating_sub(beside)),
             };
             let selection = mark::select(connection, layers, &wanted)?;
@@ -333,10 +333,10 @@ mod tests {
         let (_directory, ptest, _) = with_known_recipe();
         shift_uses(&ptest, -60);
         let lease = Lease::take(ptest.store()).unwrap();
-        assert!(lease::oldest(ptest.locks()).unwrap().is_some());
+        assert!(lease::oldest(ptest.store()).unwrap().is_some());
         assert_eq!(ptest.collect(&EVERYTHING).unwrap().layers, 1);
         drop(lease);
-        assert_eq!(lease::oldest(ptest.locks()).unwrap(), None);
+        assert_eq!(lease::oldest(ptest.store()).unwrap(), None);
     }
 
     #[test]
@@ -352,7 +352,7 @@ mod tests {
         shift_uses(&ptest, -60);
         let lease = Lease::take(ptest.store()).unwrap();
         let later = SystemTime::now() + Duration::from_hours(1);
-        for entry in fs::read_dir(ptest.locks()).unwrap() {
+        for entry in fs::read_dir(ptest.store().home().join("leases")).unwrap() {
             let file = fs::File::options().write(true).open(entry.unwrap().path());
             file.unwrap().set_modified(later).unwrap();
         }

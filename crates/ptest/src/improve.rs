@@ -8,7 +8,6 @@
 mod compile;
 pub(crate) mod table;
 
-use std::path::PathBuf;
 
 use ptest_store::{Database, LayerId, Stack, StackId};
 use rusqlite::Connection;
@@ -17,7 +16,6 @@ use tracing::warn;
 use self::table::{Candidate, Companion, Level};
 use crate::error::Result;
 use crate::lease::Lease;
-use crate::lock::FileLock;
 use crate::operation;
 use crate::progress::{Progress, Step};
 use crate::ptest::Ptest;
@@ -26,6 +24,8 @@ use crate::recipe::{self, Contents};
 
 /// The engine whose environments mount their layers.
 const ENGINE: &str = "virtualenv";
+/// The lock of whoever improves.
+const IMPROVING: &str = "improve";
 
 /// What was improved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,10 +43,7 @@ impl Ptest {
         if table::candidates(self.store().database())?.is_empty() && !self.has_backlog()? {
             return Ok(false);
         }
-        let free = FileLock::try_acquire(&self.improving())?;
-        free.map(FileLock::discard)
-            .transpose()
-            .map(|it| it.is_some())
+        Ok(self.locks().try_acquire(IMPROVING)?.is_some())
     }
 
     /// Compiles the bytecode of what was used, and makes deep or often used stacks one layer. Before that it deletes what was
@@ -62,7 +59,7 @@ impl Ptest {
     fn improve_now(&self, progress: &dyn Progress) -> Result<Improved> {
         let mut improved = Improved::default();
         let mut failed = None;
-        let Some(lock) = FileLock::try_acquire(&self.improving())? else {
+        let Some(lock) = self.locks().try_acquire(IMPROVING)? else {
             return Ok(improved);
         };
         self.store().empty_trash()?;
@@ -77,7 +74,7 @@ impl Ptest {
                 failed = failed.or(Some(error));
             }
         }
-        lock.discard()?;
+        drop(lock);
         self.store().sync()?;
         failed.map_or(Ok(improved), Err)
     }
@@ -150,10 +147,6 @@ impl Ptest {
             compiled += usize::from(companion.is_some());
         }
         Ok(compiled)
-    }
-
-    fn improving(&self) -> PathBuf {
-        self.locks().join("improve")
     }
 }
 

@@ -9,71 +9,89 @@
 //! A lease is a locked file, so that it ends with its holder, however that ends. Not for keeping
 //! operations apart: that is `lock`'s.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use ptest_sandbox::queue::{self, Place};
 use ptest_store::Store;
 
 use crate::error::{Error, Result};
-use crate::lock::FileLock;
+use crate::lock::Locks;
 use crate::ptest::PATIENCE;
 use crate::timestamp::Timestamp;
 
-const PREFIX: &str = "lease-";
+/// Whoever makes or looks at leases holds this lock: a file is not seen before it is locked.
+const DOOR: &str = "leases";
 
 /// Keeps what is used while it lasts.
 #[derive(Debug)]
-pub(crate) struct Lease(Option<FileLock>);
+pub(crate) struct Lease {
+    path: PathBuf,
+    _held: Place,
+}
 
 impl Lease {
     pub(crate) fn take(store: &Store) -> Result<Self> {
-        let name = format!("{PREFIX}{}", crate::random::hex()?);
-        let path = store.dir("locks")?.join(name);
-        // Only a collection can hold it, for a moment.
-        FileLock::acquire(&path, PATIENCE, "a lease").map(|lock| Self(Some(lock)))
+        let path = directory(store)?.join(crate::random::hex()?);
+        let failed = |source| Error::io(format!("lock {}", path.display()), source);
+        let _door = Locks::of(store)?.acquire(DOOR, PATIENCE, "the list of leases")?;
+        let file = File::create_new(&path).map_err(failed)?;
+        match queue::enter_empty(file, "").map_err(failed)? {
+            Ok(held) => Ok(Self { path, _held: held }),
+            Err(_file) => Err(failed(io::ErrorKind::WouldBlock.into())),
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // A file that is left keeps nothing once its lock is free, and tidying deletes it.
-        let _ = self.0.take().map(FileLock::discard);
+        // A file that is left keeps nothing once its lock is free, and whoever looks at it next deletes it.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
-/// When the oldest lease that is held was taken.
+/// When the oldest lease that is held was taken. Deletes those of dead holders.
 ///
 /// The clock may have been put back since: then what was used under the lease has times from before
 /// it, and nobody can tell what else has.
-pub(crate) fn oldest(locks: &Path) -> Result<Option<Timestamp>> {
-    let failed = |source| Error::io(format!("read {}", locks.display()), source);
+pub(crate) fn oldest(store: &Store) -> Result<Option<Timestamp>> {
+    let directory = directory(store)?;
+    let failed = |source| Error::io(format!("read {}", directory.display()), source);
+    let _door = Locks::of(store)?.acquire(DOOR, PATIENCE, "the list of leases")?;
     let mut oldest = None;
-    for entry in fs::read_dir(locks).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if !entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(PREFIX.as_bytes())
-        {
-            continue;
-        }
-        // Looked at first: once it is given back there is nothing to look at.
-        let taken = match entry.metadata().and_then(|facts| facts.modified()) {
-            Ok(time) => time.duration_since(UNIX_EPOCH).unwrap_or_default(),
-            Err(source) if source.kind() == io::ErrorKind::NotFound => continue,
-            Err(source) => return Err(failed(source)),
-        };
-        if let Some(left) = FileLock::try_acquire(&entry.path())? {
-            left.discard()?;
-        } else {
-            let mut taken = Timestamp::from_millisecond(taken.as_millis() as i64);
-            if taken > Timestamp::now() {
-                taken = Timestamp::from_millisecond(i64::MIN);
-            }
+    for entry in fs::read_dir(&directory).map_err(failed)? {
+        if let Some(taken) = taken(&entry.map_err(failed)?.path()).map_err(failed)? {
             oldest = oldest.min(Some(taken)).or(Some(taken));
         }
     }
     Ok(oldest)
+}
+
+/// When this lease was taken, if it is held.
+fn taken(path: &Path) -> io::Result<Option<Timestamp>> {
+    let file = match File::options().write(true).open(path) {
+        // Given back just now.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let time = file.metadata()?.modified()?;
+    if queue::enter_empty(file, "")?.is_ok() {
+        return match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(None),
+        };
+    }
+    let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let taken = Timestamp::from_millisecond(time.as_millis() as i64);
+    Ok(Some(if taken > Timestamp::now() {
+        Timestamp::from_millisecond(i64::MIN)
+    } else {
+        taken
+    }))
+}
+
+fn directory(store: &Store) -> Result<PathBuf> {
+    Ok(store.dir("leases")?)
 }

@@ -1,79 +1,73 @@
 //! Locks between processes, had in the order in which they were asked for, and released by the kernel when their holder
 //! dies.
 //!
-//! A lock is a file that its holder and those who wait stand in a [queue] at: recovery takes a free lock as proof that
-//! whoever worked under it is gone. Not for data: a lock file is empty, and it may be deleted at any time by whoever holds
-//! it.
+//! All locks of a store are [queues] at one file: to take one makes and deletes nothing. Recovery takes a free lock as proof
+//! that whoever worked under it is gone. Not for data: the file is empty.
+//!
+//! [queues]: ptest_sandbox::queue
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ptest_sandbox::queue::{self, Place};
+use ptest_store::Store;
 use tracing::info;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// An exclusive lock, held until dropped.
+/// The locks of a store, each with its name.
 #[derive(Debug)]
-pub(crate) struct FileLock {
-    /// The first place, for as long as the lock is held.
-    _place: Place,
-    path: PathBuf,
+pub(crate) struct Locks {
+    file: PathBuf,
 }
 
-impl FileLock {
-    /// Takes the lock if nobody holds it or waits for it.
-    pub(crate) fn try_acquire(path: &Path) -> Result<Option<Self>> {
-        loop {
-            let entered = queue::enter_empty(open(path)?).map_err(|error| failed(path, error))?;
-            let Ok(place) = entered else {
-                return Ok(None);
-            };
-            if let Some(lock) = Self::held(place, path) {
-                return Ok(Some(lock));
-            }
-        }
+/// An exclusive lock, held until dropped.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    /// The first place, for as long as the lock is held.
+    _place: Place,
+}
+
+impl Locks {
+    pub(crate) fn of(store: &Store) -> Result<Self> {
+        Ok(Self {
+            file: store.dir("locks")?.join("queues"),
+        })
     }
 
-    /// The lock of whose turn it is; `None` if the last holder deleted the file meanwhile.
-    fn held(place: Place, path: &Path) -> Option<Self> {
-        is_still_at(place.file(), path).then(|| Self {
-            _place: place,
-            path: path.to_owned(),
-        })
+    /// Takes the lock if nobody holds it or waits for it.
+    pub(crate) fn try_acquire(&self, name: &str) -> Result<Option<Lock>> {
+        let entered =
+            queue::enter_empty(self.open()?, name).map_err(|source| self.failed(source))?;
+        Ok(entered.ok().map(|place| Lock { _place: place }))
     }
 
     /// Takes the lock, waiting for its holder for at most `patience`.
     ///
     /// `what` names the locked thing in the error.
-    pub(crate) fn acquire(path: &Path, patience: Duration, what: &str) -> Result<Self> {
+    pub(crate) fn acquire(&self, name: &str, patience: Duration, what: &str) -> Result<Lock> {
         let began = Instant::now();
         let deadline = began + patience;
         let mut has_waited = false;
         let mut pause = Duration::from_micros(200);
-        let mut place = None;
+        let mut asking = Err(self.open()?);
         loop {
-            let standing = match place.take() {
-                Some(standing) => Ok(standing),
-                None => queue::enter(open(path)?).map_err(|error| failed(path, error))?,
+            let standing = match asking {
+                Err(file) => queue::enter(file, name).map_err(|source| self.failed(source))?,
+                Ok(place) => Ok(place),
             };
-            if let Ok(standing) = standing {
-                if !standing
-                    .has_its_turn()
-                    .map_err(|error| failed(path, error))?
-                {
-                    place = Some(standing);
-                } else if let Some(lock) = Self::held(standing, path) {
+            asking = match standing {
+                Ok(place) if place.has_its_turn().map_err(|source| self.failed(source))? => {
                     if has_waited {
                         info!(seconds = began.elapsed().as_secs_f64(), "waited for {what}");
                     }
-                    return Ok(lock);
+                    return Ok(Lock { _place: place });
                 }
-            }
+                waiting => waiting,
+            };
             has_waited = true;
             if Instant::now() >= deadline {
                 return Err(Error::new(
@@ -90,51 +84,43 @@ impl FileLock {
         }
     }
 
-    /// Releases the lock and deletes its file.
-    pub(crate) fn discard(self) -> Result<()> {
-        match std::fs::remove_file(&self.path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(failed(&self.path, source))
-            }
-            _ => Ok(()),
-        }
+    fn open(&self) -> Result<File> {
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&self.file)
+            .map_err(|source| self.failed(source))
     }
-}
 
-fn open(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .map_err(|source| failed(path, source))
-}
-
-fn is_still_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), std::fs::symlink_metadata(path)) {
-        (Ok(held), Ok(found)) => held.ino() == found.ino() && held.dev() == found.dev(),
-        _ => false,
+    fn failed(&self, source: io::Error) -> Error {
+        Error::io(format!("lock {}", self.file.display()), source)
     }
-}
-
-fn failed(path: &Path, source: io::Error) -> Error {
-    Error::io(format!("lock {}", path.display()), source)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
+
+    fn locks(directory: &tempfile::TempDir) -> Locks {
+        Locks {
+            file: directory.path().join("queues"),
+        }
+    }
 
     #[test]
     fn a_held_lock_is_refused_and_free_again_after_drop() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
-        let held = FileLock::try_acquire(&path).unwrap().unwrap();
-        assert!(FileLock::try_acquire(&path).unwrap().is_none());
-        let busy = FileLock::acquire(&path, Duration::ZERO, "the environment").unwrap_err();
+        let directory = tempfile::tempdir().unwrap();
+        let locks = locks(&directory);
+        let held = locks.try_acquire("it").unwrap().unwrap();
+        assert!(locks.try_acquire("it").unwrap().is_none());
+        assert!(locks.try_acquire("another").unwrap().is_some());
+        let busy = locks.acquire("it", Duration::ZERO, "it").unwrap_err();
         assert_eq!(busy.kind(), ErrorKind::Busy);
         drop(held);
-        assert!(FileLock::try_acquire(&path).unwrap().is_some());
+        assert!(locks.try_acquire("it").unwrap().is_some());
     }
 
     #[test]
@@ -142,20 +128,20 @@ mod tests {
         use std::sync::mpsc;
         const WAITING: usize = 8;
         const LONG: Duration = Duration::from_mins(1);
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
-        let held = FileLock::try_acquire(&path).unwrap().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let locks = locks(&directory);
+        let held = locks.try_acquire("it").unwrap().unwrap();
         let (had, order) = mpsc::channel();
         thread::scope(|scope| {
             for number in 0..WAITING {
-                let (had, path) = (had.clone(), &path);
+                let (had, locks) = (had.clone(), &locks);
                 scope.spawn(move || {
-                    let _lock = FileLock::acquire(path, LONG, "it").unwrap();
+                    let _lock = locks.acquire("it", LONG, "it").unwrap();
                     had.send(number).unwrap();
                 });
                 // The next comes when this one stands in the queue.
                 let deadline = Instant::now() + LONG;
-                while waiting_at(path) < number + 2 && Instant::now() < deadline {
+                while places_taken(&locks.file) < number + 2 && Instant::now() < deadline {
                     thread::yield_now();
                 }
             }
@@ -165,30 +151,35 @@ mod tests {
         assert!(order.into_iter().eq(0..WAITING));
     }
 
-    /// How many stand in the queue at a file, by the kernel's list of locks: proc_locks(5).
-    fn waiting_at(path: &Path) -> usize {
-        let inode = std::fs::metadata(path).unwrap().ino();
-        let end = format!(":{inode} ");
+    /// How many stand in queues at a file, by the kernel's list of locks: proc_locks(5).
+    fn places_taken(path: &std::path::Path) -> usize {
+        // The door is the first byte of a queue, and queues begin at multiples of this.
+        const QUEUE: u64 = 1 << 24;
+        let inode = format!(":{}", std::fs::metadata(path).unwrap().ino());
         let locks = std::fs::read_to_string("/proc/locks").unwrap();
-        let places = locks.lines().filter(|line| line.contains(&end));
-        // The door is at the first byte.
-        places.filter(|line| !line.ends_with(" 0 0")).count()
+        let start_of = |line: &str| {
+            let mut words = line.split(' ').rev();
+            let start: u64 = words.nth(1)?.parse().ok()?;
+            words.next()?.ends_with(&inode).then_some(start)
+        };
+        let starts = locks.lines().filter_map(start_of);
+        starts.filter(|start| start % QUEUE != 0).count()
     }
 
     #[test]
-    fn many_threads_that_discard_the_file_never_hold_it_together() {
+    fn many_threads_never_hold_it_together() {
         use std::sync::atomic::{AtomicU32, Ordering};
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
+        let directory = tempfile::tempdir().unwrap();
+        let locks = locks(&directory);
         let inside = AtomicU32::new(0);
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..50 {
-                        let lock = FileLock::acquire(&path, Duration::from_secs(30), "it").unwrap();
+                        let lock = locks.acquire("it", Duration::from_secs(30), "it").unwrap();
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                         inside.fetch_sub(1, Ordering::SeqCst);
-                        lock.discard().unwrap();
+                        drop(lock);
                     }
                 });
             }

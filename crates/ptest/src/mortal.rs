@@ -10,7 +10,6 @@ use crate::environment::table::{self, Record};
 use crate::environment::{EnvironmentId, State};
 use crate::error::Result;
 use crate::events::Cause;
-use crate::lock::FileLock;
 use crate::ptest::Ptest;
 use crate::settings::Settings;
 use crate::timestamp::Timestamp;
@@ -105,7 +104,7 @@ impl Ptest {
     /// Takes an environment away whose time is over; says whether it did. One that something still runs in is used.
     pub(crate) fn expire(&self, id: &EnvironmentId) -> Result<bool> {
         // Whoever holds the lock uses it.
-        let Some(lock) = FileLock::try_acquire(&self.lock_path(id))? else {
+        let Some(lock) = self.locks().try_acquire(id.as_str())? else {
             return Ok(false);
         };
         let database = self.store().database();
@@ -114,7 +113,6 @@ impl Ptest {
             return Ok(false);
         }
         let Some(record) = table::by_id(database, id)? else {
-            lock.discard()?;
             return Ok(false);
         };
         let is_at_its_end = record.ends_at().is_some_and(|end| end <= now);

@@ -25,7 +25,7 @@ use crate::config::{InstallerChoice, format_duration};
 use crate::environment::Python;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lease::Lease;
-use crate::lock::FileLock;
+use crate::lock::Locks;
 use crate::operation;
 use crate::progress::{Progress, Step};
 use crate::python::command::Supervision;
@@ -309,9 +309,8 @@ impl Provisioner {
         // Whoever fills the disk leaves the room to empty it.
         reserve::keep(store)?;
         // Whoever asks for the same meanwhile waits here, and then finds it known.
-        let lock_path = store.dir("locks")?.join(format!("recipe-{key}"));
         let patience = self.patience(BUILD_PATIENCE);
-        let lock = FileLock::acquire(&lock_path, patience, "the recipe")?;
+        let lock = Locks::of(store)?.acquire(&format!("recipe-{key}"), patience, "the recipe")?;
         let found = match self.known(store, &key, lease.as_ref())? {
             Some((recipe, stack)) if !self.options.refresh || recipe.resolved_at >= began => {
                 Ok((recipe, stack))
@@ -330,9 +329,8 @@ impl Provisioner {
             }
             .recipe(&key),
         };
-        let discarded = lock.discard();
+        drop(lock);
         let (recipe, stack) = found?;
-        discarded?;
         Ok(provisioned(
             interpreter,
             requirements,

@@ -8,7 +8,6 @@ use crate::environment::table;
 use crate::environment::{EnvironmentId, Owner, Record, State};
 use crate::error::{Error, Result};
 use crate::events::Cause;
-use crate::lock::FileLock;
 use crate::ptest::Ptest;
 use crate::timestamp::Timestamp;
 
@@ -47,7 +46,7 @@ impl Ptest {
     }
 
     fn prune_one(&self, id: &EnvironmentId, oldest: Timestamp) -> Result<bool> {
-        let Some(lock) = FileLock::try_acquire(&self.lock_path(id))? else {
+        let Some(lock) = self.locks().try_acquire(id.as_str())? else {
             return Ok(false);
         };
         match table::by_id(self.store().database(), id)? {
@@ -56,7 +55,7 @@ impl Ptest {
                 Ok(true)
             }
             Some(_) => Ok(false),
-            None => lock.discard().map(|()| false),
+            None => Ok(false),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::hooks::CAUSE;
 use crate::init_program::InitProgram;
 use crate::labels::Selector;
 use crate::lease::Lease;
-use crate::lock::FileLock;
+use crate::lock::{Lock, Locks};
 use crate::names::Thing;
 use crate::operation;
 use crate::ports::{self, PortLease, Spans};
@@ -43,7 +43,7 @@ use crate::timestamp::Timestamp;
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An environment whose row is written and whose instance is to be made, with its lock.
-pub(crate) type Entered = (Record, Stack, FileLock);
+pub(crate) type Entered = (Record, Stack, Lock);
 
 /// Where an environment comes from.
 #[derive(Clone, Copy, Debug, Default)]
@@ -141,8 +141,7 @@ struct Inner {
     usual_ports: OnceLock<Spans>,
     /// Held as long as it may be started from here.
     _program: InitProgram,
-    /// The directory of the environments' locks.
-    locks: PathBuf,
+    locks: Locks,
 }
 
 impl Ptest {
@@ -199,7 +198,7 @@ impl Ptest {
                 patience,
                 room,
                 recovered: Mutex::default(),
-                locks: store.dir("locks")?,
+                locks: Locks::of(&store)?,
                 store,
                 host,
                 engines: engines
@@ -349,8 +348,6 @@ impl Ptest {
         if let Ok(true) = inserted {
             return Ok(Some((record, provisioned.stack, lock)));
         }
-        // Why it failed is what the caller must know; a lock that is left is tidied away.
-        let _ = lock.discard();
         inserted.map(|_| None)
     }
 
@@ -470,22 +467,17 @@ impl Ptest {
         self.inner.runtime.block_on(future)
     }
 
-    pub(crate) fn lock(&self, record: &Record) -> Result<FileLock> {
+    pub(crate) fn lock(&self, record: &Record) -> Result<Lock> {
         self.provisioner.in_time(|| {
-            FileLock::acquire(
-                &self.lock_path(&record.id),
+            self.locks().acquire(
+                record.id.as_str(),
                 self.provisioner.patience(self.inner.patience),
                 &format!("environment `{}`", record.label()),
             )
         })
     }
 
-    pub(crate) fn lock_path(&self, id: &EnvironmentId) -> PathBuf {
-        self.locks().join(id.as_str())
-    }
-
-    /// The directory of the locks of environments and recipes.
-    pub(crate) fn locks(&self) -> &Path {
+    pub(crate) fn locks(&self) -> &Locks {
         &self.inner.locks
     }
 

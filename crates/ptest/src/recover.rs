@@ -10,7 +10,7 @@ use crate::environment::table::{self, Change, Record};
 use crate::environment::{EnvironmentId, Owner, State, Transition};
 use crate::error::{Error, Result};
 use crate::events::{Cause, Event};
-use crate::lock::FileLock;
+use crate::lock::Lock;
 use crate::operation;
 use crate::ptest::Ptest;
 use crate::runs::RunId;
@@ -93,7 +93,7 @@ impl Ptest {
     /// Whether a swap that was cut off is finished or undone now.
     fn recover_swap(&self, id: &EnvironmentId) -> Result<bool> {
         // Whoever holds the lock is alive and will put it right itself.
-        let Some(lock) = FileLock::try_acquire(&self.lock_path(id))? else {
+        let Some(_lock) = self.locks().try_acquire(id.as_str())? else {
             return Ok(false);
         };
         match table::by_id(self.store().database(), id)? {
@@ -104,9 +104,7 @@ impl Ptest {
                 self.finish_swap(id).map(|()| true)
             }),
             None => operation::run("recover", id.as_str(), || {
-                self.finish_swap(id)?;
-                lock.discard()?;
-                Ok(true)
+                self.finish_swap(id).map(|()| true)
             }),
         }
     }
@@ -124,7 +122,7 @@ impl Ptest {
             return Ok(None);
         }
         // Whoever holds the lock is alive and will put it right itself.
-        let Some(lock) = FileLock::try_acquire(&self.lock_path(&record.id))? else {
+        let Some(lock) = self.locks().try_acquire(record.id.as_str())? else {
             return Ok(None);
         };
         operation::run("recover", record.label(), || {
@@ -137,10 +135,9 @@ impl Ptest {
         &self,
         id: &EnvironmentId,
         orphaned: bool,
-        lock: FileLock,
+        lock: Lock,
     ) -> Result<Option<State>> {
         let Some(record) = table::by_id(self.store().database(), id)? else {
-            lock.discard()?;
             return Ok(None);
         };
         if orphaned || matches!(record.state, State::Creating | State::Removing) {
@@ -184,7 +181,7 @@ impl Ptest {
 
     /// Removes an environment whose lock is held, whatever its state, and gives the state that it
     /// is in then, which no row records.
-    pub(crate) fn take_away(&self, record: &Record, cause: Cause, lock: FileLock) -> Result<State> {
+    pub(crate) fn take_away(&self, record: &Record, cause: Cause, lock: Lock) -> Result<State> {
         let record = self.settle(record.clone())?;
         let removing = self.step(&record, &Event::Removing { cause }, Change::default())?;
         reach("remove.row")?;
@@ -209,7 +206,7 @@ impl Ptest {
         reach("remove.view")?;
         table::delete(self.store().database(), &record)?;
         reach("remove.forgotten")?;
-        lock.discard()?;
+        drop(lock);
         Ok(removed)
     }
 }

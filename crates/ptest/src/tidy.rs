@@ -15,7 +15,7 @@ use crate::disk;
 use crate::environment::{EnvironmentId, table};
 use crate::error::{Error, Result};
 use crate::events::Retention;
-use crate::lock::FileLock;
+use crate::lease;
 use crate::ptest::Ptest;
 
 /// What a store keeps of the past.
@@ -106,8 +106,7 @@ impl Ptest {
         self.remove_unknown_instances(&known)?;
         self.release_dead_ports()?;
         self.tidy_views()?;
-        self.remove_unused_locks(&known)?;
-        self.remove_unused_hook_locks()?;
+        lease::oldest(self.store())?;
         if entries(&self.store().home().join("staging"))?
             .next()
             .is_some()
@@ -142,30 +141,13 @@ impl Ptest {
                     continue;
                 }
                 // Whoever makes one holds its lock until the row is there.
-                let Some(lock) = FileLock::try_acquire(&self.lock_path(&id))? else {
+                let Some(lock) = self.locks().try_acquire(id.as_str())? else {
                     continue;
                 };
                 if table::by_id(self.store().database(), &id)?.is_none() {
                     self.block_on(engine.remove(&id))?;
-                    lock.discard()?;
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// A lock file is only in use while somebody holds it, or while its environment is there.
-    fn remove_unused_locks(&self, known: &BTreeSet<EnvironmentId>) -> Result<()> {
-        let directory = self.locks();
-        let failed = |source| Error::io(format!("read {}", directory.display()), source);
-        for entry in fs::read_dir(directory).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            let id = path
-                .file_name()
-                .and_then(|name| name.to_str()?.parse::<EnvironmentId>().ok());
-            let is_used = id.is_some_and(|id| known.contains(&id));
-            if !is_used && let Some(lock) = FileLock::try_acquire(&path)? {
-                lock.discard()?;
+                drop(lock);
             }
         }
         Ok(())

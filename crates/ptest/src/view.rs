@@ -19,7 +19,6 @@ use self::files::{Build, Shims};
 use crate::engine::HostFiles;
 use crate::environment::{Environment, EnvironmentId, Record, table};
 use crate::error::{Error, Result};
-use crate::lock::FileLock;
 use crate::ptest::Ptest;
 
 /// A view that is there and up to date.
@@ -156,13 +155,12 @@ impl Ptest {
                 continue;
             }
             // Whoever makes one holds the lock, and has a row.
-            let Some(lock) = FileLock::try_acquire(&self.lock_path(&id))? else {
+            let Some(_lock) = self.locks().try_acquire(id.as_str())? else {
                 continue;
             };
             match table::by_id(database, &id)? {
                 None => {
                     remove(&path)?;
-                    lock.discard()?;
                 }
                 Some(record) if is_right(&record) => {}
                 // None is better than one that is wrong, and the next call says why it cannot be

@@ -240,10 +240,6 @@ print(lost)
                 return Err(format!("the view {view} leads to what is gone: {broken}").into());
             }
         }
-        let locks = names(&home.join("locks"))?;
-        if !locks.is_subset(&ids) {
-            return Err(format!("locks of nothing: {locks:?}").into());
-        }
         let deadline = Instant::now() + SETTLING;
         loop {
             let left = Leftovers::find(&self.scope)?.since(&self.before);

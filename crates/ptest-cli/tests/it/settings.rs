@@ -310,12 +310,10 @@ fn prove(user: &User) {
             let _ = user.run(&["create", "web"]).success();
             let status = user.json(&["status", "web"]);
             let id = status["environment"]["id"].as_str().unwrap();
-            let lock = File::options()
+            let locks = File::options()
                 .write(true)
-                .create(true)
-                .truncate(false)
-                .open(context.path("store/locks").join(id));
-            let held = queue::enter(lock.unwrap()).unwrap().unwrap();
+                .open(context.path("store/locks/queues"));
+            let held = queue::enter(locks.unwrap(), id).unwrap().unwrap();
             user.sets("'1ms'");
             let refused = user.run(&["activate", "web"]);
             assert!(refused.stderr().contains("after 1ms"), "{refused}");

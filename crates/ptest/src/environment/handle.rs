@@ -15,7 +15,7 @@ use crate::engine::{Command, Listed, Process, Processes, Usage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Cause, Event};
 use crate::improve;
-use crate::lock::FileLock;
+use crate::lock::Lock;
 use crate::operation;
 use crate::ports::PortLease;
 use crate::ptest::Ptest;
@@ -235,7 +235,7 @@ impl Environment {
 
     /// Takes the lock of the environment and brings its record to the truth. One that was being made or removed by a process
     /// that died is taken away.
-    pub(crate) fn operate(&self) -> Result<(FileLock, Record)> {
+    pub(crate) fn operate(&self) -> Result<(Lock, Record)> {
         let (lock, record) = self.hold()?;
         if matches!(record.state, State::Creating | State::Removing) {
             self.ptest.take_away(&record, Cause::CutOff, lock)?;
@@ -245,11 +245,9 @@ impl Environment {
     }
 
     /// The same, whatever is to become of it.
-    fn hold(&self) -> Result<(FileLock, Record)> {
+    fn hold(&self) -> Result<(Lock, Record)> {
         let lock = self.ptest.lock(&self.record()?)?;
         let Some(record) = table::by_id(self.ptest.store().database(), &self.id)? else {
-            // Removed while we waited, and the lock file made anew by our own open.
-            lock.discard()?;
             return Err(self.removed());
         };
         operation::concerns(&record);

@@ -4,19 +4,16 @@
 //! shared lock. A server that has nothing to do ends when it gets that lock for itself, and looks once more while it has it:
 //! so whoever comes finds a server, or the lock that lets it start one.
 
-use std::fs::{self, File, TryLockError};
-use std::io;
+use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use super::Hook;
-use rusqlite::Connection;
 
 use super::table::{self, Known};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{self, Event, Recorded};
-use crate::lock::FileLock;
 use crate::ptest::Ptest;
 
 /// How long a server listens before it looks whether anybody is there.
@@ -56,7 +53,7 @@ impl Ptest {
     /// Whether one of these hooks, or of those that files declare, has nobody who serves it.
     pub fn wants_hooks_served(&self, hooks: &[Hook]) -> Result<bool> {
         for known in table::in_force(self.store().database(), hooks)? {
-            if FileLock::try_acquire(&self.hook_lock(known.number)?)?.is_some() {
+            if self.locks().try_acquire(&lock_name(known.number))?.is_some() {
                 return Ok(true);
             }
         }
@@ -94,7 +91,7 @@ impl Ptest {
 
     fn serve(&self, known: &Known) -> Result<Served> {
         let mut served = Served::default();
-        let Some(lock) = FileLock::try_acquire(&self.hook_lock(known.number)?)? else {
+        let Some(lock) = self.locks().try_acquire(&lock_name(known.number))? else {
             return Ok(served);
         };
         let database = self.store().database();
@@ -156,31 +153,6 @@ impl Ptest {
         })
     }
 
-    /// Deletes the locks of hooks that are not known any more.
-    pub(crate) fn remove_unused_hook_locks(&self) -> Result<()> {
-        let directory = self.store().home().join("hooks");
-        let failed = |source| Error::io(format!("read {}", directory.display()), source);
-        let entries = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries.map_err(failed)?,
-        };
-        for entry in entries {
-            let path = entry.map_err(failed)?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            // The other file is where commands attend.
-            let Some(number) = name.and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            let known = |connection: &Connection| table::sequence(connection, number);
-            if self.store().database().read(known)?.is_none()
-                && let Some(lock) = FileLock::try_acquire(&path)?
-            {
-                lock.discard()?;
-            }
-        }
-        Ok(())
-    }
-
     fn nobody_attends(&self) -> Result<Option<File>> {
         let attended = self.attended()?;
         match attended.try_lock() {
@@ -207,8 +179,8 @@ impl Ptest {
     fn attended_path(&self) -> PathBuf {
         self.store().home().join("hooks/attended")
     }
+}
 
-    fn hook_lock(&self, number: i64) -> Result<PathBuf> {
-        Ok(self.store().dir("hooks")?.join(number.to_string()))
-    }
+fn lock_name(hook: i64) -> String {
+    format!("hook-{hook}")
 }

@@ -16,7 +16,6 @@ use ptest_store::{Kind, LayerId, Manifest, Stack};
 use crate::engine::{Command, Engine, Instance, Stdio};
 use crate::environment::{EnvironmentId, Owner};
 use crate::error::{Error, Result};
-use crate::lock::FileLock;
 use crate::project::{Guard, Project};
 use crate::ptest::{PATIENCE, Ptest};
 use crate::python::interpreter::Interpreter;
@@ -48,7 +47,7 @@ pub(super) fn compile(
     }
     let id = EnvironmentId::from_random(crate::random::bytes()?);
     // Without a row: whoever finds the instance while this lock is free takes it away.
-    let lock = FileLock::acquire(&ptest.lock_path(&id), PATIENCE, "a new instance")?;
+    let lock = ptest.locks().acquire(id.as_str(), PATIENCE, "a new instance")?;
     let instance = Instance {
         id,
         stack: Stack::new([skeleton, layer]),
@@ -68,10 +67,9 @@ pub(super) fn compile(
     let compiled = run(ptest, engine, interpreter, &instance);
     // Why it failed is what the caller must know; what is left is taken away by the next one.
     let removed = ptest.block_on(engine.remove(&instance.id));
-    let discarded = lock.discard();
+    drop(lock);
     let companion = compiled?;
     removed?;
-    discarded?;
     let Some(companion) = companion else {
         return Ok(None);
     };

@@ -11,7 +11,7 @@ use ptest_store::LayerId;
 use super::build::{Build, DEADLINE, commit, named};
 use super::known::Keys;
 use crate::error::{Error, Result};
-use crate::lock::FileLock;
+use crate::lock::{Lock, Locks};
 use crate::parallel;
 use crate::progress::Step;
 use crate::python::fetch::{self, FetchRequest, Fetched};
@@ -85,9 +85,7 @@ impl Build<'_> {
                 Ok(named(&fetched.pin, &layer, content, direct_url))
             },
         )?);
-        for lock in locks {
-            lock.discard()?;
-        }
+        drop(locks);
         Ok(pins)
     }
 
@@ -106,7 +104,7 @@ impl Build<'_> {
     }
 
     /// Waits for who builds one of these projects: then it need not be built again.
-    fn wait_for_builds(&self, missing: &[Pinned]) -> Result<Vec<FileLock>> {
+    fn wait_for_builds(&self, missing: &[Pinned]) -> Result<Vec<Lock>> {
         let mut locks = Vec::new();
         // Sorted by name: in one order everywhere, or two could wait for each other.
         for pin in missing {
@@ -120,11 +118,10 @@ impl Build<'_> {
     }
 
     /// As long as nobody knows whether all interpreters can have what one builds, one builds it.
-    fn wait_for_build(&self, keys: &Keys) -> Result<FileLock> {
+    fn wait_for_build(&self, keys: &Keys) -> Result<Lock> {
         let lock = |key: &str| {
             let name = format!("recipe-{}", blake3::hash(key.as_bytes()).to_hex());
-            let path = self.store.dir("locks")?.join(name);
-            FileLock::acquire(&path, DEADLINE, "the project")
+            Locks::of(self.store)?.acquire(&name, DEADLINE, "the project")
         };
         if let Some(shared) = &keys.shared
             && self.elsewhere(keys)?.is_empty()
@@ -133,7 +130,6 @@ impl Build<'_> {
             if self.elsewhere(keys)?.is_empty() {
                 return Ok(lock);
             }
-            lock.discard()?;
         }
         lock(&keys.own)
     }

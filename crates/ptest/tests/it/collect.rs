@@ -58,7 +58,7 @@ fn what_nobody_uses_goes_and_is_made_again_when_it_is_asked_for() {
     let collected = ptest.collect(&EVERYTHING).unwrap();
     assert_eq!((collected.layers, collected.recipes), (2, 2));
     assert_eq!(collected.bytes, before.layer_bytes);
-    for place in ["layers", "manifests", "trash", "staging", "locks", "envs"] {
+    for place in ["layers", "manifests", "trash", "staging", "leases", "envs"] {
         assert_eq!(names(&ptest, place), Vec::<String>::new(), "{place}");
     }
     assert_eq!(ptest.collect(&EVERYTHING).unwrap(), Collected::default());

@@ -77,9 +77,12 @@ fn what_was_only_refused_because_another_is_at_it_is_no_failure() {
     let ptest = open(&home);
     let environment = ptest.create(&spec(directory.path()), &Silent).unwrap();
     let hasty = crate::context::open_with_patience(&home, Duration::ZERO);
-    let lock = home.join("locks").join(environment.id().as_str());
-    let held = fs::File::options().write(true).open(&lock).unwrap();
-    let held = ptest_sandbox::queue::enter(held).unwrap().unwrap();
+    let locks = fs::File::options()
+        .write(true)
+        .open(home.join("locks/queues"))
+        .unwrap();
+    let held = ptest_sandbox::queue::enter(locks, environment.id().as_str());
+    let held = held.unwrap().unwrap();
     let same = hasty.find(environment.id().as_str()).unwrap();
     assert_eq!(same.activate().unwrap_err().kind(), ErrorKind::Busy);
     assert_eq!(environment.failure().unwrap(), None);
@@ -157,9 +160,12 @@ fn who_waits_for_another_waits_no_longer_than_there_is_time() {
     let home = directory.path().join("store");
     let ptest = open(&home);
     let environment = ptest.create(&spec(directory.path()), &Silent).unwrap();
-    let lock = home.join("locks").join(environment.id().as_str());
-    let held = fs::File::options().write(true).open(&lock).unwrap();
-    let held = ptest_sandbox::queue::enter(held).unwrap().unwrap();
+    let locks = fs::File::options()
+        .write(true)
+        .open(home.join("locks/queues"))
+        .unwrap();
+    let held = ptest_sandbox::queue::enter(locks, environment.id().as_str());
+    let held = held.unwrap().unwrap();
     let hasty = within(&ptest, Duration::from_millis(10));
     let error = hasty
         .find(environment.id().as_str())

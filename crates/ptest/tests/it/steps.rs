@@ -111,7 +111,7 @@ fn assert_whole(home: &Path, project: &Path, how: &str) {
     }
     work(&ptest, project, "2").unwrap();
     ptest.tidy(LONG).unwrap();
-    for directory in ["envs", "locks", "staging", "trash"] {
+    for directory in ["envs", "leases", "staging", "trash"] {
         let left: Vec<_> = fs::read_dir(home.join(directory)).unwrap().collect();
         assert!(left.is_empty(), "{how}: {directory} has {left:?}");
     }

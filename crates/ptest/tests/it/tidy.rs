@@ -27,7 +27,7 @@ fn a_removed_environment_leaves_no_file() {
     environment.remove().unwrap();
     assert!(!names(&home.join("trash")).is_empty());
     ptest.tidy(LONG).unwrap();
-    for place in ["envs", "locks", "staging", "trash"] {
+    for place in ["envs", "leases", "staging", "trash"] {
         assert_eq!(names(&home.join(place)), Vec::<String>::new(), "{place}");
     }
 }
@@ -42,13 +42,13 @@ fn what_is_in_use_stays_and_what_no_row_knows_goes() {
         .unwrap();
     let unknown = format!("e{}", "0".repeat(32));
     fs::create_dir_all(home.join("envs").join(&unknown).join("upper")).unwrap();
-    fs::write(home.join("locks").join(&unknown), "").unwrap();
     fs::create_dir(home.join("envs/not-of-an-engine")).unwrap();
+    fs::write(home.join("leases/of-a-dead-process"), "").unwrap();
     ptest.tidy(LONG).unwrap();
+    assert_eq!(names(&home.join("leases")), Vec::<String>::new());
     let mut left = names(&home.join("envs"));
     left.sort();
     assert_eq!(left, [kept.id().to_string(), "not-of-an-engine".to_owned()]);
-    assert_eq!(names(&home.join("locks")), [kept.id().to_string()]);
     assert_eq!(names(&home.join("trash")), Vec::<String>::new());
     kept.remove().unwrap();
 }

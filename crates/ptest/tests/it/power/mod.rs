@@ -232,7 +232,7 @@ impl Trace {
         if let Ok(below) = path.strip_prefix(&self.home) {
             let place = below.components().next().unwrap();
             let place = place.as_os_str().to_str().unwrap();
-            let passes = ["trash", "staging", "locks"].contains(&place);
+            let passes = ["trash", "staging", "leases"].contains(&place);
             let is_probe = place.starts_with(".ptest-probe-");
             let shown = path.display();
             assert!(passes || is_probe, "{}, {number}: {shown}", self.work);

@@ -293,7 +293,7 @@ impl Place {
             "caches",
             "envs",
             "views",
-            "locks",
+            "leases",
             "staging",
             "trash",
         ] {

@@ -8,7 +8,6 @@
 mod compile;
 pub(crate) mod table;
 
-
 use ptest_store::{Database, LayerId, Stack, StackId};
 use rusqlite::Connection;
 use tracing::warn;

@@ -53,7 +53,11 @@ impl Ptest {
     /// Whether one of these hooks, or of those that files declare, has nobody who serves it.
     pub fn wants_hooks_served(&self, hooks: &[Hook]) -> Result<bool> {
         for known in table::in_force(self.store().database(), hooks)? {
-            if self.locks().try_acquire(&lock_name(known.number))?.is_some() {
+            if self
+                .locks()
+                .try_acquire(&lock_name(known.number))?
+                .is_some()
+            {
                 return Ok(true);
             }
         }

@@ -47,7 +47,9 @@ pub(super) fn compile(
     }
     let id = EnvironmentId::from_random(crate::random::bytes()?);
     // Without a row: whoever finds the instance while this lock is free takes it away.
-    let lock = ptest.locks().acquire(id.as_str(), PATIENCE, "a new instance")?;
+    let lock = ptest
+        .locks()
+        .acquire(id.as_str(), PATIENCE, "a new instance")?;
     let instance = Instance {
         id,
         stack: Stack::new([skeleton, layer]),

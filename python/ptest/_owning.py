@@ -51,10 +51,12 @@ def _remove_owned(pid: int) -> None:
     if pid != os.getpid():
         return
     stores: dict[int, tuple[OpenedStore, list[str]]] = {}
-    while _owned:
-        id_, (store, owner) = _owned.popitem()
-        if owner == pid:
-            stores.setdefault(id(store), (store, []))[1].append(id_)
+    # Threads that go on take some away too.
+    with contextlib.suppress(KeyError):
+        while True:
+            id_, (store, owner) = _owned.popitem()
+            if owner == pid:
+                stores.setdefault(id(store), (store, []))[1].append(id_)
     for store, ids in stores.values():
         store._core.remove_all(ids)  # noqa: SLF001
 

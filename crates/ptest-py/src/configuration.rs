@@ -20,7 +20,7 @@ pub(crate) fn configuration<'py>(
     given: &Bound<'_, PyDict>,
     project: Option<PathBuf>,
 ) -> Result<(Bound<'py, PyAny>, Vec<String>)> {
-    let host = Host::now();
+    let host = Host::now()?;
     let (mut config, warnings) = Config::load(&host.at(project.as_deref()).sources(None))?;
     config.take_options(&options(given)?, &host.sources(None))?;
     Ok((report(py, &config)?, warnings))
@@ -32,14 +32,14 @@ pub(crate) fn configuration_files(
     py: Python<'_>,
     project: Option<PathBuf>,
 ) -> Result<Bound<'_, PyAny>> {
-    let files = Host::now().at(project.as_deref()).sources(None).files()?;
+    let files = Host::now()?.at(project.as_deref()).sources(None).files()?;
     dictionary(py, &ConfigPathsReport::from(files))
 }
 
 /// Sets a value in the user's file; gives that.
 #[pyfunction]
 pub(crate) fn set_configuration(key: &str, value: OsString) -> Result<OsString> {
-    let file = config::set(&Host::now().sources(None), key, &value)?;
+    let file = config::set(&Host::now()?.sources(None), key, &value)?;
     Ok(file.into_os_string())
 }
 

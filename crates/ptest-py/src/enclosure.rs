@@ -33,7 +33,7 @@ impl Enclosures {
         places: Option<Vec<PathBuf>>,
         others: Vec<PathBuf>,
     ) -> Result<Self> {
-        let host = Host::now();
+        let host = Host::now()?;
         let (config, _) = Config::load(&host.sources(None))?;
         let store = config.store_home().map(Path::to_owned);
         let asked = Asked::with_options(Config::default(), &options(given)?, &host.environment)?;

@@ -142,7 +142,7 @@ impl Environment {
     /// Runs a command to its end. Gives how it ended, the beginning and the end of both streams, and how many bytes of
     /// each came.
     fn run<'py>(&self, py: Python<'py>, mut asked: Asked) -> Result<Bound<'py, PyTuple>> {
-        let host = Host::now();
+        let host = Host::now()?;
         let (timeout, grace) = self.times(&asked);
         let run = ptest::Run {
             working_directory: Some(asked.directory(&host)),
@@ -160,7 +160,7 @@ impl Environment {
 
     /// Starts a command whose streams are these descriptors.
     fn spawn(&self, py: Python<'_>, asked: Asked, logged: bool) -> Result<Process> {
-        let host = Host::now();
+        let host = Host::now()?;
         let (timeout, grace) = self.times(&asked);
         let command = Command {
             working_directory: Some(asked.directory(&host)),
@@ -204,7 +204,7 @@ impl Environment {
         refresh: bool,
         timeout: Option<Seconds>,
     ) -> Result<Bound<'py, PyAny>> {
-        let host = Host::now().environment;
+        let host = Host::now()?.environment;
         let absolute =
             |paths: Vec<PathBuf>| paths.into_iter().map(|path| host.cwd.join(path)).collect();
         let wanted = Requirements {
@@ -224,7 +224,7 @@ impl Environment {
         requirements: Vec<String>,
         timeout: Option<Seconds>,
     ) -> Result<Bound<'py, PyAny>> {
-        let host = Host::now().environment;
+        let host = Host::now()?.environment;
         let wanted = Requirements::seen_from(&host, &requirements, &[])?;
         self.change(py, false, timeout, move |environment| {
             environment.upgrade(&wanted, SILENT)

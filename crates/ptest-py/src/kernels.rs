@@ -12,7 +12,7 @@ use crate::host::Host;
 /// The kernels that ptest installed.
 #[pyfunction]
 pub(crate) fn kernels(py: Python<'_>) -> Result<Bound<'_, PyAny>> {
-    let host = Host::now().environment;
+    let host = Host::now()?.environment;
     let found = py.detach(|| Kernels::of_user(&host)?.list())?;
     dictionary(py, &KernelsReport::from(found))
 }
@@ -20,7 +20,7 @@ pub(crate) fn kernels(py: Python<'_>) -> Result<Bound<'_, PyAny>> {
 /// Takes a kernel away; its environment stays.
 #[pyfunction]
 pub(crate) fn remove_kernel<'py>(py: Python<'py>, name: &str) -> Result<Bound<'py, PyAny>> {
-    let host = Host::now().environment;
+    let host = Host::now()?.environment;
     let removed = py.detach(|| Kernels::of_user(&host)?.remove(name))?;
     dictionary(py, &KernelReport::from(removed))
 }
@@ -34,7 +34,7 @@ impl Environment {
         name: Option<&str>,
         display_name: Option<&str>,
     ) -> Result<Bound<'py, PyAny>> {
-        let host = Host::now().environment;
+        let host = Host::now()?.environment;
         let installed = py.detach(|| {
             let kernels = Kernels::of_user(&host)?;
             self.handle().install_kernel(&kernels, name, display_name)

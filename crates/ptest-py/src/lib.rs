@@ -33,10 +33,16 @@ use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict};
 
-/// Sees to it that no connection to a database crosses a fork.
+/// Sees to it that no connection to a database and no lock crosses a fork.
 fn register_at_fork(py: Python<'_>) -> PyResult<()> {
-    let before = PyCFunction::new_closure(py, None, None, |_, _| ptest::before_fork())?;
-    let after = PyCFunction::new_closure(py, None, None, |_, _| ptest::after_fork())?;
+    let before = PyCFunction::new_closure(py, None, None, |arguments, _| {
+        host::before_fork(arguments.py());
+        ptest::before_fork();
+    })?;
+    let after = PyCFunction::new_closure(py, None, None, |_, _| {
+        ptest::after_fork();
+        host::after_fork();
+    })?;
     let hooks = PyDict::new(py);
     hooks.set_item("before", before)?;
     hooks.set_item("after_in_parent", &after)?;
@@ -90,6 +96,7 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::refuse_other_interpreters(module.py())?;
         super::register_at_fork(module.py())?;
+        super::host::encoded(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

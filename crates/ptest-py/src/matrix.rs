@@ -94,7 +94,7 @@ impl Store {
         given: &Bound<'_, PyDict>,
         mut asked: Asked,
     ) -> Result<Matrix> {
-        let host = Host::now();
+        let host = Host::now()?;
         let declared = self.declared(&asked, true)?;
         let cells = self.plan(given, &declared, &asked.cells)?;
         let (ptest, cancel) = self.for_a_call(asked.refresh, None);
@@ -134,7 +134,7 @@ impl Store {
 impl Store {
     /// The project's matrix, with what is asked for in place of what its file says.
     fn declared(&self, asked: &Asked, is_run: bool) -> Result<Declared> {
-        let sources = self.place(&Host::now()).sources(None);
+        let sources = self.place(&Host::now()?).sources(None);
         let mut declared = Declared::load(&sources)?.unwrap_or_default();
         if !asked.pythons.is_empty() {
             declared.axes.pythons.clone_from(&asked.pythons);

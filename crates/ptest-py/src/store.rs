@@ -118,7 +118,7 @@ impl Store {
 
     /// What is asked for by these options, and for the rest by the configuration.
     pub(crate) fn wanted(&self, given: &Bound<'_, PyDict>) -> Result<Wanted> {
-        let host = Host::now();
+        let host = Host::now()?;
         let given = given.copy()?;
         let place = match given.get_item("project")? {
             Some(project) => {

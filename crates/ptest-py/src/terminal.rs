@@ -18,7 +18,7 @@ impl Environment {
     /// Runs a command on a terminal of its own, which standard input and output are connected with until it ends. Signals
     /// are the command's meanwhile.
     fn on_terminal<'py>(&self, py: Python<'py>, asked: Asked) -> Result<Bound<'py, PyAny>> {
-        let host = Host::now();
+        let host = Host::now()?;
         let (_, grace) = self.times(&asked);
         let command = Command {
             working_directory: Some(asked.directory(&host)),

@@ -44,7 +44,7 @@ class Snapshots:
             taken = env.environment.snapshot()
         except BaseException:
             with self._lock:
-                del self._known[chosen]
+                self._known.pop(chosen, None)
             raise
         return self._keep(
             {
@@ -131,8 +131,9 @@ class Snapshots:
 def _forget(known: dict[str, dict[str, Any]], pid: int) -> None:
     if pid != os.getpid():
         return
-    while known:
-        _, snapshot = known.popitem()
+    # Those that others take and delete meanwhile are theirs.
+    for snapshot_id in list(known):
+        snapshot = known.pop(snapshot_id, None)
         if snapshot:
             with contextlib.suppress(NotFoundError):
                 default_store().remove_snapshot(snapshot["name"])

@@ -79,7 +79,7 @@ impl Store {
             }
         };
         let to: Target = match file {
-            Destination::Path(path) => Target::File(Host::now().environment.cwd.join(path)),
+            Destination::Path(path) => Target::File(Host::now()?.environment.cwd.join(path)),
             Destination::Descriptor(descriptor) => {
                 let failed = |source| ptest::Error::io("write to a descriptor", source);
                 Target::Open(ptest::duplicate(descriptor).map_err(failed)?.into())
@@ -102,7 +102,7 @@ impl Store {
         file: PathBuf,
         name: Option<&str>,
     ) -> Result<Bound<'py, PyAny>> {
-        let host = Host::now();
+        let host = Host::now()?;
         let import = Import {
             name: name.map(str::parse).transpose()?,
             settings: self.settings_of(&host)?,

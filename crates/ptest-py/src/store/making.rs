@@ -141,7 +141,7 @@ impl Store {
         recreate: bool,
         refresh: bool,
     ) -> Result<Bound<'py, PyAny>> {
-        let host = Host::now();
+        let host = Host::now()?;
         let file = host.environment.cwd.join(file);
         let home = host.environment.home();
         let file = File::read(&file, &self.config, home.as_deref())?;

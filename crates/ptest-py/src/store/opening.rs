@@ -30,7 +30,7 @@ impl Opening {
         interpreter: Option<&str>,
         project: Option<&Path>,
     ) -> Result<Self> {
-        let host = Host::now();
+        let host = Host::now()?;
         let place = host.at(project);
         let given = options(given)?;
         let load = |profile| -> Result<_> {

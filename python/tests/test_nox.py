@@ -45,7 +45,7 @@ def pythons(session):
 @nox.session
 def broken(session):
     session.install("six==0.0.0.dev999")
-""".replace("{0.major}.{0.minor}", f"{sys.version_info.major}.{sys.version_info.minor}")
+""".replace("{0.major}.{0.minor}", f"{sys.version_info.major}.{sys.version_info.minor}{sys.abiflags}")
 
 
 @pytest.fixture

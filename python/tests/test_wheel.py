@@ -37,7 +37,8 @@ def test_the_package_the_program_and_the_module_have_one_version(
 
 def test_types_come_with_the_package_and_tests_do_not(distribution: metadata.Distribution) -> None:
     files = {file.as_posix() for file in distribution.files or []}
-    assert {"ptest/py.typed", "ptest/_core.pyi", "ptest/_core.abi3.so", "ptest/_environment.py"} <= files
+    own = sysconfig.get_config_var("EXT_SUFFIX") if sysconfig.get_config_var("Py_GIL_DISABLED") else ".abi3.so"
+    assert {"ptest/py.typed", "ptest/_core.pyi", f"ptest/_core{own}", "ptest/_environment.py"} <= files
     assert [file for file in files if "tests/" in file or file.endswith("conftest.py")] == []
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from conftest import Script
 
 THREADS = 16
+
+without_a_lock = pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python has a lock")
 
 
 def test_sixteen_threads_work_on_sixteen_environments(store: ptest.Store, six: ptest.Snapshot) -> None:
@@ -74,6 +77,42 @@ def test_threads_that_change_one_environment_wait_for_each_other(env: ptest.Envi
         changes = list(pool.map(env.install, names))
     assert [[f"{it.name}=={it.after}" for it in change] for change in changes] == [[name] for name in names]
     assert {it.name for it in env.packages()} >= {"attrs", "idna", "colorama", "iniconfig", "six"}
+
+
+@without_a_lock
+def test_variables_are_set_while_another_thread_calls(script: Script) -> None:
+    # So many that the C library gives their table another place again and again.
+    ended = script(
+        """
+        import os, threading, ptest
+
+        def set_variables():
+            for number in range(20000):
+                os.environ[f"SET_MEANWHILE_{number}"] = "x"
+            for number in range(20000):
+                del os.environ[f"SET_MEANWHILE_{number}"]
+
+        setting = threading.Thread(target=set_variables)
+        setting.start()
+        while setting.is_alive():
+            ptest.Config.files()
+        """
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@without_a_lock
+def test_the_package_does_not_bring_the_interpreter_s_lock_back(script: Script) -> None:
+    ended = script(
+        """
+        import sys, ptest, ptest.aio, ptest.isolation
+        with ptest.create() as env:
+            print(env.exec(["python", "-c", "import sys; print(sys._is_gil_enabled())"], check=True).stdout, end="")
+        print(sys._is_gil_enabled())
+        """,
+        PYTHONWARNINGS="error",
+    )
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("False\nFalse\n", "", 0)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-//! `cargo xtask wheel`: the Python package as one wheel, for every CPython since 3.9 on every Linux since glibc 2.17.
+//! `cargo xtask wheel`: the Python package as a wheel for every CPython since 3.9, and as one for the free-threaded CPython, on
+//! every Linux since glibc 2.17.
 //!
 //! maturin builds the program and the extension module with zig as the linker, so that what they need of glibc is old on a
 //! new machine. Then both are looked at: the tag of a wheel is a promise that maturin does not check for its scripts.
@@ -33,7 +34,37 @@ const MOST_BYTES: u64 = 15_000_000;
 /// The pip that both the program and the module use.
 const PIP: &str = "pip-26.3-py3-none-any.whl";
 
-/// Build the Python package as a wheel and look whether it keeps what its name promises
+/// Which Pythons a wheel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Every one that has a lock: their stable interface is one.
+    Locking,
+    /// The one without: it has no stable interface before 3.15.
+    FreeThreaded,
+}
+
+impl Kind {
+    /// The first wheel of a directory is what people install from it, so the other has a directory of its own.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Locking => "",
+            Self::FreeThreaded => "free-threaded",
+        }
+    }
+
+    /// What the names of all such wheels have.
+    fn tag(self) -> &'static str {
+        match self {
+            Self::Locking => "-cp39-abi3-",
+            Self::FreeThreaded => "-cp314-cp314t-",
+        }
+    }
+}
+
+/// What maturin calls the free-threaded Python, which need not be there: maturin knows what it is like.
+const FREE_THREADED: &str = "python3.14t";
+
+/// Build the Python package as wheels and look whether they keep what their names promise
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Without optimisation: quick to build, large, slow
@@ -41,15 +72,18 @@ pub(crate) struct Arguments {
     debug: bool,
 }
 
-/// Builds the wheel and says where it is.
+/// Builds the wheels and says where they are.
 ///
 /// # Errors
 ///
 /// As [`build`].
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let profile = if arguments.debug { "dev" } else { PROFILE };
-    let wheel = build(workspace, profile)?;
-    println!("{} ({:.1} MB)", wheel.path.display(), wheel.megabytes());
+    let builder = Builder::prepare(workspace, profile)?;
+    for kind in [Kind::Locking, Kind::FreeThreaded] {
+        let wheel = builder.build(kind)?;
+        println!("{} ({:.1} MB)", wheel.path.display(), wheel.megabytes());
+    }
     Ok(())
 }
 
@@ -65,40 +99,17 @@ impl Wheel {
     }
 }
 
-/// Builds the program, then the wheel around it, with this profile of cargo's.
+/// Builds the wheel that most Pythons take, with this profile of cargo's.
 ///
 /// # Errors
 ///
-/// When the tools cannot be had, something does not build, or the wheel needs more of a machine than its name says or is
-/// too large to be handed out.
+/// As [`Builder::prepare`] and [`Builder::build`].
 pub(crate) fn build(workspace: &Workspace, profile: &str) -> Result<Wheel> {
-    let builder = Builder::prepare(workspace, profile)?;
-    let data = builder.data();
-    if data.exists() {
-        fs::remove_dir_all(&data)?;
-    }
-    let scripts = data.join("scripts");
-    fs::create_dir_all(&scripts)?;
-    builder.program(&scripts.join("ptest"))?;
-    // For both: each would carry its own.
-    let shared = data.join("data/share/ptest");
-    fs::create_dir_all(&shared)?;
-    fs::copy(
-        workspace.root.join("crates/ptest/assets").join(PIP),
-        shared.join(PIP),
-    )?;
-    let path = builder.maturin(&builder.output(), &[])?;
-    builder.audit(&path)?;
-    let bytes = fs::metadata(&path)?.len();
-    let wheel = Wheel { path, bytes };
-    if profile == PROFILE && bytes > MOST_BYTES {
-        return Err(format!("the wheel has {:.1} MB", wheel.megabytes()).into());
-    }
-    Ok(wheel)
+    Builder::prepare(workspace, profile)?.build(Kind::Locking)
 }
 
-/// The tools, and where they put things.
-struct Builder<'a> {
+/// The tools, where they put things, and what is in every wheel.
+pub(crate) struct Builder<'a> {
     workspace: &'a Workspace,
     profile: &'a str,
     python: PathBuf,
@@ -108,7 +119,12 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn prepare(workspace: &'a Workspace, profile: &'a str) -> Result<Self> {
+    /// Builds the program, and puts it where maturin takes it from.
+    ///
+    /// # Errors
+    ///
+    /// When the tools cannot be had, or the program does not build.
+    pub(crate) fn prepare(workspace: &'a Workspace, profile: &'a str) -> Result<Self> {
         let python = tools::python()?;
         let zig = tools::python_tool(workspace, ZIG)?;
         let cache = workspace.tools().join("zig-cache");
@@ -120,14 +136,59 @@ impl<'a> Builder<'a> {
             ("ZIG_LOCAL_CACHE_DIR", cache.join("local").into()),
             ("PYTHONPATH", zig.into()),
         ];
-        Ok(Self {
+        let builder = Self {
             workspace,
             profile,
             python,
             maturin: tools::python_tool(workspace, MATURIN)?.join("bin/maturin"),
             auditwheel: tools::python_tool(workspace, AUDITWHEEL)?,
             variables,
-        })
+        };
+        builder.gather()?;
+        Ok(builder)
+    }
+
+    /// Builds the module, and the wheel around both.
+    ///
+    /// # Errors
+    ///
+    /// When something does not build, or the wheel is not for the Pythons that it is to be for, needs more of a machine than
+    /// its name says or is too large to be handed out.
+    pub(crate) fn build(&self, kind: Kind) -> Result<Wheel> {
+        let interpreter = match kind {
+            Kind::Locking => self.python.as_os_str(),
+            Kind::FreeThreaded => FREE_THREADED.as_ref(),
+        };
+        let path = self.maturin(&self.output().join(kind.directory()), interpreter, &[])?;
+        if !path.to_string_lossy().contains(kind.tag()) {
+            return Err(format!("{} has no {} in its name", path.display(), kind.tag()).into());
+        }
+        self.audit(&path)?;
+        let bytes = fs::metadata(&path)?.len();
+        let wheel = Wheel { path, bytes };
+        if self.profile == PROFILE && bytes > MOST_BYTES {
+            return Err(format!("the wheel has {:.1} MB", wheel.megabytes()).into());
+        }
+        Ok(wheel)
+    }
+
+    /// Puts together what is in the wheel beside the package.
+    fn gather(&self) -> Result<()> {
+        let data = self.data();
+        if data.exists() {
+            fs::remove_dir_all(&data)?;
+        }
+        let scripts = data.join("scripts");
+        fs::create_dir_all(&scripts)?;
+        self.program(&scripts.join("ptest"))?;
+        // For both: each would carry its own.
+        let shared = data.join("data/share/ptest");
+        fs::create_dir_all(&shared)?;
+        fs::copy(
+            self.workspace.root.join("crates/ptest/assets").join(PIP),
+            shared.join(PIP),
+        )?;
+        Ok(())
     }
 
     fn output(&self) -> PathBuf {
@@ -145,6 +206,7 @@ impl<'a> Builder<'a> {
         let output = self.output().join("program");
         let wheel = self.maturin(
             &output,
+            self.python.as_os_str(),
             &[
                 "--bindings".as_ref(),
                 "bin".as_ref(),
@@ -172,7 +234,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Runs maturin and gives the one wheel that comes of it.
-    fn maturin(&self, output: &Path, arguments: &[&OsStr]) -> Result<PathBuf> {
+    fn maturin(&self, output: &Path, interpreter: &OsStr, arguments: &[&OsStr]) -> Result<PathBuf> {
         remove_wheels(output)?;
         let mut command = Command::new(&self.maturin);
         command
@@ -188,7 +250,7 @@ impl<'a> Builder<'a> {
             .args(["--target", TARGET, "--profile", self.profile, "--out"])
             .arg(output)
             .arg("--interpreter")
-            .arg(&self.python)
+            .arg(interpreter)
             .args(arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.workspace.root);

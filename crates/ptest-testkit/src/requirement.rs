@@ -202,11 +202,12 @@ pub fn uv() -> Requirement<PathBuf> {
 ///
 /// Gives the real executable, never a pyenv shim.
 pub fn python(version: &str) -> Requirement<PathBuf> {
-    let state = pyenv_python(version)
-        .or_else(|| on_path(&format!("python{version}")))
-        .filter(|python| succeeds(Command::new(python).args(["-I", "-c", "pass"])).is_ok())
-        .ok_or_else(|| format!("no Python {version}"));
-    Requirement::new("pythons", state)
+    Requirement::new("pythons", installed_python(version))
+}
+
+/// `free-threaded`: likewise, a CPython without the interpreter's lock, such as `3.14t`.
+pub fn free_threaded_python(version: &str) -> Requirement<PathBuf> {
+    Requirement::new("free-threaded", installed_python(version))
 }
 
 /// `strace`: what a process asks of the kernel can be traced.
@@ -270,22 +271,37 @@ fn effective_uid() -> io::Result<u32> {
         .ok_or_else(|| io::Error::other("/proc/self/status has no Uid line"))
 }
 
+fn installed_python(version: &str) -> Result<PathBuf, String> {
+    pyenv_python(version)
+        .or_else(|| on_path(&format!("python{version}")))
+        .filter(|python| succeeds(Command::new(python).args(["-I", "-c", "pass"])).is_ok())
+        .ok_or_else(|| format!("no Python {version}"))
+}
+
 fn pyenv_python(version: &str) -> Option<PathBuf> {
     let root = match env::var_os("PYENV_ROOT") {
         Some(root) => PathBuf::from(root),
         None => PathBuf::from(env::var_os("HOME")?).join(".pyenv"),
     };
-    let prefix = format!("{version}.");
     fs::read_dir(root.join("versions"))
         .ok()?
         .filter_map(Result::ok)
         .filter(|entry| {
             let name = entry.file_name();
-            name.to_str()
-                .is_some_and(|name| name == version || name.starts_with(&prefix))
+            name.to_str().is_some_and(|name| is_of(name, version))
         })
         .map(|entry| entry.path().join("bin/python"))
         .find(|python| is_executable(python))
+}
+
+/// Whether a Python that pyenv calls so is of this version: `3.14.2t` is of `3.14t`, not of `3.14`.
+fn is_of(name: &str, version: &str) -> bool {
+    let parts = |text: &str| match text.strip_suffix('t') {
+        Some(numbers) => (numbers.to_owned(), true),
+        None => (text.to_owned(), false),
+    };
+    let ((name, is_free), (version, is_wanted_free)) = (parts(name), parts(version));
+    is_free == is_wanted_free && (name == version || name.starts_with(&format!("{version}.")))
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {
@@ -360,6 +376,14 @@ mod tests {
             crate::test_name!(),
             "ptest_testkit::requirement::tests::the_name_of_a_test_is_its_path"
         );
+    }
+
+    #[test]
+    fn a_python_without_a_lock_is_another_than_the_one_with_it() {
+        assert!(is_of("3.14.2", "3.14") && is_of("3.14.2", "3.14.2"));
+        assert!(is_of("3.14.2t", "3.14t") && is_of("3.14t", "3.14t"));
+        assert!(!is_of("3.14.2t", "3.14") && !is_of("3.14.2", "3.14t"));
+        assert!(!is_of("3.140.2", "3.14"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,7 +31,8 @@ def made(tmp_path: Path) -> Iterator[Any]:
 
 
 def test_8_python_path_is_its_python(made) -> None:
-    env = made({"python_path": platform.python_version()})
+    # That of one without a lock is 3.14.7t.
+    env = made({"python_path": platform.python_version() + sys.abiflags})
     assert env.execute_command(["python", "-V"]).stdout == f"Python {platform.python_version()}\n"
     with pytest.raises(ptest.PtestError):
         made({"python_path": "/nonexistent/python"}, path="other")

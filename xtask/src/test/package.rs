@@ -1,15 +1,18 @@
-//! The Python package as users get it: the wheel, installed into a fresh virtual environment of each CPython, with
-//! everything in `python/tests` run there and the package's types compared with what is in it.
+//! The Python package as users get it: the wheel, installed into a fresh virtual environment of each CPython, the free-threaded
+//! one too, with everything in `python/tests` run there and the package's types compared with what is in it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ptest_testkit::requirement;
+
 use super::summary::{Runner, Summary};
 use super::{Machine, is_required, summarise};
 use crate::process::{self, Result};
+use crate::tools;
+use crate::wheel::{self, Kind};
 use crate::workspace::Workspace;
-use crate::{tools, wheel};
 
 /// The Pythons that the package is for.
 const PYTHONS: [&str; 5] = ["3.9", "3.10", "3.11", "3.12", "3.13"];
@@ -20,11 +23,14 @@ const LINTED: &str = "3.12";
 /// What only the stubs have, each with its reason.
 const ALLOWED: &str = "python/stubtest-allowlist.txt";
 
-/// Builds the wheel and tests it in every Python that is here; one that is not is counted as skipped.
+/// The free-threaded one, for which there is a wheel of its own.
+const FREE_THREADED: &str = "3.14t";
+
+/// Builds the wheels and tests them in every Python that is here; one that is not is counted as skipped.
 ///
 /// # Errors
 ///
-/// When the wheel does not build, cannot be installed, is not well typed or a run of its tests ends early. Tests that
+/// When a wheel does not build, cannot be installed, is not well typed or a run of its tests ends early. Tests that
 /// fail are counted and named.
 pub(super) fn run(
     workspace: &Workspace,
@@ -32,21 +38,14 @@ pub(super) fn run(
     summary: &mut Summary,
     lints: bool,
 ) -> Result<()> {
-    let wheel = wheel::build(workspace, wheel::PROFILE)?.path;
+    let builder = wheel::Builder::prepare(workspace, wheel::PROFILE)?;
+    let wheel = builder.build(Kind::Locking)?.path;
     // Not below /tmp, which is private in environments: the tests' projects must be seen there.
     let scratch = tempfile::tempdir_in(&workspace.target)?;
     let mut problems = Vec::new();
-    for version in PYTHONS {
-        let Some(python) = tools::python_of(workspace, &machine.uv, version) else {
-            if is_required("pythons") {
-                return Err(format!("no Python {version}").into());
-            }
-            eprintln!("SKIP the Python package in {version}: no Python {version}");
-            summary.skipped += 1;
-            continue;
-        };
+    let mut test = |version: &str, python: &Path, wheel: &Path| -> Result<()> {
         let environment = Environment::at(workspace, machine, version, scratch.path());
-        environment.fill(&python, &wheel)?;
+        environment.fill(python, wheel)?;
         if lints && version == LINTED {
             problems.extend(environment.lints()?);
         }
@@ -55,6 +54,27 @@ pub(super) fn run(
             problems.push(format!("the tests did not finish in Python {version}"));
         }
         summary.add(ran, &format!("Python {version}: "));
+        Ok(())
+    };
+    let mut missing = Vec::new();
+    for version in PYTHONS {
+        match tools::python_of(workspace, &machine.uv, version) {
+            Some(python) => test(version, &python, &wheel)?,
+            None if is_required("pythons") => return Err(format!("no Python {version}").into()),
+            None => missing.push(version),
+        }
+    }
+    match requirement::free_threaded_python(FREE_THREADED).into_result() {
+        Ok(python) => test(
+            FREE_THREADED,
+            &python,
+            &builder.build(Kind::FreeThreaded)?.path,
+        )?,
+        Err(_) => missing.push(FREE_THREADED),
+    }
+    for version in missing {
+        eprintln!("SKIP the Python package in {version}: no Python {version}");
+        summary.skipped += 1;
     }
     match problems.as_slice() {
         [] => Ok(()),

@@ -101,7 +101,7 @@ class CommandedEnvironment(LivingEnvironment):
         >>> env.exec(["nosuch"])
         Traceback (most recent call last):
         ...
-        ptest._errors.CommandNotFoundError: failed to find the program nosuch: No such file or directory (os error 2)
+        ptest.CommandNotFoundError: failed to find the program nosuch: No such file or directory (os error 2)
         >>> env.remove()
         """
         refuse_unknown(options, ExecOptions)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ptest import _publish
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -209,3 +211,6 @@ def of_document(document: Mapping[str, Any]) -> PtestError:
         hint=document["hint"],
         output=document["output"],
     )
+
+
+_publish(globals())

@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 
+from ptest import _publish
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -425,3 +427,6 @@ class Stats:
             points=StatsPoint.each(document["points"]),
             totals=Totals.of(document["totals"]),
         )
+
+
+_publish(globals())

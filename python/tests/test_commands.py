@@ -95,6 +95,14 @@ def test_what_cannot_be_started_is_told_apart(env: ptest.Environment, project: P
         env.exec([project / "text"])
 
 
+@pytest.mark.parametrize("start", ["exec", "popen"])
+def test_a_working_directory_that_is_not_there_is_not_found(env: ptest.Environment, start: str) -> None:
+    with pytest.raises(ptest.NotFoundError, match="/no/such/place") as caught:
+        getattr(env, start)(["true"], cwd="/no/such/place")
+    assert isinstance(caught.value, FileNotFoundError)
+    assert caught.value.hint
+
+
 def test_a_memory_limit_that_struck_is_told(store: ptest.Store) -> None:
     limits = ptest.Limits(memory="64M")
     with store.create(limits=limits) as limited:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 import ptest
+from ptest import aio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import ModuleType
 
     from conftest import Script
 
@@ -199,6 +202,31 @@ def test_nothing_but_the_standard_library_is_needed(script: Script) -> None:
         """
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("module", [ptest, aio])
+def test_a_public_class_says_that_it_is_of_the_package_and_is_pickled_so(module: ModuleType) -> None:
+    classes = [value for name in module.__all__ if isinstance(value := getattr(module, name), type)]
+    assert classes
+    for cls in classes:
+        assert cls.__module__ == module.__name__
+        assert pickle.loads(pickle.dumps(cls)) is cls
+
+
+def test_a_traceback_names_an_exception_as_it_is_caught(script: Script) -> None:
+    ended = script("import ptest; ptest.find('nobody')")
+    assert "\nptest.NotFoundError: " in ended.stderr
+
+
+def test_what_is_shown_of_an_object_is_one_short_line(env: ptest.Environment, store: ptest.Store) -> None:
+    with env.popen(["true"]) as process, store.matrix(["true"], sets={"a": (), "b": ()}) as matrix:
+        matrix.wait()
+        assert repr(env) == f"<ptest.Environment {env.id}>"
+        assert repr(store) == f"<ptest.Store '{store.home}'>"
+        assert repr(process) == f"<ptest.Process {process.id} ['true'] returncode={process.returncode}>"
+        assert repr(matrix) == "<ptest.Matrix of 2 cells, 2 of them ended>"
+        assert repr(aio.Environment(env)) == f"<ptest.aio.Environment {env.id}>"
+        assert repr(aio.Matrix(matrix)) == "<ptest.aio.Matrix of 2 cells, 2 of them ended>"
 
 
 def test_every_public_name_is_there() -> None:

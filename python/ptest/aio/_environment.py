@@ -35,7 +35,7 @@ class Environment:
         self.sync = sync
 
     def __repr__(self) -> str:
-        return f"<ptest.aio.Environment {self.sync.id}>"
+        return repr(self.sync).replace("ptest", "ptest.aio", 1)
 
     @property
     def id(self) -> str:

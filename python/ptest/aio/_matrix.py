@@ -21,6 +21,9 @@ class Matrix:
     def __init__(self, sync: SyncMatrix) -> None:
         self.sync = sync
 
+    def __repr__(self) -> str:
+        return repr(self.sync).replace("ptest", "ptest.aio", 1)
+
     next = calls(SyncMatrix.next)
     wait = calls(SyncMatrix.wait)
     stop = calls(SyncMatrix.stop)

@@ -32,6 +32,9 @@ class Process:
         """What it writes, if that is a pipe."""
         self.stderr: asyncio.StreamReader | None = None
 
+    def __repr__(self) -> str:
+        return repr(self.sync).replace("ptest", "ptest.aio", 1)
+
     async def connect(self) -> Self:
         """Makes its streams those of the event loop; done when it is made."""
         loop = asyncio.get_running_loop()

@@ -31,6 +31,9 @@ class Store:
     def __init__(self, sync: SyncStore) -> None:
         self.sync = sync
 
+    def __repr__(self) -> str:
+        return repr(self.sync).replace("ptest", "ptest.aio", 1)
+
     @classmethod
     async def open(cls, **settings: Unpack[Settings]) -> Self:
         """Opens the store that the configuration says, or these settings in its place."""

@@ -25,6 +25,10 @@ pub(crate) struct Enclosures {
 
 #[pymethods]
 impl Enclosures {
+    /// How many processes and threads a fork may have at one time, unless something else is asked for.
+    #[classattr]
+    const PROCESSES: u64 = enclosure::PROCESSES;
+
     /// With the limits and the network of these options. Writes in `places`, which is `None` if they are kept, are
     /// discarded, and in `others` if that is possible; not in the store.
     #[new]

@@ -21,7 +21,8 @@ use crate::error::{Error, Result};
 use crate::init::{enclosed, identities};
 use crate::limits::{Kept, Limit, Limits, Strength};
 use crate::plan::Plan;
-use crate::protocol::{Failure, LeftOut};
+use crate::profile::Mirror;
+use crate::protocol::Failure;
 use crate::wire::{self, Inbox};
 
 /// How long each side waits for the other.
@@ -46,19 +47,21 @@ enum Word {
     /// From outside: it has identities.
     Mapped,
     /// From inside: it is where it is to be.
-    Entered(Vec<LeftOut>),
+    Entered,
     /// From inside: it is not.
     Failed(Failure),
 }
 
 impl Enclosure {
-    /// Before the fork. `id` names the control group, as for [`LaunchOptions::id`](crate::LaunchOptions::id).
+    /// Before the fork, of the host as it is now. `id` names the control group, as for
+    /// [`LaunchOptions::id`](crate::LaunchOptions::id).
     ///
     /// # Errors
     ///
     /// [`Error::Limit`] for a limit that nothing can hold: nobody looks after limits here. With `allow_weaker` that is no
-    /// error.
-    pub fn new(plan: Plan, id: &str, limits: &Limits, allow_weaker: bool) -> Result<Self> {
+    /// error. Those of [`Mirror::plan`].
+    pub fn new(mirror: &Mirror, id: &str, limits: &Limits, allow_weaker: bool) -> Result<Self> {
+        let plan = mirror.plan()?;
         let enforcement = Enforcement::choose(&plan, id, limits, allow_weaker)?;
         let unheld =
             |kept: &&Kept| kept.strength == Strength::Watched && kept.limit != Limit::CpuTime;
@@ -88,8 +91,8 @@ impl Enclosure {
 
     /// In the child, which has one thread: goes in. It has to enter its working directory anew, which may be another now.
     ///
-    /// Returns what the plan allowed to leave out. After an error the process is neither here nor there: it can only end.
-    pub fn enter(self) -> Result<Vec<LeftOut>> {
+    /// All of the plan is there then. After an error the process is neither here nor there: it can only end.
+    pub fn enter(self) -> Result<()> {
         let Self {
             plan,
             enforcement,
@@ -98,7 +101,7 @@ impl Enclosure {
         } = self;
         // The parent's alone: were it open here too, nobody would notice that the parent is gone.
         drop(outside);
-        let go_in = || -> Result<Vec<LeftOut>> {
+        let go_in = || -> Result<()> {
             enforcement.join().map_err(Error::launch)?;
             enclosed::leave(&plan).map_err(Error::launch)?;
             say(&inside, &Word::Left)?;
@@ -110,7 +113,7 @@ impl Enclosure {
         };
         let entered = go_in();
         match &entered {
-            Ok(left_out) => say(&inside, &Word::Entered(left_out.clone()))?,
+            Ok(()) => say(&inside, &Word::Entered)?,
             Err(error) => {
                 if let Some(failure) = error.failure() {
                     say(&inside, &Word::Failed(failure.clone()))?;
@@ -132,22 +135,19 @@ impl Enclosure {
         } = self;
         // The child's alone, by which its end is noticed.
         drop(inside);
-        let let_in = || -> Result<Vec<LeftOut>> {
+        let let_in = || -> Result<()> {
             expect_left(hear(&outside)?)?;
             let child = Pid::from_raw(child).ok_or(Error::Malformed)?;
             identities::map(child).map_err(Error::launch)?;
             say(&outside, &Word::Mapped)?;
             match hear(&outside)? {
-                Word::Entered(left_out) => Ok(left_out),
+                Word::Entered => Ok(()),
                 Word::Failed(failure) => Err(Error::launch(failure)),
                 _ => Err(Error::Malformed),
             }
         };
         match let_in() {
-            Ok(left_out) => Ok(Enclosed {
-                enforcement,
-                left_out,
-            }),
+            Ok(()) => Ok(Enclosed { enforcement }),
             Err(error) => {
                 enforcement.end();
                 Err(error)
@@ -165,15 +165,9 @@ impl Enclosure {
 #[derive(Debug)]
 pub struct Enclosed {
     enforcement: Enforcement,
-    left_out: Vec<LeftOut>,
 }
 
 impl Enclosed {
-    /// What the plan allowed to leave out, and could not be made visible.
-    pub fn left_out(&self) -> &[LeftOut] {
-        &self.left_out
-    }
-
     /// How strictly each limit that was asked for holds.
     pub fn limits(&self) -> &[Kept] {
         self.enforcement.kept()
@@ -223,7 +217,7 @@ mod tests {
     use rustix::thread::{Gid, Uid, set_thread_gid, set_thread_uid};
 
     use super::*;
-    use crate::profile::{Mirror, Writes};
+    use crate::profile::Writes;
     use crate::sys::{self, Fork};
 
     /// A user and a group without any rights.
@@ -252,11 +246,11 @@ mod tests {
 
     /// Lets a fork of this process go in and do something; gives the code with which it ended, 255 if it was killed.
     fn within(mirror: &Mirror, limits: &Limits, act: impl FnOnce() -> i32) -> (Enclosed, i32) {
-        let enclosure = Enclosure::new(mirror.plan().unwrap(), &id(), limits, false).unwrap();
+        let enclosure = Enclosure::new(mirror, &id(), limits, false).unwrap();
         match sys::fork().unwrap() {
             Fork::Child => {
                 let code = match enclosure.enter() {
-                    Ok(_) => act(),
+                    Ok(()) => act(),
                     Err(_) => 254,
                 };
                 sys::exit_now(code)
@@ -382,8 +376,7 @@ mod tests {
                 processes: Some(20),
                 ..Limits::default()
             };
-            let enclosure =
-                Enclosure::new(Mirror::default().plan().unwrap(), &id(), &limits, false);
+            let enclosure = Enclosure::new(&Mirror::default(), &id(), &limits, false);
             let Ok(enclosure) = enclosure else {
                 // Root without control groups.
                 assert!(geteuid().is_root());
@@ -417,9 +410,47 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_had_is_an_error_that_names_it_and_what_to_do() {
+        by_everybody(|| {
+            let (_directory, place) = place();
+            let kept = place.join("kept");
+            fs::create_dir(&kept).unwrap();
+            let mirror = discarding(&place);
+            let enclosure = Enclosure::new(&mirror, &id(), &Limits::default(), false).unwrap();
+            fs::remove_dir(&kept).unwrap();
+            match sys::fork().unwrap() {
+                Fork::Child => sys::exit_now(i32::from(enclosure.enter().is_ok())),
+                Fork::Parent(child) => {
+                    let error = enclosure.admit(child.as_raw_nonzero().get()).unwrap_err();
+                    let (_, status) = waitpid(Some(child), WaitOptions::empty()).unwrap().unwrap();
+                    assert_eq!(
+                        status.exit_status(),
+                        Some(0),
+                        "it says that it is not inside"
+                    );
+                    let failure = error.failure().unwrap();
+                    assert_eq!(failure.subject, kept.as_os_str());
+                    assert!(error.hint().is_some());
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn processes_tell_the_kernel_of_themselves_inside_though_all_else_is_read_only() {
+        by_everybody(|| {
+            let (_directory, place) = place();
+            let (_, code) = within(&discarding(&place), &Limits::default(), || {
+                i32::from(fs::write("/proc/self/oom_score_adj", "500").is_err())
+            });
+            assert_eq!(code, 0);
+        });
+    }
+
+    #[test]
     fn a_child_that_ends_before_it_is_inside_is_an_error() {
-        let plan = Mirror::default().plan().unwrap();
-        let enclosure = Enclosure::new(plan, &id(), &Limits::default(), false).unwrap();
+        let mirror = Mirror::default();
+        let enclosure = Enclosure::new(&mirror, &id(), &Limits::default(), false).unwrap();
         match sys::fork().unwrap() {
             Fork::Child => sys::exit_now(0),
             Fork::Parent(child) => {

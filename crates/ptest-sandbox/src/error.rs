@@ -165,9 +165,12 @@ impl Error {
             (_, Some((Stage::Interpreter, _))) => {
                 Some("the script's first line names a program that does not exist")
             }
-            (_, Some((Stage::Directory, libc::ENOENT))) => Some(
+            (_, Some((Stage::Directory, libc::ENOENT | libc::ENOTDIR))) => Some(
                 "inside, directories such as /tmp are private: go where the project is, or name \
                  the directory with --read or --write when the environment is made",
+            ),
+            (Self::Launch(_), Some((Stage::Source, _))) => Some(
+                "it was there when the sandbox was planned: try again; if it stays like this, see `ptest doctor`",
             ),
             (Self::Covered { .. }, _) => {
                 Some("keep writes, or begin in a directory that has nothing mounted below it")

@@ -16,7 +16,7 @@ use crate::settings::{Limits, Network};
 const PREFIX: &str = "fork-";
 /// Processes and threads at one time, unless something else is asked for: what breeds without end comes to an end. Only where
 /// it costs nothing: joining a control group takes milliseconds.
-const PROCESSES: u64 = 1024;
+pub const PROCESSES: u64 = 1024;
 /// Bytes that can be written into memory, unless something else is asked for.
 const DISCARDED: u64 = 1 << 30;
 
@@ -27,7 +27,7 @@ pub struct EnclosureOptions {
     pub writes: Writes,
     /// What it has of a network.
     pub network: Network,
-    /// The most that the fork, and what it starts, may use; for an ordinary user 1,024 processes unless another number is said.
+    /// The most that the fork, and what it starts, may use; for an ordinary user [`PROCESSES`] unless another number is said.
     /// Nobody looks after them as after an environment's: one that neither a control group nor the kernel's limits of
     /// processes hold is an error.
     pub limits: Limits,
@@ -48,7 +48,7 @@ impl EnclosureOptions {
             writes: self.sized(),
         };
         let limits = self.limits_of_forks();
-        Ok(Enclosure::new(mirror.plan()?, &id, &limits, false)?)
+        Ok(Enclosure::new(&mirror, &id, &limits, false)?)
     }
 
     fn sized(&self) -> Writes {

@@ -23,6 +23,7 @@ from _pytest.runner import call_and_report
 from _pytest.skipping import evaluate_xfail_marks, xfailed_key
 from _pytest.warnings import catch_warnings_for_item
 
+from ptest import _core
 from ptest._pytest import _child, _coverage
 from ptest._pytest._fixtures import keeper
 
@@ -30,12 +31,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from ptest import _core
     from ptest._pytest._enclose import Enclosing
 
 _PHASES = ("setup", "call", "teardown")
 _MOST_OUTPUT = 256 << 20
-_MOST_PROCESSES = 1024
 _NARROW = {"test": ("function",), "module": ("function", "class", "module")}
 """The scopes of what is set up in the child."""
 
@@ -205,7 +204,9 @@ class Isolation:
         """Takes what the child sends of a test; gives why there is not all of it."""
         assert self._child is not None  # noqa: S101
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        limits = _child.Limits(deadline, _MOST_OUTPUT, item.config.getoption("--ptest-pids") or _MOST_PROCESSES)
+        limits = _child.Limits(
+            deadline, _MOST_OUTPUT, item.config.getoption("--ptest-pids") or _core.Enclosures.PROCESSES
+        )
         is_over = True
         try:
             while True:

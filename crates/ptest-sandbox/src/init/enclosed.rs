@@ -7,7 +7,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::init::{AtStage as _, execute, root, security};
 use crate::plan::{Isolation, Network, Plan};
-use crate::protocol::{Failure, LeftOut, Resources, Stage};
+use crate::protocol::{Failure, Resources, Stage};
 use crate::sys;
 
 /// Leaves the host's namespaces. Until it has identities in the new ones it can do nothing there.
@@ -26,19 +26,15 @@ pub(crate) fn leave(plan: &Plan) -> Result<(), Failure> {
     set_dumpable_behavior(DumpableBehavior::Dumpable).at(Stage::Namespaces, "")
 }
 
-/// Makes the plan's root the process's, and gives up what the plan says. Returns what could not be had.
-pub(crate) fn settle(plan: &Plan, resources: &Resources) -> Result<Vec<LeftOut>, Failure> {
-    let left_out = match plan.isolation {
-        Isolation::Namespaces { network, .. } => {
-            if network == Network::Private {
-                sys::raise_loopback().at(Stage::Network, "lo")?;
-            }
-            root::assemble(plan)?
+/// Makes the plan's root the process's, and gives up what the plan says.
+pub(crate) fn settle(plan: &Plan, resources: &Resources) -> Result<(), Failure> {
+    if let Isolation::Namespaces { network, .. } = plan.isolation {
+        if network == Network::Private {
+            sys::raise_loopback().at(Stage::Network, "lo")?;
         }
-        Isolation::None => Vec::new(),
-    };
+        root::assemble(plan)?;
+    }
     execute::limit(resources).at(Stage::Limits, "")?;
     security::restrict_descendants(plan, &[]).at(Stage::Privileges, "")?;
-    security::restrict(&plan.privileges).at(Stage::Privileges, "")?;
-    Ok(left_out)
+    security::restrict(&plan.privileges).at(Stage::Privileges, "")
 }

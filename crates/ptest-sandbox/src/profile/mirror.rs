@@ -72,9 +72,12 @@ impl Mirror {
                 mode: 0o1777,
                 read_only: false,
             });
-            // Processes tell the kernel of themselves in it, and sandboxes inside make groups below the process's own.
-            for place in ["/proc", "/sys/fs/cgroup"] {
-                mounts.push(Mount::same(place, Access::ReadWrite).or_left_out());
+            // Processes tell the kernel of themselves in it.
+            mounts.push(Mount::same("/proc", Access::ReadWrite));
+            // Sandboxes inside make groups below the process's own, where there are any.
+            let groups = Path::new("/sys/fs/cgroup");
+            if groups.is_dir() {
+                mounts.push(Mount::same(groups, Access::ReadWrite));
             }
         }
         mounts.extend(written);

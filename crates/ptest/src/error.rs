@@ -231,7 +231,7 @@ pub fn causes(error: &dyn StdError) -> Vec<String> {
 pub(crate) fn io_kind(error: &std::io::Error) -> ErrorKind {
     use std::io::ErrorKind as Io;
     match error.kind() {
-        Io::NotFound => ErrorKind::NotFound,
+        Io::NotFound | Io::NotADirectory => ErrorKind::NotFound,
         Io::PermissionDenied => ErrorKind::PermissionDenied,
         Io::AlreadyExists => ErrorKind::AlreadyExists,
         Io::StorageFull | Io::QuotaExceeded | Io::ReadOnlyFilesystem => ErrorKind::Storage,

@@ -311,6 +311,26 @@ fn a_deleted_working_directory_is_an_error_with_a_hint() {
 }
 
 #[test]
+fn a_working_directory_that_is_not_inside_is_named_with_what_to_do() {
+    require!(requirement::userns());
+    let context = TestContext::new();
+    context.run(["create", "web"]).success();
+    // That of the machine, which is another one inside.
+    let elsewhere = tempfile::tempdir_in("/tmp").unwrap();
+    let mut command = context.command(["exec", "web", "--", "true"]);
+    let outcome = context.outcome(command.current_dir(&elsewhere).output().unwrap());
+    assert_eq!(outcome.code(), Some(125), "{outcome}");
+    let place = elsewhere.path().display();
+    let told = format!(
+        "error: failed to enter the working directory {place}\n  because: No such file or directory (os error 2)\n\
+         hint: inside, directories such as /tmp are private: go where the project is, or name the directory with \
+         --read or --write when the environment is made\n"
+    );
+    assert_eq!(outcome.stderr(), told);
+    context.run(["remove", "web"]).success();
+}
+
+#[test]
 fn thirty_two_at_once_of_one_recipe_give_thirty_two_right_results() {
     require!(requirement::userns());
     let context = TestContext::new();

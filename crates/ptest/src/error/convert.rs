@@ -1,5 +1,8 @@
 //! The errors of the crates and modules below, as the library's own.
 
+use ptest_sandbox::error::FailureSource;
+use ptest_sandbox::protocol::Stage;
+
 use super::{Error, ErrorKind, below, io_kind};
 use crate::python::installer::{FailureKind, InstallerError};
 use crate::python::interpreter::InterpreterError;
@@ -34,6 +37,9 @@ impl From<ptest_sandbox::Error> for Error {
         use ptest_sandbox::Error as Sandbox;
         let hint = source.hint().map(str::to_owned);
         let kind = match &source {
+            Sandbox::Spawn(FailureSource(failure)) if failure.stage == Stage::Directory => {
+                io_kind(&std::io::Error::from_raw_os_error(failure.errno))
+            }
             Sandbox::Spawn(_) => match source.exit_code() {
                 Some(127) => ErrorKind::CommandNotFound,
                 Some(_) => ErrorKind::CommandNotExecutable,

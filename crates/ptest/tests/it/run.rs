@@ -17,7 +17,7 @@ use ptest::settings::Profile;
 use ptest::variables::Variables;
 use ptest::{
     Environment, EnvironmentSpec, ErrorKind, Input, Keep, Lifetime, Output, Provision, Ptest, Run,
-    Spill,
+    Spill, causes,
 };
 use ptest_store::Store;
 use ptest_testkit::{require, requirement};
@@ -153,6 +153,27 @@ fn what_a_command_wrote_and_how_it_ended_is_told() {
         assert_eq!(done.ended.unwrap().status, ExitStatus::Code(7));
         let error = environment.run(command(["no-such-program"])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::CommandNotFound);
+    });
+}
+
+#[test]
+fn a_working_directory_that_cannot_be_entered_is_named_with_what_is_wrong_with_it() {
+    with_processes(|_, environment| {
+        for (place, why) in [
+            ("/no/such/place", "No such file or directory (os error 2)"),
+            ("/bin/sh", "Not a directory (os error 20)"),
+        ] {
+            let error = environment
+                .run(Run {
+                    working_directory: Some(place.into()),
+                    ..command(["true"])
+                })
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            assert!(error.to_string().ends_with(place), "{error}");
+            assert_eq!(causes(&error), [why]);
+            assert!(error.hint().is_some());
+        }
     });
 }
 

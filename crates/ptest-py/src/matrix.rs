@@ -8,14 +8,14 @@ use std::sync::mpsc;
 use ptest::config::Timeout;
 use ptest::matrix::{
     CellPlan, Declared, Happening, Install, RequirementSet, RunOptions, Watch, installable, merge,
-    plan, told,
+    plan, requirements, told,
 };
 use ptest::python::{Cancel, HostEnv};
 use ptest::{Error, ErrorKind, Lifetime, Ptest};
 use ptest_report::MatrixReport;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::document::{Seconds, dictionary};
 use crate::error::Result;
@@ -85,6 +85,40 @@ impl Store {
         let declared = self.declared(&asked, false)?;
         let cells = self.plan(given, &declared, &asked.cells)?;
         dictionary(py, &MatrixReport::planned(&cells))
+    }
+
+    /// The options of an environment by which it has what every cell of the project's matrix has. Where its file does not
+    /// say how the project comes in, it does so as its source tree if that is one of `editables`.
+    fn requirements_of_cells<'py>(
+        &self,
+        py: Python<'py>,
+        project: PathBuf,
+        editables: Vec<PathBuf>,
+    ) -> Result<Bound<'py, PyAny>> {
+        let place = Host::now()?.at(Some(&project));
+        let given = PyDict::new(py);
+        given.set_item("project", &project)?;
+        let root = self.wanted(&given)?.spec(None, Lifetime::Process)?;
+        let root = root.settings.project.root;
+        let mut declared = Declared::load(&place.sources(None))?.unwrap_or_default();
+        if declared.install.is_none() && editables.contains(&root) {
+            declared.install = Some(Install::Editable);
+        }
+        let project = installable(&root).then_some(root.as_path());
+        let host = HostEnv {
+            cwd: root.clone(),
+            ..place.environment
+        };
+        let found = requirements(&declared, project, &host)?;
+        dictionary(
+            py,
+            &json!({
+                "requirements": found.specifiers,
+                "requirements_files": found.files,
+                "editable": found.editables,
+                "constraints": found.constraints,
+            }),
+        )
     }
 
     /// Runs a matrix.

@@ -14,6 +14,6 @@ mod told;
 pub use self::axes::{Axes, Cell, Point, RequirementSet};
 pub use self::declared::Declared;
 pub use self::junit::merge;
-pub use self::plan::{CellPlan, Install, installable, plan};
+pub use self::plan::{CellPlan, Install, installable, plan, requirements};
 pub use self::run::{CellResult, Happening, Outcome, RunOptions, Watch};
 pub use self::told::told;

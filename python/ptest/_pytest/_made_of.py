@@ -9,17 +9,16 @@ import os
 import re
 import sys
 from importlib.metadata import distributions
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from ptest._errors import InvalidInputError
 
-_MARKERS = ("pyproject.toml", "setup.cfg", "tox.ini", ".git")
-"""What marks the root of a project, as the library has it."""
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 _LISTS = ("requirements", "requirements_files", "editable", "constraints")
 _PYTEST = re.compile(r"pytest\s*(\[[^]]*])?\s*(?P<version>[<>=!~;@].*)?", re.IGNORECASE)
 
@@ -63,66 +62,17 @@ def _version_of_pytest(requirement: str) -> str | None:
 
 def _project(config: pytest.Config) -> dict[str, list[str]]:
     """What the project and its table ``[tool.ptest.matrix]`` bring into each environment."""
-    invoked = config.invocation_params.dir
-    declared, beside = _declared(invoked)
-    found = {
-        "requirements": [_seen_from(beside, it) for it in listed(declared.get("with"))],
-        "requirements_files": [str(beside / it) for it in listed(declared.get("requirements"))],
-        "constraints": [str(beside / it) for it in listed(declared.get("constraints"))],
-    }
-    root = next((it for it in (invoked, *invoked.parents) if any((it / name).exists() for name in _MARKERS)), invoked)
-    how = declared.get("install") or ("editable" if _is_editable(root) else "wheel")
-    if how != "none" and _is_installable(root):
-        found.setdefault("editable" if how == "editable" else "requirements", []).append(str(root))
-    return found
+    from ptest._api import default_store
 
-
-def _declared(invoked: Path) -> tuple[Mapping[str, Any], Path]:
-    """The table of the nearest file that is of ptest, and the directory of that."""
-    for directory in (invoked, *invoked.parents):
-        own = _read(directory / "ptest.toml")
-        if own is not None:
-            return own.get("matrix", {}), directory
-        tool = (_read(directory / "pyproject.toml") or {}).get("tool", {})
-        if "ptest" in tool:
-            return tool["ptest"].get("matrix", {}), directory
-    return {}, invoked
-
-
-def _read(file: Path) -> dict[str, Any] | None:
     try:
-        text = file.read_text(encoding="utf-8")
-    except OSError:
-        return None
-    try:
-        import tomllib as toml
-    except ImportError:
-        # Before Python 3.11 pytest itself needs it.
-        import tomli as toml  # type: ignore[import-not-found,no-redef,unused-ignore]
-    try:
-        return toml.loads(text)
-    except toml.TOMLDecodeError as error:
-        message = f"{file}: {error}"
+        return default_store()._core.requirements_of_cells(str(config.invocation_params.dir), list(_editables()))
+    except InvalidInputError as error:
+        message = f"{error}\nhint: {error.hint}" if error.hint else str(error)
         raise pytest.UsageError(message) from error
 
 
-def _seen_from(directory: Path, requirement: str) -> str:
-    """A requirement that is a path means the same from everywhere."""
-    is_path = requirement.startswith(".") or (
-        "/" in requirement and "://" not in requirement and "@" not in requirement
-    )
-    return os.path.normpath(directory / requirement) if is_path else requirement
-
-
-def _is_installable(root: Path) -> bool:
-    if (root / "setup.py").is_file():
-        return True
-    file = _read(root / "pyproject.toml") or {}
-    return "project" in file or "build-system" in file
-
-
-def _is_editable(root: Path) -> bool:
-    """Whether the project is installed here so that its source tree is what is imported."""
+def _editables() -> Iterator[str]:
+    """The projects that are installed here so that their source trees are what is imported."""
     import json
 
     for distribution in distributions():
@@ -131,6 +81,5 @@ def _is_editable(root: Path) -> bool:
             continue
         origin = json.loads(text)
         place = urlsplit(origin.get("url", ""))
-        if place.scheme == "file" and Path(unquote(place.path)) == root:
-            return bool(origin.get("dir_info", {}).get("editable"))
-    return False
+        if place.scheme == "file" and origin.get("dir_info", {}).get("editable"):
+            yield os.path.normpath(unquote(place.path))

@@ -119,19 +119,7 @@ pub fn plan(
         }
         spec.settings.variables.extend(cell.variables.clone());
         let set = cell.set.iter().flat_map(|set| &set.requirements);
-        let specifiers: Vec<String> = declared.with.iter().chain(set).cloned().collect();
-        let mut more = Requirements::seen_from(host, &specifiers, &[])?;
-        more.files.clone_from(&declared.requirements);
-        more.constraints.clone_from(&declared.constraints);
-        match (
-            declared.install.unwrap_or_default(),
-            project.and_then(Path::to_str),
-        ) {
-            (Install::Wheel, Some(project)) => more.specifiers.push(project.to_owned()),
-            (Install::Editable, Some(project)) => more.editables.push(project.to_owned()),
-            (Install::None, _) | (_, None) => {}
-        }
-        spec.requirements.add(more);
+        spec.requirements.add(with(declared, set, project, host)?);
         let command = declared
             .command
             .iter()
@@ -143,4 +131,34 @@ pub fn plan(
         })
     });
     plans.collect()
+}
+
+/// What every cell has, whatever its coordinates. `project` and `host` are as for [`plan`].
+pub fn requirements(
+    declared: &Declared,
+    project: Option<&Path>,
+    host: &HostEnv,
+) -> Result<Requirements> {
+    with(declared, [], project, host)
+}
+
+fn with<'a>(
+    declared: &'a Declared,
+    set: impl IntoIterator<Item = &'a String>,
+    project: Option<&Path>,
+    host: &HostEnv,
+) -> Result<Requirements> {
+    let specifiers: Vec<String> = declared.with.iter().chain(set).cloned().collect();
+    let mut requirements = Requirements::seen_from(host, &specifiers, &[])?;
+    requirements.files.clone_from(&declared.requirements);
+    requirements.constraints.clone_from(&declared.constraints);
+    match (
+        declared.install.unwrap_or_default(),
+        project.and_then(Path::to_str),
+    ) {
+        (Install::Wheel, Some(project)) => requirements.specifiers.push(project.to_owned()),
+        (Install::Editable, Some(project)) => requirements.editables.push(project.to_owned()),
+        (Install::None, _) | (_, None) => {}
+    }
+    Ok(requirements)
 }

@@ -18,6 +18,86 @@ if TYPE_CHECKING:
 
 Pytest = Callable[..., pytest.RunResult]
 Results = Callable[..., "tuple[list[object], dict[str, int]]"]
+Everything = Callable[..., str]
+
+EVERYTHING = """
+import logging
+import warnings
+
+import pytest
+
+# MARK
+
+@pytest.fixture(scope="session")
+def everywhere():
+    print("everywhere up")
+    yield 1
+    print("everywhere down")
+
+@pytest.fixture(scope="module")
+def shared(everywhere):
+    print("shared up")
+    yield 1
+    print("shared down")
+
+@pytest.fixture
+def broken():
+    raise RuntimeError("broken set-up")
+
+@pytest.fixture(scope="module")
+def broken_module():
+    raise RuntimeError("broken set-up of a module")
+
+@pytest.fixture
+def broken_after():
+    yield
+    raise RuntimeError("broken tear-down")
+
+def test_passes(shared, record_property):
+    record_property("number", 7)
+    print("said")
+    logging.getLogger().warning("logged")
+
+def test_fails(shared):
+    assert [1, 2] == [1, 3]
+
+def test_fails_deeper():
+    try:
+        {}["none"]
+    except KeyError as error:
+        raise ValueError("deeper") from error
+
+def test_skips(): pytest.skip("no reason")
+
+@pytest.mark.skip(reason="never")
+def test_skipped(): pass
+
+@pytest.mark.xfail(reason="known")
+def test_xfails(): assert False
+
+@pytest.mark.xfail(reason="mended")
+def test_xpasses(): pass
+
+@pytest.mark.xfail(reason="mended", strict=True)
+def test_xpasses_strictly(): pass
+
+def test_broken(broken): pass
+
+def test_broken_module(broken_module): pass
+
+def test_broken_module_again(broken_module): pass
+
+def test_broken_after(broken_after): pass
+
+def test_warns(): warnings.warn("careful")
+
+@pytest.mark.filterwarnings("error")
+def test_strict(): warnings.warn("too much")
+
+class TestClass:
+    @pytest.mark.parametrize("number", [1, 2])
+    def test_parametrized(self, number, shared): assert number == 1
+"""
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +137,12 @@ def results(run: Pytest, pytester: pytest.Pytester) -> Results:
         return cases, result.parseoutcomes()
 
     return results
+
+
+@pytest.fixture
+def everything() -> Everything:
+    """The text of a module whose tests come to all that tests can come to, with a line that marks them."""
+    return lambda mark="": EVERYTHING.replace("# MARK", mark)
 
 
 def _plugins() -> list[object]:

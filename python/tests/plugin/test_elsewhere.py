@@ -10,100 +10,20 @@ import pytest
 if TYPE_CHECKING:
     import ptest
 
-    from .conftest import Pytest, Results
+    from .conftest import Everything, Pytest, Results
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 SIX = 'pytestmark = pytest.mark.ptest(requirements=["six==1.16.0"])'
-
-EVERYTHING = """
-import logging
-import warnings
-
-import pytest
-
-{mark}
-
-@pytest.fixture(scope="session")
-def everywhere():
-    print("everywhere up")
-    yield 1
-    print("everywhere down")
-
-@pytest.fixture(scope="module")
-def shared(everywhere):
-    print("shared up")
-    yield 1
-    print("shared down")
-
-@pytest.fixture
-def broken():
-    raise RuntimeError("broken set-up")
-
-@pytest.fixture(scope="module")
-def broken_module():
-    raise RuntimeError("broken set-up of a module")
-
-@pytest.fixture
-def broken_after():
-    yield
-    raise RuntimeError("broken tear-down")
-
-def test_passes(shared, record_property):
-    record_property("number", 7)
-    print("said")
-    logging.getLogger().warning("logged")
-
-def test_fails(shared):
-    assert [1, 2] == [1, 3]
-
-def test_fails_deeper():
-    try:
-        {{}}["none"]
-    except KeyError as error:
-        raise ValueError("deeper") from error
-
-def test_skips(): pytest.skip("no reason")
-
-@pytest.mark.skip(reason="never")
-def test_skipped(): pass
-
-@pytest.mark.xfail(reason="known")
-def test_xfails(): assert False
-
-@pytest.mark.xfail(reason="mended")
-def test_xpasses(): pass
-
-@pytest.mark.xfail(reason="mended", strict=True)
-def test_xpasses_strictly(): pass
-
-def test_broken(broken): pass
-
-def test_broken_module(broken_module): pass
-
-def test_broken_module_again(broken_module): pass
-
-def test_broken_after(broken_after): pass
-
-def test_warns(): warnings.warn("careful")
-
-@pytest.mark.filterwarnings("error")
-def test_strict(): warnings.warn("too much")
-
-class TestClass:
-    @pytest.mark.parametrize("number", [1, 2])
-    def test_parametrized(self, number, shared): assert number == 1
-"""
-
 
 # That a property does not fit the newer family is said by the fixture, and only where the file is written.
 FAMILY = ("-o", "junit_family=xunit1")
 
 
-def test_results_are_as_here(results: Results, pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(test_everything=EVERYTHING.format(mark=""))
+def test_results_are_as_here(results: Results, pytester: pytest.Pytester, everything: Everything) -> None:
+    pytester.makepyfile(test_everything=everything())
     plain, outcomes = results(*FAMILY)
     assert {"passed", "failed", "skipped", "xfailed", "xpassed", "errors", "warnings"} <= set(outcomes)
-    pytester.makepyfile(test_everything=EVERYTHING.format(mark=SIX))
+    pytester.makepyfile(test_everything=everything(SIX))
     assert results(*FAMILY) == (plain, outcomes)
 
 
@@ -340,20 +260,22 @@ def test_selections_limits_and_failed_tests_count_as_ever(run: Pytest, pytester:
     run("--collect-only").stdout.fnmatch_lines(["*<Function test_c>*"])
 
 
-def test_workers_run_tests_elsewhere(run: Pytest, pytester: pytest.Pytester, store: ptest.Store) -> None:
+def test_workers_run_tests_elsewhere(
+    run: Pytest, pytester: pytest.Pytester, everything: Everything, store: ptest.Store
+) -> None:
     pytest.importorskip("xdist")
-    pytester.makepyfile(test_a=EVERYTHING.format(mark=""), test_b=EVERYTHING.format(mark=SIX))
+    pytester.makepyfile(test_a=everything(), test_b=everything(SIX))
     before = store.environments()
     plain = run().parseoutcomes()
     assert run("-n2").parseoutcomes() == plain
     assert store.environments() == before
 
 
-def test_tests_in_forks_and_elsewhere_are_in_nobody_s_way(results: Results, pytester: pytest.Pytester) -> None:
-    mixed = EVERYTHING.format(mark="").replace(
-        "class TestClass", f"{SIX.replace('pytestmark = ', '@')}\nclass TestClass"
-    )
-    pytester.makepyfile(test_a=mixed, test_b=EVERYTHING.format(mark=SIX), test_c=mixed)
+def test_tests_in_forks_and_elsewhere_are_in_nobody_s_way(
+    results: Results, pytester: pytest.Pytester, everything: Everything
+) -> None:
+    mixed = everything().replace("class TestClass", f"{SIX.replace('pytestmark = ', '@')}\nclass TestClass")
+    pytester.makepyfile(test_a=mixed, test_b=everything(SIX), test_c=mixed)
     plain, outcomes = results(*FAMILY, "-o", "junit_logging=no")
     assert results(*FAMILY, "-o", "junit_logging=no", "--ptest-isolate=module") == (plain, outcomes)
 

@@ -11,74 +11,14 @@ import pytest
 if TYPE_CHECKING:
     import ptest
 
-    from .conftest import Pytest, Results
+    from .conftest import Everything, Pytest, Results
 
 isolated = pytest.mark.parametrize("mode", ["test", "module"])
 
-EVERYTHING = """
-import warnings
-
-import pytest
-
-@pytest.fixture(scope="module")
-def shared():
-    print("shared up")
-    yield 1
-    print("shared down")
-
-@pytest.fixture
-def broken():
-    raise RuntimeError("broken set-up")
-
-@pytest.fixture(scope="module")
-def broken_module():
-    raise RuntimeError("broken set-up of a module")
-
-@pytest.fixture
-def broken_after():
-    yield
-    raise RuntimeError("broken tear-down")
-
-def test_passes(shared, record_property):
-    record_property("number", 7)
-    print("said")
-
-def test_fails(shared):
-    assert [1, 2] == [1, 3]
-
-def test_skips(): pytest.skip("no reason")
-
-@pytest.mark.skip(reason="never")
-def test_skipped(): pass
-
-@pytest.mark.xfail(reason="known")
-def test_xfails(): assert False
-
-@pytest.mark.xfail(reason="mended")
-def test_xpasses(): pass
-
-def test_broken(broken): pass
-
-def test_broken_module(broken_module): pass
-
-def test_broken_module_again(broken_module): pass
-
-def test_broken_after(broken_after): pass
-
-def test_warns(): warnings.warn("careful")
-
-@pytest.mark.filterwarnings("error")
-def test_strict(): warnings.warn("too much")
-
-class TestClass:
-    @pytest.mark.parametrize("number", [1, 2])
-    def test_parametrized(self, number, shared): assert number == 1
-"""
-
 
 @isolated
-def test_results_are_as_without(results: Results, pytester: pytest.Pytester, mode: str) -> None:
-    pytester.makepyfile(test_everything=EVERYTHING)
+def test_results_are_as_without(results: Results, pytester: pytest.Pytester, everything: Everything, mode: str) -> None:
+    pytester.makepyfile(test_everything=everything())
     plain, outcomes = results()
     assert {"passed", "failed", "skipped", "xfailed", "xpassed", "errors", "warnings"} <= set(outcomes)
     assert results(f"--ptest-isolate={mode}") == (plain, outcomes)
@@ -467,9 +407,9 @@ def test_lines_run_in_forks_are_covered(run: Pytest, pytester: pytest.Pytester, 
 
 
 @isolated
-def test_workers_run_forks(run: Pytest, pytester: pytest.Pytester, mode: str) -> None:
+def test_workers_run_forks(run: Pytest, pytester: pytest.Pytester, everything: Everything, mode: str) -> None:
     pytest.importorskip("xdist")
-    pytester.makepyfile(test_everything=EVERYTHING)
+    pytester.makepyfile(test_everything=everything())
     plain = run().parseoutcomes()
     workers = run("-n2", f"--ptest-isolate={mode}").parseoutcomes()
     assert workers == plain

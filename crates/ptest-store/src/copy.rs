@@ -31,14 +31,26 @@ pub struct Rewrite<'a> {
     pub from: &'a [u8],
     /// The prefix that it gets: the path under which it will be used.
     pub to: &'a [u8],
-    /// Names text files, beside scripts, that mention the prefix, such as `bin/activate`. They are
-    /// read into memory whole.
-    pub select: &'a (dyn Fn(&TreePath) -> bool + Sync),
+    /// Names text files, beside scripts, that mention the prefix, such as `bin/activate`, and says
+    /// how it is replaced in them. They are read into memory whole.
+    pub select: &'a (dyn Fn(&TreePath) -> Option<Text> + Sync),
     /// Is given the directory of the copy, before it appears in its place, and the files in it
     /// whose text was changed, sorted: to change in the copy what tells of them, such as a list of
     /// hashes.
     pub finish: &'a (dyn Fn(&Path, &[TreePath]) -> io::Result<()> + Sync),
 }
+
+/// How the prefix is replaced in the text of a file.
+#[derive(Clone, Copy, Debug)]
+pub enum Text {
+    /// Wherever it stands.
+    Plain,
+    /// As this does it.
+    By(Moved),
+}
+
+/// Gives a text that names the second prefix where it named the first.
+pub type Moved = fn(&[u8], &[u8], &[u8]) -> Vec<u8>;
 
 /// What [`Store::clone_tree`](crate::Store::clone_tree) made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -262,15 +274,18 @@ impl Copying<'_> {
         let mut start = [0; 2];
         let is_script =
             size > 2 && rustix::io::pread(&*source, &mut start, 0)? == 2 && start == *b"#!";
-        if !is_script && !(rewrite.select)(path) {
+        let selected = (rewrite.select)(path);
+        if !is_script && selected.is_none() {
             return Ok(None);
         }
         let mut contents = Vec::with_capacity(size as usize);
         source.read_to_end(&mut contents)?;
-        let new = if is_script {
-            prefix.script(&contents)
-        } else {
-            prefix.text(&contents)
+        let new = match selected {
+            _ if is_script => prefix.script(&contents),
+            Some(Text::By(moved)) => {
+                Some(moved(&contents, prefix.from, prefix.to)).filter(|new| *new != contents)
+            }
+            _ => prefix.text(&contents),
         };
         if new.is_none() {
             source.rewind()?;

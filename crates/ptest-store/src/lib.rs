@@ -77,7 +77,7 @@ pub use rusqlite;
 pub use self::collect::Collected;
 pub use self::commit::{CommitOptions, Committed, Prepared, Source};
 pub use self::contents::CopyMethod;
-pub use self::copy::{Cloned, Rewrite};
+pub use self::copy::{Cloned, Moved, Rewrite, Text};
 pub use self::db::Database;
 pub use self::error::{Error, ErrorKind, Result};
 pub use self::fork::{after_fork, before_fork};

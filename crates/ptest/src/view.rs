@@ -5,7 +5,6 @@
 //! in the instance's directory; `views/<name>` leads there. What is in it is the business of
 //! `files`.
 
-mod activation;
 mod files;
 
 use std::fs;

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use ptest_store::{Error, ErrorKind, Rewrite, Stack, TreePath};
+use ptest_store::{Error, ErrorKind, Rewrite, Stack, Text, TreePath};
 
 use crate::support::{TestStore, again, names, tree};
 
@@ -24,15 +24,15 @@ fn skeleton(root: &Path) {
     symlink("program", root.join("bin/alias")).unwrap();
 }
 
-fn is_activate(path: &TreePath) -> bool {
-    path.as_bytes() == b"bin/activate"
+fn activation(path: &TreePath) -> Option<Text> {
+    (path.as_bytes() == b"bin/activate").then_some(Text::Plain)
 }
 
 fn rewrite(to: &Path) -> Rewrite<'_> {
     Rewrite {
         from: PREFIX,
         to: to.as_os_str().as_encoded_bytes(),
-        select: &is_activate,
+        select: &activation,
         finish: &|_, _| Ok(()),
     }
 }

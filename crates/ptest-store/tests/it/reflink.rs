@@ -41,7 +41,7 @@ fn copies_share_their_contents_until_one_is_written(home: &Path) {
     let rewrite = Rewrite {
         from: b"/ptest/env",
         to: copy.as_os_str().as_encoded_bytes(),
-        select: &|_| false,
+        select: &|_| None,
         finish: &|_, _| Ok(()),
     };
     let cloned = store

@@ -8,6 +8,7 @@
 //! Nothing here knows of the database or the layer store: functions take paths, and what is
 //! worth keeping is kept through small traits of the caller. All calls block.
 
+pub(crate) mod activation;
 pub mod command;
 pub mod description;
 pub mod discover;

@@ -10,10 +10,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use ptest_store::{Cloned, Rewrite, Stack, Store, TreePath};
+use ptest_store::{Cloned, Rewrite, Stack, Store, Text, TreePath};
 use sha2::{Digest as _, Sha256};
 
 use super::ENV_PREFIX;
+use super::activation;
 use super::installed::inside;
 use super::record::{self, RecordEntry};
 
@@ -55,12 +56,16 @@ pub(crate) fn moved_back(place: &Path) -> Rewrite<'_> {
 }
 
 /// What the text of these files says of the environment's place is rewritten.
-fn mentions_prefix(path: &TreePath) -> bool {
+fn mentions_prefix(path: &TreePath) -> Option<Text> {
     let bytes = path.as_bytes();
     let in_bin = bytes
         .strip_prefix(b"bin/")
         .is_some_and(|name| name.starts_with(b"activate") || name.starts_with(b"Activate"));
-    in_bin || bytes == b"pyvenv.cfg"
+    match bytes {
+        _ if in_bin => Some(Text::By(activation::moved)),
+        b"pyvenv.cfg" => Some(Text::Plain),
+        _ => None,
+    }
 }
 
 /// Gives the files that were rewritten their new hashes in the lists that name them.

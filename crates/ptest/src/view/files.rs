@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use walkdir::WalkDir;
 
-use super::activation;
 use crate::environment::Record;
 use crate::error::{Error, ErrorKind, Result};
+use crate::python::activation;
 use crate::python::tree::{Layers, Tree as _, is_opaque, is_whiteout};
 use crate::python::{ENV_PREFIX, relocate};
 
@@ -213,8 +213,10 @@ impl<'a> Build<'a> {
                 let mut text = Vec::new();
                 program.read_to_end(&mut text)?;
                 // What was made by a layer names the place of every environment, a copy its own.
-                let text = activation::moved(&text, Path::new(ENV_PREFIX), shims.view);
-                (0o644, activation::moved(&text, shims.prefix, shims.view))
+                let view = shims.view.as_os_str().as_bytes();
+                let prefix = shims.prefix.as_os_str().as_bytes();
+                let text = activation::moved(&text, ENV_PREFIX.as_bytes(), view);
+                (0o644, activation::moved(&text, prefix, view))
             } else {
                 continue;
             };

@@ -54,8 +54,7 @@ impl Ptest {
                 self.take_away(&record, Cause::Asked, lock)?;
                 Ok(true)
             }
-            Some(_) => Ok(false),
-            None => Ok(false),
+            Some(_) | None => Ok(false),
         }
     }
 }

@@ -156,6 +156,29 @@ fn console_scripts_of_real_distributions_run() {
 }
 
 #[test]
+fn large_and_awkward_distributions_import_and_their_commands_and_data_are_there() {
+    require!(requirement::userns());
+    require!(requirement::network());
+    require!(requirement::uv());
+    let code = "import lxml.etree, pandas, sklearn.linear_model as m; \
+                print(lxml.etree.fromstring('<a b=\"1\"/>').get('b'), \
+                pandas.DataFrame({'x': [1, 2]}).x.sum(), m.LinearRegression().fit([[0], [1]], [0, 2]).coef_[0].round())";
+    let text = format!(
+        "python -c '{}'; jupyter-lab --version; \
+         test -f \"$VIRTUAL_ENV/share/jupyter/lab/static/index.html\"",
+        code.replace('\'', "'\\''")
+    );
+    let with = [
+        "pandas==2.2.3",
+        "lxml==5.3.0",
+        "scikit-learn==1.5.2",
+        "jupyterlab==4.2.5",
+    ];
+    let said = script(&user("uv"), &with, &text);
+    assert_eq!(said, "1 3 2.0\n4.2.5\n");
+}
+
+#[test]
 fn a_distribution_with_libraries_beside_it_is_whole() {
     require!(requirement::userns());
     require!(requirement::network());

@@ -18,6 +18,7 @@ mod gc;
 mod hard_links;
 mod hooks;
 mod improve;
+mod interrupted;
 mod isolation;
 mod kernel;
 mod log;

@@ -16,19 +16,7 @@ pub(crate) fn with_index() -> TestContext {
     wheel::make(&index, "alpha", "2.0", "beta");
     wheel::make(&index, "beta", "1.0", "");
     context.set("PIP_NO_INDEX", "1");
-    // pip takes a space for the end of a place.
-    let place: String = index
-        .to_str()
-        .unwrap()
-        .bytes()
-        .map(|byte| match byte {
-            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect();
-    context.set("PIP_FIND_LINKS", format!("file://{place}"));
+    context.set("PIP_FIND_LINKS", wheel::place(&index));
     context
 }
 
@@ -103,6 +91,62 @@ fn requirements_files_and_wheels_are_found_from_the_working_directory() {
         .run(options.iter().chain(&["--", "python", "-c", code]))
         .success();
     assert_eq!(outcome.stdout(), "1.0 1.0 3.0\n");
+}
+
+#[test]
+fn a_wheel_with_another_hash_than_a_requirements_file_says_is_refused() {
+    require!(requirement::userns());
+    let context = with_index();
+    let zeros = "0".repeat(64);
+    context.write(
+        "project/requirements.txt",
+        &format!("beta==1.0 --hash=sha256:{zeros}\n"),
+    );
+    let outcome = context.run(["run", "-r", "requirements.txt", "true"]);
+    assert_eq!(outcome.code(), Some(125), "{outcome}");
+    let said = outcome.stderr().to_lowercase();
+    assert!(said.contains("hash") && said.contains("beta"), "{outcome}");
+    context.assert_nothing_is_left();
+}
+
+#[test]
+fn variables_that_redirect_python_or_pip_redirect_no_installation() {
+    require!(requirement::userns());
+    let mut context = with_index();
+    let elsewhere = context.path("elsewhere");
+    let files = ["alpha.py", "sitecustomize.py"];
+    for file in files {
+        context.write(
+            &format!("elsewhere/{file}"),
+            "raise SystemExit('of the host')",
+        );
+    }
+    for name in [
+        "PIP_TARGET",
+        "PIP_PREFIX",
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "VIRTUAL_ENV",
+    ] {
+        context.set(name, &elsewhere);
+    }
+    let code = "import alpha, sys; print(alpha.version, sys.prefix)";
+    let python = ["python", "-c", code];
+    let run = ["run", "--with", "alpha==1.0", "--"];
+    let said = context.run(run.iter().chain(&python)).success().stdout();
+    assert_eq!(said, "1.0 /ptest/env\n");
+    context.run(["create", "web"]).success();
+    context.run(["install", "web", "alpha==2.0"]).success();
+    let exec = ["exec", "web", "--"];
+    let said = context.run(exec.iter().chain(&python)).success().stdout();
+    assert_eq!(said, "2.0 /ptest/env\n");
+    context.run(["remove", "web"]).success();
+    let mut left: Vec<_> = fs::read_dir(elsewhere)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, files);
 }
 
 #[test]

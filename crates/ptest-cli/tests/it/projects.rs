@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
 };
 
 use ptest_testkit::{require, requirement};
@@ -110,6 +110,28 @@ fn a_project_is_built_once_for_an_interpreter_until_it_changes() {
         both();
         assert_eq!(builds(), 2);
     });
+}
+
+#[test]
+fn thirty_two_at_once_of_one_new_recipe_build_it_once_and_give_thirty_two_right_results() {
+    require!(requirement::userns());
+    let context = with_project(None);
+    let run = || {
+        let mut command = context.command(["run", "--with", ".", "mine"]);
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let started: Vec<Child> = (0..32).map(|_| run()).collect();
+    for child in started {
+        let outcome = context.outcome(child.wait_with_output().unwrap());
+        assert_eq!(
+            (outcome.stdout().as_str(), outcome.code()),
+            ("version 1\n", Some(0)),
+            "{outcome}"
+        );
+    }
+    assert_eq!(fs::read(context.path("home/builds")).unwrap().len(), 1);
+    context.assert_nothing_is_left();
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::{
     reference::assert_conforms,
 };
 
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 
 struct Trials(Vec<Value>);
 
@@ -117,7 +117,7 @@ fn the_table_is_for_people_and_says_what_proves_nothing() {
 }
 
 /// The program where an ordinary user can reach it, with a home and a store of that user's.
-fn for_nobody() -> tempfile::TempDir {
+pub(crate) fn for_nobody() -> tempfile::TempDir {
     let place = tempfile::tempdir_in("/var/tmp").unwrap();
     fs::set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
     fs::copy(PTEST, place.path().join("ptest")).unwrap();
@@ -128,7 +128,8 @@ fn for_nobody() -> tempfile::TempDir {
     place
 }
 
-fn as_nobody(context: &TestContext, place: &Path, arguments: &[&str]) -> Outcome {
+/// Runs the program of such a place in its project, as that user.
+pub(crate) fn as_nobody(context: &TestContext, place: &Path, arguments: &[&str]) -> Outcome {
     let mut command = Command::new(place.join("ptest"));
     command
         .args(arguments)

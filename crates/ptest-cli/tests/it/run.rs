@@ -3,13 +3,18 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    os::unix::fs::{MetadataExt, chown},
+    path::Path,
+    process::{Command, Stdio},
 };
 
 use insta::assert_snapshot;
 use ptest_testkit::{require, requirement};
 
-use crate::{context::TestContext, wheel};
+use crate::{
+    context::TestContext,
+    prove::{NOBODY, as_nobody, for_nobody},
+};
 
 #[test]
 fn the_command_runs_in_an_environment_that_is_gone_afterwards() {
@@ -287,6 +292,51 @@ fn a_project_that_holds_the_store_is_seen_but_not_written() {
 }
 
 #[test]
+fn a_working_directory_that_is_the_root_or_the_home_is_where_the_command_is_and_not_written() {
+    require!(requirement::userns());
+    let context = TestContext::new();
+    let home = context.path("home");
+    let script = "pwd -P; touch made 2>/dev/null || echo refused";
+    for (directory, why) in [
+        (Path::new("/"), "the root of the file system"),
+        (&home, "the home directory"),
+    ] {
+        let mut command = context.command(["run", "sh", "-c", script]);
+        let outcome = context.outcome(command.current_dir(directory).output().unwrap());
+        let outcome = outcome.success();
+        let place = directory.display().to_string();
+        let place = place.replace(context.path("").to_str().unwrap(), "[ROOT]/");
+        assert_eq!(outcome.stdout(), format!("{place}\nrefused\n"));
+        assert!(outcome.stderr().contains(why), "{outcome}");
+        assert!(!directory.join("made").exists());
+    }
+    context.assert_nothing_is_left();
+}
+
+#[test]
+fn a_working_directory_of_another_user_is_what_the_system_lets_it_be() {
+    require!(requirement::root());
+    require!(requirement::userns());
+    let script = "pwd; touch made 2>/dev/null || echo refused";
+    // Root may write everywhere, and does so as root.
+    let context = TestContext::new();
+    chown(context.project(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let outcome = context.run(["run", "sh", "-c", script]).success();
+    assert_eq!(outcome.stdout(), "[ROOT]/project\n");
+    let made = context.project().join("made");
+    assert_eq!(fs::metadata(made).unwrap().uid(), 0);
+    // An ordinary user only sees it.
+    let place = for_nobody();
+    let project = place.path().join("project");
+    chown(&project, Some(0), Some(0)).unwrap();
+    let outcome = as_nobody(&context, place.path(), &["run", "sh", "-c", script]).success();
+    assert_eq!(
+        outcome.stdout(),
+        format!("{}\nrefused\n", project.display())
+    );
+}
+
+#[test]
 fn a_deleted_working_directory_is_an_error_with_a_hint() {
     let context = TestContext::new();
     let gone = context.path("gone");
@@ -328,38 +378,6 @@ fn a_working_directory_that_is_not_inside_is_named_with_what_to_do() {
     );
     assert_eq!(outcome.stderr(), told);
     context.run(["remove", "web"]).success();
-}
-
-#[test]
-fn thirty_two_at_once_of_one_recipe_give_thirty_two_right_results() {
-    require!(requirement::userns());
-    let context = TestContext::new();
-    let wheel = wheel::make(context.project(), "alpha", "1.0", "");
-    let wheel = wheel
-        .file_name()
-        .and_then(|name| name.to_str())
-        .map(|name| format!("./{name}"))
-        .unwrap();
-    let started: Vec<Child> = (0..32)
-        .map(|_| {
-            let mut command = context.command(["run", "--with", &wheel, "alpha"]);
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap()
-        })
-        .collect();
-    for child in started {
-        let outcome = context.outcome(child.wait_with_output().unwrap());
-        assert_eq!(
-            (outcome.stdout().as_str(), outcome.code()),
-            ("alpha 1.0\n", Some(0)),
-            "{outcome}"
-        );
-    }
-    context.assert_nothing_is_left();
 }
 
 #[test]

@@ -158,7 +158,7 @@ impl Started {
     }
 }
 
-fn send(process: u32, signal: i32) {
+pub(crate) fn send(process: u32, signal: i32) {
     let status = Command::new("kill")
         .args([format!("-{signal}"), process.to_string()])
         .status()

@@ -117,6 +117,49 @@ fn a_shim_is_resolved_without_running_it() {
 }
 
 #[test]
+fn a_python_that_uv_manages_is_found_in_each_place_that_uv_has() {
+    let Some(real) = python(">=3.8") else {
+        return skip("python", "there is none");
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let version = &real.version;
+    let minor = format!("{}.{}", version.major, version.minor);
+    // As uv lays it out, with what else is there.
+    let lay_out = |root: &Path| {
+        let build = "linux-x86_64-gnu";
+        let name = format!("cpython-{}-{build}", version.full);
+        let bin = root.join(&name).join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        symlink(&real.executable, bin.join(format!("python{minor}"))).unwrap();
+        for link in ["python3", "python"] {
+            symlink(format!("python{minor}"), bin.join(link)).unwrap();
+        }
+        symlink(&name, root.join(format!("cpython-{minor}-{build}"))).unwrap();
+        let other = root.join(format!("cpython-3.7.9-{build}/bin"));
+        fs::create_dir_all(&other).unwrap();
+        program(&other.join("python3"), "#!/bin/sh\nexit 77\n");
+        fs::write(root.join(".lock"), "").unwrap();
+        fs::create_dir(root.join(".temp")).unwrap();
+    };
+    let [own, data, home] = ["own", "data", "home"].map(|name| directory.path().join(name));
+    lay_out(&own);
+    lay_out(&data.join("uv/python"));
+    lay_out(&home.join(".local/share/uv/python"));
+    for (name, value) in [
+        ("UV_PYTHON_INSTALL_DIR", &own),
+        ("XDG_DATA_HOME", &data),
+        ("HOME", &home),
+    ] {
+        let host = HostEnv::new([(name.into(), value.into())], directory.path());
+        for request in [minor.clone(), version.full.clone(), ">=3.8".to_owned()] {
+            let found = find(&parse(&request, &host), &host, &NoCache).unwrap();
+            assert_eq!(found.executable, real.executable, "{name} {request}");
+        }
+        assert!(find(&parse("3.7", &host), &host, &NoCache).is_err());
+    }
+}
+
+#[test]
 fn a_launcher_script_leads_to_the_real_interpreter_and_is_asked_each_time() {
     let Some(real) = python(">=3.8") else {
         return skip("python", "there is none");

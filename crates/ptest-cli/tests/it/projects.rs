@@ -116,6 +116,10 @@ fn a_project_is_built_once_for_an_interpreter_until_it_changes() {
 fn thirty_two_at_once_of_one_new_recipe_build_it_once_and_give_thirty_two_right_results() {
     require!(requirement::userns());
     let context = with_project(None);
+    // So that whoever chooses versions has to ask it.
+    let definition = fs::read_to_string(context.project().join("pyproject.toml")).unwrap();
+    let computed = definition.replace("version = \"0.1\"", "dynamic = [\"version\"]");
+    context.write("project/pyproject.toml", &computed);
     let run = || {
         let mut command = context.command(["run", "--with", ".", "mine"]);
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -130,7 +134,11 @@ fn thirty_two_at_once_of_one_new_recipe_build_it_once_and_give_thirty_two_right_
             "{outcome}"
         );
     }
-    assert_eq!(fs::read(context.path("home/builds")).unwrap().len(), 1);
+    // pip asks it when it chooses versions, and when it builds.
+    for (counted, expected) in [("home/builds", 1), ("home/asked", 2)] {
+        let times = fs::read(context.path(counted)).unwrap().len();
+        assert_eq!(times, expected, "{counted}");
+    }
     context.assert_nothing_is_left();
 }
 

@@ -318,11 +318,4 @@ def _lazily(package: str, homes: dict[str, tuple[str, ...]]) -> tuple[Any, Any]:
     return get, names
 
 
-def _publish(home: dict[str, Any]) -> None:
-    """Called by a module that has been loaded: in tracebacks and pickles its public classes are found here."""
-    for name in _HOMES[home["__name__"].rpartition(".")[2]]:
-        if isinstance(home[name], type):
-            home[name].__module__ = __name__
-
-
 __getattr__, __dir__ = _lazily(__name__, _HOMES)

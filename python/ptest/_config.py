@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptest import _core, _publish
+from ptest import _core
 from ptest._options import plain, settings_of_store
 from ptest._reports import ConfigFile, Setting
 
@@ -89,6 +89,3 @@ class Config(Mapping[str, Any]):
         if isinstance(value, bool):
             value = "true" if value else "false"
         return Path(_core.set_configuration(key, str(plain(value))))
-
-
-_publish(globals())

@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ptest import _publish
 from ptest._commands import CommandedEnvironment
 from ptest._options import plain, seconds
 from ptest._records import (
@@ -302,6 +301,3 @@ class Environment(CommandedEnvironment):
     def export(self, file: StrPath | IO[bytes], *, compression: Literal["zstd", "gzip"] = "zstd") -> None:
         """Writes it as one file, to be imported elsewhere."""
         self._store.export(self, file, compression=compression)
-
-
-_publish(globals())

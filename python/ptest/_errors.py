@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ptest import _publish
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -213,4 +211,7 @@ def of_document(document: Mapping[str, Any]) -> PtestError:
     )
 
 
-_publish(globals())
+# What tracebacks and pickles name is where one finds it.
+for _error in list(globals().values()):
+    if isinstance(_error, type) and issubclass(_error, PtestError):
+        _error.__module__ = "ptest"

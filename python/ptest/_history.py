@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal as signals
 from typing import TYPE_CHECKING, Any
 
-from ptest import _publish
 from ptest._opened import OpenedStore, label
 from ptest._options import seconds
 from ptest._records import Event
@@ -161,6 +160,3 @@ class Follower:
 
 def _word(run: str | Run | None) -> str | None:
     return None if run is None else str(run)
-
-
-_publish(globals())

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ptest import _publish
 from ptest._errors import PtestError, of_document
 from ptest._options import EnvironmentOptions, MatrixOptions, as_list, plain, seconds
 from ptest._options import environment as environment_options
@@ -152,6 +151,3 @@ def environment(options: Mapping[str, Any]) -> dict[str, Any]:
     """What the environments of the cells have in common, as the library reads it."""
     of_matrix = MatrixOptions.__annotations__.keys() - EnvironmentOptions.__annotations__.keys()
     return environment_options({name: value for name, value in options.items() if name not in of_matrix})
-
-
-_publish(globals())

@@ -13,7 +13,6 @@ from datetime import timedelta
 from enum import Enum
 from typing import IO, TYPE_CHECKING, Any, TypedDict
 
-from ptest import _publish
 from ptest._errors import InvalidInputError
 from ptest._reports import Engine
 
@@ -320,6 +319,3 @@ def seconds(value: Duration | None) -> float | None:
         message = f"{value!r} is not a time in seconds"
         raise InvalidInputError(message)
     return time
-
-
-_publish(globals())

@@ -14,7 +14,6 @@ import threading
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, AnyStr, Generic, cast
 
-from ptest import _publish
 from ptest._errors import PtestError, TimedOutError
 from ptest._options import plain, seconds
 from ptest._records import RunUsage, StruckLimit
@@ -422,6 +421,3 @@ class Pipes:
         for number in numbers:
             os.close(number)
         numbers.clear()
-
-
-_publish(globals())

@@ -11,8 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, TypeVar
 
-from ptest import _publish
-
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -427,6 +425,3 @@ class Stats:
             points=StatsPoint.each(document["points"]),
             totals=Totals.of(document["totals"]),
         )
-
-
-_publish(globals())

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptest import _publish
 from ptest._errors import PtestError, of_document
 from ptest._records import Record, Status
 
@@ -441,6 +440,3 @@ class Applied(Record):
 def engines(document: Mapping[str, Mapping[str, Any]]) -> list[Engine]:
     """The engines of a document."""
     return [Engine(name, Capability.of(capability)) for name, capability in document.items()]
-
-
-_publish(globals())

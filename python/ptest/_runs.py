@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Generic, Protocol, TypeVar
 
-from ptest import _publish
 from ptest._options import seconds
 from ptest._records import Record, RunUsage, StruckLimit, _time
 
@@ -216,6 +215,3 @@ class Coming(Generic[T]):
 
 class LogFollower(Coming[LogPiece]):
     """What a run writes, as it comes, until it has ended."""
-
-
-_publish(globals())

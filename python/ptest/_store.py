@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, overload
 
-from ptest import _matrix, _publish
+from ptest import _matrix
 from ptest._environment import Environment
 from ptest._errors import UnexpectedError
 from ptest._history import StoreHistory
@@ -416,6 +416,3 @@ class Store(StoreUpkeep, StoreHistory):
         project has it, the command too.
         """
         return Matrix(self._core.matrix(_matrix.environment(options), _matrix.asked(command, options)))
-
-
-_publish(globals())

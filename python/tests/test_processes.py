@@ -20,7 +20,6 @@ from ptest import aio
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import ModuleType
 
     from conftest import Script
 
@@ -204,13 +203,13 @@ def test_nothing_but_the_standard_library_is_needed(script: Script) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("module", [ptest, aio])
-def test_a_public_class_says_that_it_is_of_the_package_and_is_pickled_so(module: ModuleType) -> None:
-    classes = [value for name in module.__all__ if isinstance(value := getattr(module, name), type)]
-    assert classes
-    for cls in classes:
-        assert cls.__module__ == module.__name__
-        assert pickle.loads(pickle.dumps(cls)) is cls
+def test_a_public_exception_says_that_it_is_of_the_package_and_is_pickled_so() -> None:
+    public = [value for name in ptest.__all__ if isinstance(value := getattr(ptest, name), type)]
+    errors = [cls for cls in public if issubclass(cls, BaseException)]
+    assert ptest.PtestError in errors
+    for error in errors:
+        assert error.__module__ == "ptest"
+        assert pickle.loads(pickle.dumps(error)) is error
 
 
 def test_a_traceback_names_an_exception_as_it_is_caught(script: Script) -> None:

@@ -60,10 +60,6 @@ __all__ = [
 ]
 
 
-for _cls in (Environment, Matrix, Process, Store):
-    _cls.__module__ = __name__
-
-
 async def default_store() -> Store:
     """The store that the configuration says, opened when it is first asked for."""
     return Store(await call(_api.default_store))

@@ -10,7 +10,6 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 from documents.pages import Block, blocks, need_pythons, pages
@@ -26,15 +25,6 @@ def source(module: str) -> str:
     return Path(spec.origin).read_text("utf-8")
 
 
-class Finder(doctest.DocTestFinder):
-    """Finds classes in the module that defines them, which is not the one that they say they are of."""
-
-    def _from_module(self, module: Any, object: Any) -> bool:
-        if isinstance(object, type):
-            return f"\nclass {object.__name__}" in source(module.__name__)
-        return super()._from_module(module, object)  # type: ignore[misc,no-any-return]
-
-
 # Only what has examples is imported: some modules need what is not installed everywhere.
 MODULES = [
     found.name
@@ -44,7 +34,7 @@ MODULES = [
 EXAMPLES = [
     test
     for name in ("ptest", *sorted(MODULES))
-    for test in Finder(exclude_empty=True).find(import_module(name))
+    for test in doctest.DocTestFinder(exclude_empty=True).find(import_module(name))
     if test.examples
 ]
 BLOCKS = [block for page in pages() for block in blocks(page, "python")]

@@ -76,17 +76,10 @@ def undescribed(cls: type[Any]) -> Iterator[str]:
                 yield f"{base.__qualname__}.{name}"
 
 
-def sources(cls: type[Any]) -> Iterator[str]:
-    """The texts of the modules that have a class, which says of none of them that it is defined there."""
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == "ptest" and vars(module).get(cls.__name__) is cls:
-            yield inspect.getsource(module)
-
-
 @cache
 def attributes(cls: type[Any]) -> frozenset[str]:
     """The attributes of a class that a text follows, there or in a base of its module: a TypedDict has no other."""
-    module = ast.parse(next(filter(re.compile(rf"^class {cls.__name__}\b", re.MULTILINE).search, sources(cls))))
+    module = ast.parse(inspect.getsource(sys.modules[cls.__module__]))
     classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
     described = set()
     wanted = [cls.__name__]

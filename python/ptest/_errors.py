@@ -23,6 +23,13 @@ class PtestError(Exception):
     causes: tuple[str, ...]
     """Why, outermost first."""
 
+    __module__ = "ptest"
+
+    def __init_subclass__(cls) -> None:
+        # What tracebacks and pickles name is where one finds it.
+        if cls.__module__.startswith("ptest."):
+            cls.__module__ = cls.__module__.partition("._")[0]
+
     def __init__(
         self,
         message: str,
@@ -209,9 +216,3 @@ def of_document(document: Mapping[str, Any]) -> PtestError:
         hint=document["hint"],
         output=document["output"],
     )
-
-
-# What tracebacks and pickles name is where one finds it.
-for _error in list(globals().values()):
-    if isinstance(_error, type) and issubclass(_error, PtestError):
-        _error.__module__ = "ptest"

@@ -76,10 +76,20 @@ def undescribed(cls: type[Any]) -> Iterator[str]:
                 yield f"{base.__qualname__}.{name}"
 
 
+def source(cls: type[Any]) -> str:
+    """The text of the module that defines a class: exceptions say that they are of the package."""
+    having = [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith("ptest") and vars(module).get(cls.__name__) is cls
+    ]
+    return next(text for text in map(inspect.getsource, having) if f"\nclass {cls.__name__}" in text)
+
+
 @cache
 def attributes(cls: type[Any]) -> frozenset[str]:
     """The attributes of a class that a text follows, there or in a base of its module: a TypedDict has no other."""
-    module = ast.parse(inspect.getsource(sys.modules[cls.__module__]))
+    module = ast.parse(source(cls))
     classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
     described = set()
     wanted = [cls.__name__]

@@ -11,6 +11,7 @@ use ptest::{
     Asked, EnvironmentSpec, Fork, Import, Lifetime, Name, Requirements,
     config::{Config, Origin, Setting, UserHome},
     project::Guard,
+    settings::Settings,
 };
 
 use crate::{
@@ -30,8 +31,10 @@ pub(crate) fn environment(
     options: &EnvironmentOptions,
 ) -> Result<EnvironmentSpec, CliError> {
     let asked = asked(host, config, options);
-    warn(ui, host, &asked)?;
-    Ok(asked.environment(&host.library(), name, lifetime)?)
+    let seen = host.library();
+    let spec = asked.environment(&seen, &seen, name, lifetime)?;
+    warn(ui, host, &spec.settings)?;
+    Ok(spec)
 }
 
 /// An environment to be made of what is there: what it is to be like is asked for as of any other.
@@ -43,12 +46,13 @@ pub(crate) fn fork(
     options: &EnvironmentOptions,
 ) -> Result<Fork, CliError> {
     let asked = asked(host, config, options);
-    warn(ui, host, &asked)?;
+    let settings = asked.settings(&host.library())?;
+    warn(ui, host, &settings)?;
     Ok(Fork {
         name: Some(name),
         lifetime: Lifetime::Detached,
         engine: options.engine.clone(),
-        settings: Some(asked.settings(&host.library())?),
+        settings: Some(settings),
         labels: asked.labels,
     })
 }
@@ -60,12 +64,9 @@ pub(crate) fn import(
     config: &Config,
     name: Option<Name>,
 ) -> Result<Import, CliError> {
-    let asked = Asked::new(config.clone());
-    warn(ui, host, &asked)?;
-    Ok(Import {
-        name,
-        settings: asked.settings(&host.library())?,
-    })
+    let settings = Asked::new(config.clone()).settings(&host.library())?;
+    warn(ui, host, &settings)?;
+    Ok(Import { name, settings })
 }
 
 /// What is to be installed, besides pip, by a command that changes what is there.
@@ -179,12 +180,12 @@ pub(crate) fn kept(
 }
 
 /// Says so if commands will not be able to write the project that the caller stands in.
-pub(crate) fn warn(ui: &Ui, host: &Host, asked: &Asked) -> Result<(), CliError> {
+pub(crate) fn warn(ui: &Ui, host: &Host, settings: &Settings) -> Result<(), CliError> {
     if host.working_directory.is_none() {
         return Err(CliError::NoWorkingDirectory);
     }
-    if let Some((root, guard)) = asked.unwritable(&host.library())? {
-        ui.warning(guarded(&root, guard));
+    if let Some((root, guard)) = settings.unwritable() {
+        ui.warning(guarded(root, guard));
     }
     Ok(())
 }

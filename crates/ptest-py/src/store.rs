@@ -12,11 +12,12 @@ mod runs;
 mod upkeep;
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ptest::config::Config;
 use ptest::hooks::Attendance;
+use ptest::project::Guard;
 use ptest::python::Cancel;
 use ptest::settings::{Profile, Settings};
 use ptest::{Asked, EnvironmentSpec, Lifetime, Name, Progress, Ptest, Step};
@@ -68,32 +69,31 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     /// The environment.
-    pub(crate) fn spec(&self, name: Option<Name>, lifetime: Lifetime) -> Result<EnvironmentSpec> {
-        Ok(EnvironmentSpec {
-            settings: self.settings()?,
-            ..self
-                .asked
-                .environment(&self.host.environment, name, lifetime)?
-        })
+    pub(crate) fn spec(
+        &self,
+        name: Option<Name>,
+        lifetime: Lifetime,
+    ) -> ptest::Result<EnvironmentSpec> {
+        let (host, place) = (&self.host.environment, &self.place.environment);
+        self.asked.environment(host, place, name, lifetime)
     }
 
     /// What it is to be like.
-    fn settings(&self) -> Result<Settings> {
-        Ok(self.asked.settings(&self.place.environment)?)
+    fn settings(&self) -> ptest::Result<Settings> {
+        self.asked.settings(&self.place.environment)
     }
+}
 
-    /// That commands will not be able to write the project, if that is so.
-    fn warnings(&self) -> Result<Vec<String>> {
-        let guarded = self.asked.unwritable(&self.place.environment)?;
-        let sentence = |(root, guard): (PathBuf, ptest::project::Guard)| {
-            format!(
-                "{} {}; `write` says what commands may write",
-                root.display(),
-                guard.because()
-            )
-        };
-        Ok(guarded.into_iter().map(sentence).collect())
-    }
+/// That commands will not be able to write the project, if that is so.
+fn warnings(settings: &Settings) -> Vec<String> {
+    let sentence = |(root, guard): (&Path, Guard)| {
+        format!(
+            "{} {}; `write` says what commands may write",
+            root.display(),
+            guard.because()
+        )
+    };
+    settings.unwritable().into_iter().map(sentence).collect()
 }
 
 impl Store {

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::git;
 use crate::labels::{LabelKey, LabelValue, Labels};
 use crate::ports::PortName;
-use crate::project::{Guard, Project};
+use crate::project::Project;
 use crate::python::HostEnv;
 use crate::settings::{Home, Limits, Settings};
 use crate::spec::{EnvironmentSpec, Lifetime, Requirements};
@@ -140,7 +140,7 @@ impl Asked {
         Ok(())
     }
 
-    /// The environment that a caller who stands where `host` does is to get.
+    /// The environment that a caller who stands where `host` does is to get, for the project that is found from `place`.
     ///
     /// # Errors
     ///
@@ -148,6 +148,7 @@ impl Asked {
     pub fn environment(
         &self,
         host: &HostEnv,
+        place: &HostEnv,
         name: Option<Name>,
         lifetime: Lifetime,
     ) -> Result<EnvironmentSpec> {
@@ -157,7 +158,7 @@ impl Asked {
             engine: self.config.engine.to_string(),
             python: (*self.config.python).clone(),
             requirements: self.installed(host)?,
-            settings: self.settings(host)?,
+            settings: self.settings(place)?,
         })
     }
 
@@ -175,6 +176,8 @@ impl Asked {
     /// What it is to be like.
     pub fn settings(&self, host: &HostEnv) -> Result<Settings> {
         let config = &self.config;
+        let home_of_caller = home_of(host);
+        let project = Project::find(&host.cwd, home_of_caller.as_deref(), config.store_home()?);
         let settings = Settings {
             profile: *config.profile,
             network: *config.network,
@@ -193,7 +196,7 @@ impl Asked {
             idle: config.idle.map(Timeout::duration),
             limits: self.limits(),
             alerts: config.alerts.to_vec(),
-            project: self.project(host)?,
+            project,
             hard_links: *config.hard_links,
             git_identity: git::identity(host),
             labels: self.labels.clone(),
@@ -214,18 +217,6 @@ impl Asked {
             file_size: config.file_size.map(Size::bytes),
             disk: config.disk.map(Size::bytes),
         }
-    }
-
-    /// The root of the project that the caller stands in, and why commands will not be able to write it, if that is so.
-    pub fn unwritable(&self, host: &HostEnv) -> Result<Option<(PathBuf, Guard)>> {
-        let Project { root, guarded, .. } = self.project(host)?;
-        let is_asked_for = self.config.write.iter().any(|path| root.starts_with(path));
-        Ok(guarded.filter(|_| !is_asked_for).map(|guard| (root, guard)))
-    }
-
-    fn project(&self, host: &HostEnv) -> Result<Project> {
-        let store = self.config.store_home()?;
-        Ok(Project::find(&host.cwd, home_of(host).as_deref(), store))
     }
 }
 

@@ -7,7 +7,7 @@ mod limits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind};
 use crate::labels::Labels;
 use crate::monitor::Alert;
 use crate::ports::{PortName, PortRange};
-use crate::project::Project;
+use crate::project::{Guard, Project};
 
 /// How strongly an environment is kept apart from the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -139,6 +139,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The root of the project, and why commands will not be able to write it, if that is so.
+    pub fn unwritable(&self) -> Option<(&Path, Guard)> {
+        let root = self.project.root.as_path();
+        let is_asked_for = self.write.iter().any(|path| root.starts_with(path));
+        let guard = self.project.guarded.filter(|_| !is_asked_for)?;
+        Some((root, guard))
+    }
+
     /// Settings of which nothing is asked but the project.
     pub fn new(project: Project) -> Self {
         Self {

@@ -100,15 +100,16 @@ fn specs(ui: &Ui, host: &Host, file: &File) -> Result<Vec<EnvironmentSpec>, CliE
         working_directory: Some(file.directory.clone()),
         ..host.clone()
     };
-    if let Some(first) = file.environments.first() {
-        // What is said of the directory is the same for all.
-        spec::warn(ui, &host, &first.asked)?;
-    }
-    let detached = Lifetime::Detached;
+    let seen = host.library();
     let specs = file.environments.iter().map(|Declared { name, asked }| {
-        Ok(asked.environment(&host.library(), Some(name.clone()), detached)?)
+        asked.environment(&seen, &seen, Some(name.clone()), Lifetime::Detached)
     });
-    specs.collect()
+    let specs = specs.collect::<ptest::Result<Vec<_>>>()?;
+    if let Some(first) = specs.first() {
+        // What is said of the directory is the same for all.
+        spec::warn(ui, &host, &first.settings)?;
+    }
+    Ok(specs)
 }
 
 fn show(ui: &Ui, format: Format, plan: Plan) -> Result<(), CliError> {

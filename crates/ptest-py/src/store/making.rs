@@ -8,7 +8,7 @@ use ptest_report::{AppliedReport, MaterializedReport};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::{SILENT, Store, lifetime};
+use super::{SILENT, Store, lifetime, warnings};
 use crate::document::{Seconds, dictionary};
 use crate::environment::Environment;
 use crate::error::{Failed, Result};
@@ -29,10 +29,12 @@ impl Store {
     ) -> Result<(Environment, Vec<String>)> {
         let wanted = self.wanted(given)?;
         let name = name.map(str::parse::<Name>).transpose()?;
-        let spec = wanted.spec(name, lifetime(detached))?;
-        let warnings = wanted.warnings()?;
         let (ptest, cancel) = self.for_a_call(refresh, timeout);
-        let made = interruptible(py, |_| cancel.cancel(), move || ptest.create(&spec, SILENT))??;
+        let make = move || -> ptest::Result<_> {
+            let spec = wanted.spec(name, lifetime(detached))?;
+            Ok((ptest.create(&spec, SILENT)?, warnings(&spec.settings)))
+        };
+        let (made, warnings) = interruptible(py, |_| cancel.cancel(), make)??;
         // From here on the package takes it away.
         Ok((self.environment(made.keep()), warnings))
     }
@@ -149,7 +151,8 @@ impl Store {
         let place = host.at(Some(&file.directory)).environment;
         let specs = file.environments.iter().map(|declared| {
             let name = Some(declared.name.clone());
-            declared.asked.environment(&place, name, Lifetime::Detached)
+            let asked = &declared.asked;
+            asked.environment(&place, &place, name, Lifetime::Detached)
         });
         let specs = specs.collect::<ptest::Result<Vec<_>>>()?;
         let allowed = Allowed { recreate, prune };

@@ -159,7 +159,10 @@ impl<'a> Builder<'a> {
             Kind::Locking => self.python.as_os_str(),
             Kind::FreeThreaded => FREE_THREADED.as_ref(),
         };
-        let path = self.maturin(&self.output().join(kind.directory()), interpreter, &[])?;
+        let output = self.output().join(kind.directory());
+        let link = format!("link-arg={}", unwinder()?.display());
+        let of_rustc: [&OsStr; 3] = ["--".as_ref(), "-C".as_ref(), link.as_ref()];
+        let path = self.maturin(&output, interpreter, &of_rustc)?;
         if !path.to_string_lossy().contains(kind.tag()) {
             return Err(format!("{} has no {} in its name", path.display(), kind.tag()).into());
         }
@@ -288,6 +291,12 @@ impl Audit {
             let rest = tag.strip_prefix("manylinux_2_")?;
             rest.split('_').next()?.parse().ok()
         };
+        if !self.versioned_symbols.contains_key(UNWINDER) {
+            return Err(format!(
+                "the module has an unwinder of its own: it does not need {UNWINDER}"
+            )
+            .into());
+        }
         if minor(&self.overall_tag).is_some_and(|needed| Some(needed) <= minor(PLATFORM)) {
             return Ok(());
         }
@@ -300,6 +309,21 @@ impl Audit {
             symbols.join("; ")
         )
         .into())
+    }
+}
+
+/// The library by which the C library ends threads, and so those that want the lock of an interpreter that has ended. zig
+/// would give the module another, which takes the state of this one for its own.
+const UNWINDER: &str = "libgcc_s.so.1";
+
+fn unwinder() -> Result<PathBuf> {
+    let mut ask = Command::new("cc");
+    ask.arg(format!("-print-file-name={UNWINDER}"));
+    let path = PathBuf::from(process::output(&mut ask)?.trim());
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(format!("the C compiler knows no {UNWINDER}").into())
     }
 }
 
@@ -327,11 +351,15 @@ fn remove_wheels(directory: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn verdict(tag: &str) -> Result<()> {
+    fn verdict_of(tag: &str, libraries: &str) -> Result<()> {
         let json = format!(
-            r#"{{"overall_tag": "{tag}", "versioned_symbols": {{"libc.so.6": ["GLIBC_2.5", "GLIBC_2.34"]}}, "pure": false}}"#
+            r#"{{"overall_tag": "{tag}", "versioned_symbols": {{{libraries}"libc.so.6": ["GLIBC_2.5", "GLIBC_2.34"]}}, "pure": false}}"#
         );
         serde_json::from_str::<Audit>(&json).unwrap().verdict()
+    }
+
+    fn verdict(tag: &str) -> Result<()> {
+        verdict_of(tag, r#""libgcc_s.so.1": ["GCC_3.0"], "#)
     }
 
     #[test]
@@ -345,5 +373,11 @@ mod tests {
         let message = verdict("manylinux_2_34_x86_64").unwrap_err().to_string();
         assert!(message.contains("GLIBC_2.34"), "{message}");
         assert!(verdict("linux_x86_64").is_err());
+    }
+
+    #[test]
+    fn a_module_that_unwinds_stacks_in_a_way_of_its_own_is_refused() {
+        let message = verdict_of("manylinux_2_17_x86_64", "").unwrap_err();
+        assert!(message.to_string().contains("unwinder"), "{message}");
     }
 }

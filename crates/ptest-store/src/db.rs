@@ -3,12 +3,13 @@
 //! Knows nothing of what is in it: each component brings its own tables by [`Database::migrate`].
 
 use std::fs;
+use std::hint;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -44,6 +45,9 @@ struct Connections {
     /// More of them, made when a reader found the first in use; these nobody uses now.
     idle: Mutex<Vec<Connection>>,
 }
+
+/// How long a transaction takes: to sleep until one is over and be woken takes longer.
+const TRANSACTION: Duration = Duration::from_micros(100);
 
 /// How many idle connections are kept: each has a cache of its own.
 const MOST_IDLE: usize = 8;
@@ -293,9 +297,21 @@ impl Database {
     fn lock(&self) -> Result<MutexGuard<'_, Option<Connection>>> {
         // Before the lock: a thread that existed only in the parent may hold it for ever.
         self.check_process()?;
-        let first = self.connections().first.lock();
+        let first = &self.connections().first;
+        let begun = Instant::now();
         // A body that panicked has rolled its transaction back: the connection is in order.
-        Ok(first.unwrap_or_else(PoisonError::into_inner))
+        loop {
+            match first.try_lock() {
+                Ok(first) => return Ok(first),
+                Err(TryLockError::Poisoned(panicked)) => return Ok(panicked.into_inner()),
+                Err(TryLockError::WouldBlock) if begun.elapsed() < TRANSACTION => {
+                    hint::spin_loop();
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Ok(first.lock().unwrap_or_else(PoisonError::into_inner));
+                }
+            }
+        }
     }
 
     fn refuse_newer(&self, component: &str, found: u32, known: u32) -> Result<()> {

@@ -77,6 +77,8 @@ impl Package {
         let environment = scratch.join("environment");
         process::output(&mut peers.uv_venv(&environment))?;
         let mut install = peers.uv_pip_install(&environment, "copy");
+        // As pip does it.
+        install.arg("--compile-bytecode");
         install.arg(format!("ptest-env @ file://{}", wheel.display()));
         process::output(install.args([PYTEST, tools::VIRTUALENV]).args(PEERS))?;
         let scripts = workspace.root.join(SCRIPTS);
@@ -193,6 +195,7 @@ fn within(environment: &Path, virtualenv_data: &Path, home: &Path, uv: &Path) ->
         .env("PTEST_HOME", home)
         .env("PTEST_UV", uv)
         .env("PTEST_IMPROVE", "false")
+        .env_remove("PYTHONDONTWRITEBYTECODE")
         .env("VIRTUALENV_OVERRIDE_APP_DATA", virtualenv_data);
     command
 }

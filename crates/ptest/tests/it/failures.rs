@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ptest::events::{Event, EventFilter};
 use ptest::progress::Silent;
-use ptest::{ErrorKind, Ptest, Requirements};
+use ptest::{Environment, ErrorKind, Ptest, Requirements};
 
 use crate::context::{open, spec, with_pip};
 
@@ -70,6 +70,16 @@ fn what_could_not_be_made_is_told_without_an_environment() {
     );
 }
 
+/// The lock of an environment, as another operation holds it.
+fn held(home: &Path, environment: &Environment) -> ptest_sandbox::queue::Place {
+    let locks = fs::File::options()
+        .write(true)
+        .open(home.join("locks/queues"))
+        .unwrap();
+    let entered = ptest_sandbox::queue::enter(locks, environment.id().as_str());
+    entered.unwrap().unwrap()
+}
+
 #[test]
 fn what_was_only_refused_because_another_is_at_it_is_no_failure() {
     let directory = tempfile::tempdir().unwrap();
@@ -77,12 +87,7 @@ fn what_was_only_refused_because_another_is_at_it_is_no_failure() {
     let ptest = open(&home);
     let environment = ptest.create(&spec(directory.path()), &Silent).unwrap();
     let hasty = crate::context::open_with_patience(&home, Duration::ZERO);
-    let locks = fs::File::options()
-        .write(true)
-        .open(home.join("locks/queues"))
-        .unwrap();
-    let held = ptest_sandbox::queue::enter(locks, environment.id().as_str());
-    let held = held.unwrap().unwrap();
+    let held = held(&home, &environment);
     let same = hasty.find(environment.id().as_str()).unwrap();
     assert_eq!(same.activate().unwrap_err().kind(), ErrorKind::Busy);
     assert_eq!(environment.failure().unwrap(), None);
@@ -160,12 +165,7 @@ fn who_waits_for_another_waits_no_longer_than_there_is_time() {
     let home = directory.path().join("store");
     let ptest = open(&home);
     let environment = ptest.create(&spec(directory.path()), &Silent).unwrap();
-    let locks = fs::File::options()
-        .write(true)
-        .open(home.join("locks/queues"))
-        .unwrap();
-    let held = ptest_sandbox::queue::enter(locks, environment.id().as_str());
-    let held = held.unwrap().unwrap();
+    let held = held(&home, &environment);
     let hasty = within(&ptest, Duration::from_millis(10));
     let error = hasty
         .find(environment.id().as_str())

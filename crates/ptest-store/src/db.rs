@@ -7,8 +7,9 @@ use std::hint;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
@@ -35,6 +36,8 @@ pub struct Database {
     directory: Arc<OwnedFd>,
     /// Whether the last who wanted to write waited in vain: others need not wait as long again.
     is_held: AtomicBool,
+    /// How often this process committed.
+    commits: AtomicU32,
     pid: u32,
 }
 
@@ -51,6 +54,9 @@ const TRANSACTION: Duration = Duration::from_micros(100);
 
 /// How many idle connections are kept: each has a cache of its own.
 const MOST_IDLE: usize = 8;
+
+/// After how many commits of a process the log is moved into the database, with some megabytes in it.
+const MANY_COMMITS: u32 = 256;
 
 /// How many bytes the log may have before whoever commits waits for it to be emptied.
 const LONG_LOG: u64 = 32 << 20;
@@ -77,6 +83,7 @@ impl Database {
             path: path.to_owned(),
             directory: Arc::new(directory),
             is_held: AtomicBool::default(),
+            commits: AtomicU32::default(),
             connections: Some(Connections::new(connection)),
             pid: process::id(),
         })
@@ -110,6 +117,9 @@ impl Database {
             .map_err(|source| explain(&self.path, "commit", source))?;
         self.bound_log(connection);
         drop(first);
+        if self.commits.fetch_add(1, Ordering::Relaxed) % MANY_COMMITS == MANY_COMMITS - 1 {
+            self.let_log_be_moved();
+        }
         turns::give_way(&self.directory);
         Ok(value)
     }
@@ -245,6 +255,22 @@ impl Database {
         Ok(())
     }
 
+    /// Lets a thread of its own move what has been written from the log into the database file, while others go on.
+    ///
+    /// It waits for the disk, tens of milliseconds for some megabytes, where a commit takes a tenth of one. It may fail, and
+    /// die with the process: then more is left for the next.
+    fn let_log_be_moved(&self) {
+        let path = self.path.clone();
+        let moving = move || {
+            let _use = fork::using();
+            let moved = connect(&path).and_then(|connection| {
+                connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            });
+            drop(moved);
+        };
+        drop(thread::Builder::new().name("log".to_owned()).spawn(moving));
+    }
+
     /// Waits until what was committed until now is on the disk.
     ///
     /// A loss of power takes the latest commits back. For who deletes what only the state before them names, and cannot make
@@ -262,8 +288,8 @@ impl Database {
 
     /// Empties the log when it has become long.
     ///
-    /// SQLite by itself only moves what is in it while others write on, so that where somebody
-    /// always writes it is never empty, never begun anew, and grows until the disk is full.
+    /// While others write on, what is in it is only moved, so that where somebody always writes it is never empty, never
+    /// begun anew, and grows until the disk is full.
     fn bound_log(&self, connection: &mut Connection) {
         let facts = fs::metadata(log_of(&self.path));
         if facts.is_ok_and(|facts| facts.len() > LONG_LOG) {
@@ -389,7 +415,8 @@ pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // Closing the last connection would otherwise wait for the disk: 10 ms at the end of every
     // command.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+    // Else whoever commits waits for the disk from time to time.
+    connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0")?;
     Ok(connection)
 }
 
@@ -481,7 +508,6 @@ fn explain(path: &Path, action: &'static str, source: rusqlite::Error) -> Error 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-    use std::thread;
 
     use super::*;
     use crate::ErrorKind;
@@ -581,6 +607,28 @@ mod tests {
         reader.execute_batch("ROLLBACK").unwrap();
         write();
         assert_eq!(log(), 0);
+    }
+
+    #[test]
+    fn many_commits_are_moved_into_the_database_and_no_commit_does_it_itself() {
+        let (_dir, db) = open();
+        db.migrate("a", &["CREATE TABLE t (x)"]).unwrap();
+        db.checkpoint().unwrap();
+        let length = || fs::metadata(db.path()).unwrap().len();
+        let before = length();
+        // More pages than SQLite lets come together.
+        let sql = "INSERT INTO t VALUES (zeroblob(20000))";
+        let write = || db.write::<_, Error>(|tx| Ok(tx.execute(sql, [])?)).unwrap();
+        while db.commits.load(Ordering::Relaxed) < MANY_COMMITS - 1 {
+            write();
+        }
+        assert_eq!(length(), before);
+        write();
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while length() == before && Instant::now() < deadline {
+            thread::yield_now();
+        }
+        assert!(length() > before);
     }
 
     #[test]

@@ -198,8 +198,16 @@ class _Replacement:
         """Takes over what was compiled: where the source is another, Python sees that by its time and size."""
         for old in self._aside.glob("lib/*/site-packages/**/__pycache__"):
             new = self._path / old.relative_to(self._aside)
-            if new.parent.is_dir() and not new.exists():
+            if not new.parent.is_dir():
+                continue
+            if not new.exists():
                 old.rename(new)
+                continue
+            # The store had some of it.
+            there = set(os.listdir(new))  # noqa: PTH208 (names)
+            for file in old.iterdir():
+                if file.name not in there:
+                    file.rename(new / file.name)
 
 
 def command(directory: StrPath) -> list[str]:

@@ -113,10 +113,21 @@ def test_what_was_compiled_is_not_compiled_again(plain: Plain) -> None:
     plain.install(["six"])
     said_by(plain, "import six")
     (compiled,) = plain.site_packages.glob("__pycache__/six.*.pyc")
-    facts = compiled.stat()
     plain.install(["iniconfig"])
+    facts = compiled.stat()
     said_by(plain, "import six")
     assert (compiled.stat().st_ino, compiled.stat().st_mtime_ns) == (facts.st_ino, facts.st_mtime_ns)
+
+
+def test_what_was_compiled_is_there_beside_what_the_store_compiled(plain: Plain, store: ptest.Store) -> None:
+    plain.install(["six"])
+    said_by(plain, "import six")
+    store.improve()
+    own = plain.site_packages / "__pycache__" / "own.pyc"
+    own.touch()
+    plain.install(["iniconfig"])
+    assert own.exists()
+    assert list(own.parent.glob("six.*.pyc"))
 
 
 def test_the_same_archive_is_not_installed_again_and_a_changed_one_is(plain: Plain, library: Path) -> None:

@@ -164,7 +164,7 @@ pub(crate) fn on_top(stack: &Stack, layers: &[LayerId]) -> Stack {
 }
 
 /// A stack with the companion of each layer above it, as far as there are any.
-fn with_bytecode(database: &Database, stack: &Stack, magic: &str) -> Result<Stack> {
+pub(crate) fn with_bytecode(database: &Database, stack: &Stack, magic: &str) -> Result<Stack> {
     database.read(|connection| {
         let mut layers = Vec::with_capacity(2 * stack.layers().len());
         for layer in stack.layers() {

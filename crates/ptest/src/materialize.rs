@@ -4,13 +4,17 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ptest_store::{Cloned, Stack};
+
 use crate::error::{Error, ErrorKind, Result};
+use crate::improve::table::Use;
 use crate::lease::Lease;
-use crate::operation;
 use crate::progress::Progress;
+use crate::provision::Provisioned;
 use crate::ptest::Ptest;
 use crate::python::relocate;
 use crate::spec::Requirements;
+use crate::{improve, operation};
 
 /// A plain virtual environment that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,9 @@ impl Ptest {
     ///   directory that something is mounted on it is moved piece by piece, `pyvenv.cfg` last.
     /// - Files are copied, or their contents shared where the file system can do that: whoever
     ///   writes to one changes no other environment.
+    /// - What of it was compiled already is there too. The rest is when it is imported, and for the
+    ///   next one by [`improve`](Self::improve): compiling all of it takes several times as long as
+    ///   compiling what is used.
     pub fn materialize(
         &self,
         python: Option<&str>,
@@ -63,7 +70,14 @@ impl Ptest {
         let provisioned =
             self.provisioner()
                 .provision(self.store(), python, requirements, lease, progress)?;
-        let cloned = relocate::clone_tree(self.store(), &provisioned.stack, &path, &path, false)?;
+        let cloned = self.clone_with_bytecode(&provisioned, &path, progress)?;
+        let noted = improve::table::used(
+            self.store().database(),
+            &provisioned.stack.id(),
+            &provisioned.python,
+            Use::Copied,
+        );
+        operation::passed_over("note that a stack is used", noted);
         Ok(Materialized {
             path,
             python: provisioned.python.version,
@@ -72,6 +86,28 @@ impl Ptest {
             bytes: cloned.bytes,
             shared: cloned.shared,
         })
+    }
+
+    /// Files keep their times, which is what Python knows bytecode by, and it corrects the paths in
+    /// what it loads: so the bytecode of a layer is as good in a copy.
+    fn clone_with_bytecode(
+        &self,
+        provisioned: &Provisioned,
+        path: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Cloned> {
+        let (store, own) = (self.store(), &provisioned.stack);
+        let executable = provisioned.python.executable.to_str();
+        let interpreter = self
+            .provisioner()
+            .interpreter(store, executable, progress)?;
+        let whole = improve::with_bytecode(store.database(), own, &interpreter.magic)?;
+        let clone = |stack: &Stack| relocate::clone_tree(store, stack, path, path, false);
+        match clone(&whole) {
+            // Slow to import is better than not there.
+            Err(damaged) if damaged.layer().is_some() && whole != *own => Ok(clone(own)?),
+            cloned => Ok(cloned?),
+        }
     }
 }
 

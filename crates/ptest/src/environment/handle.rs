@@ -15,6 +15,7 @@ use crate::engine::{Command, Listed, Process, Processes, Usage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Cause, Event};
 use crate::improve;
+use crate::improve::table::Use;
 use crate::lock::Lock;
 use crate::operation;
 use crate::ports::PortLease;
@@ -292,7 +293,12 @@ impl Environment {
                 let record = self.ptest.step(&activating, &event, change)?;
                 // What is copied is not mounted, and what starts slower than it could is no failure.
                 if achieved.profile != Profile::None {
-                    let noted = improve::table::used(self.ptest.store().database(), &record);
+                    let noted = improve::table::used(
+                        self.ptest.store().database(),
+                        &record.stack,
+                        &record.python,
+                        Use::Mounted,
+                    );
                     operation::passed_over("note that a stack is used", noted);
                 }
                 Ok(true)

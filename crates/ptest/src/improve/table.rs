@@ -4,13 +4,13 @@ use ptest_store::{Database, LayerId, Stack, StackId};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::environment::Python;
 use crate::environment::table::{from_json, parsed};
-use crate::environment::{Python, Record};
 use crate::error::{Error, Result};
 use crate::json;
 use crate::timestamp::Timestamp;
 
-/// Uses are counted only as far as they make a difference; a layer without a companion has no Python files.
+/// Only what is mounted counts as used, and only as far as it makes a difference; a layer without a companion has no Python files.
 pub(crate) const SCHEMA: &str = "
 CREATE TABLE uses (
     stack TEXT PRIMARY KEY,
@@ -47,8 +47,9 @@ pub(crate) const DEEP: usize = 32;
 const HOT: u32 = 3;
 
 impl Level {
-    fn wanted(uses: u32, layers: usize) -> Self {
-        if layers > DEEP || uses >= HOT {
+    /// What is only copied is read once, in however many layers it is.
+    fn wanted(mounted: u32, layers: usize) -> Self {
+        if (mounted > 0 && layers > DEEP) || mounted >= HOT {
             Self::Flat
         } else {
             Self::Compiled
@@ -72,31 +73,45 @@ pub(crate) struct Candidate {
     pub(crate) wanted: Level,
 }
 
-/// Takes note of a use of an environment's stack.
-pub(crate) fn used(database: &Database, record: &Record) -> Result<()> {
-    let stack = record.stack.to_string();
+/// How a stack is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// It is mounted.
+    Mounted,
+    /// It is copied: the next copy is to have its bytecode.
+    Copied,
+}
+
+/// Takes note of a use of a stack.
+pub(crate) fn used(database: &Database, stack: &StackId, python: &Python, how: Use) -> Result<()> {
+    let (id, stack) = (stack, stack.to_string());
     let counted: Option<u32> = database.read(|connection| {
         let mut select = connection.prepare_cached("SELECT uses FROM uses WHERE stack = ?1")?;
         let uses = select.query_row([&stack], |row| row.get(0));
         uses.optional().map_err(Error::from)
     })?;
     // More makes no difference.
-    if counted >= Some(HOT) {
+    let (enough, mounted) = match how {
+        Use::Mounted => (HOT, 1),
+        Use::Copied => (0, 0),
+    };
+    if counted >= Some(enough) {
         return Ok(());
     }
-    let python = json::text(&*record.python)?;
+    let python = json::text(python)?;
     database.write(|transaction| {
-        let layers = Stack::find(transaction, &record.stack)?.unwrap_or_default();
+        let layers = Stack::find(transaction, id)?.unwrap_or_default();
         transaction
             .prepare_cached(
-                "INSERT INTO uses (stack, python, layers, uses, used_at) VALUES (?1, ?2, ?3, 1, ?4) \
-                 ON CONFLICT (stack) DO UPDATE SET uses = uses + 1, used_at = ?4",
+                "INSERT INTO uses (stack, python, layers, used_at, uses) VALUES (?1, ?2, ?3, ?4, ?5) \
+                 ON CONFLICT (stack) DO UPDATE SET uses = uses + ?5, used_at = ?4",
             )?
             .execute(params![
                 stack,
                 python,
                 layers.layers().len() as i64,
-                Timestamp::now().as_millisecond()
+                Timestamp::now().as_millisecond(),
+                mounted,
             ])?;
         Ok(())
     })

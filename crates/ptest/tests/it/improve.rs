@@ -1,12 +1,17 @@
 //! Bytecode that is compiled once, and stacks that become one layer.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::time::Duration;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use ptest::progress::Silent;
 use ptest::{Collection, Depth, Environment, EnvironmentSpec, Improved, Ptest};
 use ptest_store::Stack;
 use ptest_testkit::{require, requirement};
+use walkdir::WalkDir;
 
 use crate::context::{open, with_pip};
 use crate::snapshots::shell;
@@ -150,6 +155,111 @@ fn what_was_improved_is_collected_with_what_it_was_made_of_and_not_before() {
     assert!(written_by_an_import(&again) > 0);
     ptest.improve(&Silent).unwrap();
     again.remove().unwrap();
+}
+
+/// Every bytecode file of a tree, with what tells it from one that was written anew.
+fn bytecode(tree: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
+    let files = WalkDir::new(tree).into_iter().map(Result::unwrap);
+    let files = files.filter(|file| file.path().extension().is_some_and(|it| it == "pyc"));
+    files
+        .map(|file| {
+            let facts = file.metadata().unwrap();
+            let mark = (facts.ino(), facts.modified().unwrap());
+            (file.into_path(), mark)
+        })
+        .collect()
+}
+
+/// Says which files the functions of a module are from.
+const FILES_OF_CODE: &str = "
+import types
+import pip._internal.utils.misc as module
+
+def codes(code):
+    yield code
+    for within in code.co_consts:
+        if isinstance(within, types.CodeType):
+            yield from codes(within)
+
+functions = [it for it in vars(module).values() if getattr(it, '__module__', None) == module.__name__]
+plain = [it for it in functions if isinstance(it, types.FunctionType) and not hasattr(it, '__wrapped__')]
+print(*{code.co_filename for it in plain for code in codes(it.__code__)})
+";
+
+/// Runs code with the Python of a virtual environment that is on its own.
+fn python(tree: &Path, code: &str) -> String {
+    let mut command = Command::new(tree.join("bin/python"));
+    let output = command.args(["-c", code]).env_clear().output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_plain_virtual_environment_has_what_was_compiled_and_python_takes_it() {
+    require!(requirement::userns());
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let ptest = open(&directory.path().join("store"));
+    let requirements = with_pip(directory.path()).requirements;
+    let make = |name: &str| {
+        let place = directory.path().join(name);
+        let made = ptest.materialize(None, &requirements, &place, &Silent);
+        made.unwrap();
+        place
+    };
+    let import = "import pip._internal.cli.main";
+
+    let first = make("first");
+    assert!(bytecode(&first).is_empty());
+    python(&first, import);
+    assert!(!bytecode(&first).is_empty());
+    // However often it is copied, one layer would make no difference.
+    make("second");
+    make("third");
+    let improved = ptest.improve(&Silent).unwrap();
+    assert_eq!((improved.compiled, improved.flattened), (1, 0));
+
+    let plain = make("plain");
+    let before = bytecode(&plain);
+    assert!(!before.is_empty());
+    python(&plain, import);
+    assert_eq!(bytecode(&plain), before);
+    // Tracebacks name the files that are there, also of what is within a function.
+    let said = python(&plain, FILES_OF_CODE);
+    let misc = before.keys().find_map(|path| {
+        let source = path.parent()?.parent()?.join("misc.py");
+        source.ends_with("utils/misc.py").then_some(source)
+    });
+    assert_eq!(said.trim_end(), misc.unwrap().to_str().unwrap());
+    // What is imported is what the source says.
+    let site = before.keys().find_map(|path| {
+        let mut above = path.ancestors();
+        above.find(|place| place.ends_with("site-packages"))
+    });
+    let source = site.unwrap().join("pip/__init__.py");
+    fs::write(&source, "print(7)").unwrap();
+    assert_eq!(python(&plain, "import pip"), "7\n");
+}
+
+#[test]
+fn a_plain_virtual_environment_needs_no_bytecode() {
+    require!(requirement::userns());
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let ptest = open(&directory.path().join("store"));
+    let requirements = with_pip(directory.path()).requirements;
+    let make = |name: &str| {
+        let place = directory.path().join(name);
+        ptest.materialize(None, &requirements, &place, &Silent)
+    };
+    make("first").unwrap();
+    let layers = ptest.store().layers().unwrap();
+    ptest.improve(&Silent).unwrap();
+    let companions = ptest.store().layers().unwrap().into_iter();
+    for companion in companions.filter(|layer| !layers.contains(layer)) {
+        fs::remove_dir_all(ptest.store().layer_path(&companion.id)).unwrap();
+    }
+    let plain = make("plain").unwrap().path;
+    assert!(bytecode(&plain).is_empty());
+    python(&plain, "import pip._internal.cli.main");
 }
 
 #[test]

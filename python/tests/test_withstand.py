@@ -176,6 +176,43 @@ def test_threads_may_be_anywhere_in_a_call_when_the_interpreter_ends(script: Scr
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "store.create(pip=False).remove()",
+        "store.create_many(1, pip=False)[0].remove()",
+        "store.fork('six', env={'NAME': 'VALUE'}).remove()",
+        "store.apply('wanted.toml', plan=True)",
+        "store.cells(sets={'a': ()})",
+        "store.matrix(['true'], sets={'a': ()}).stop()",
+    ],
+)
+def test_other_threads_run_while_what_is_asked_for_is_looked_up(
+    script: Script, project: Path, six: ptest.Snapshot, call: str
+) -> None:
+    assert six.name == "six"
+    (project / "wanted.toml").write_text("[environment.web]\npip = false\n")
+    ended = script(
+        f"""
+        import contextlib, os, threading, ptest
+        store = ptest.default_store()
+        # Read when it is looked up who the caller's commits are by, which waits until somebody writes to it.
+        os.mkfifo("git")
+        os.environ["GIT_CONFIG_GLOBAL"] = os.path.abspath("git")
+        thread = threading.Thread(target=lambda: {call})
+        thread.start()
+        waited = 0
+        while thread.is_alive():
+            with contextlib.suppress(OSError):
+                os.close(os.open("git", os.O_WRONLY | os.O_NONBLOCK))
+                waited += 1
+            thread.join(0.01)
+        print(waited > 0)
+        """
+    )
+    assert (ended.stdout, ended.stderr) == ("True\n", "")
+
+
 def test_what_is_done_at_the_end_may_wait_for_threads_that_are_in_calls(script: Script) -> None:
     ended = script(
         """

@@ -20,8 +20,9 @@ use serde_json::{Value, json};
 use crate::document::{Seconds, dictionary};
 use crate::error::Result;
 use crate::host::Host;
-use crate::store::Store;
+use crate::store::{Store, Wanted};
 use crate::stream::Stream;
+use crate::wait::interruptible;
 
 /// How a matrix is run, as the package asks for it.
 #[derive(FromPyObject)]
@@ -82,9 +83,19 @@ impl Store {
         given: &Bound<'_, PyDict>,
         asked: Asked,
     ) -> Result<Bound<'py, PyAny>> {
-        let declared = self.declared(&asked, false)?;
-        let cells = self.plan(given, &declared, &asked.cells)?;
-        dictionary(py, &MatrixReport::planned(&cells))
+        let wanted = self.wanted(given)?;
+        let place = self.place(&wanted.host);
+        let look = move || -> Result<_> {
+            let mut declared = declared(&place, &asked)?;
+            if declared.command.is_empty() {
+                // What is not run need not be said.
+                declared.command = vec![String::new()];
+            }
+            let cells = planned(&wanted, &declared, &asked.cells)?;
+            Ok(MatrixReport::planned(&cells))
+        };
+        let report = interruptible(py, |_| (), look)??;
+        dictionary(py, &report)
     }
 
     /// The options of an environment by which it has what every cell of the project's matrix has. Where its file does not
@@ -95,21 +106,24 @@ impl Store {
         project: PathBuf,
         editables: Vec<PathBuf>,
     ) -> Result<Bound<'py, PyAny>> {
-        let place = Host::now()?.at(Some(&project));
         let given = PyDict::new(py);
         given.set_item("project", &project)?;
-        let root = self.wanted(&given)?.spec(None, Lifetime::Process)?;
-        let root = root.settings.project.root;
-        let mut declared = Declared::load(&place.sources(None))?.unwrap_or_default();
-        if declared.install.is_none() && editables.contains(&root) {
-            declared.install = Some(Install::Editable);
-        }
-        let project = installable(&root).then_some(root.as_path());
-        let host = HostEnv {
-            cwd: root.clone(),
-            ..place.environment
+        let wanted = self.wanted(&given)?;
+        let look = move || -> Result<_> {
+            let spec = wanted.spec(None, Lifetime::Process)?;
+            let root = spec.settings.project.root;
+            let mut declared = Declared::load(&wanted.place.sources(None))?.unwrap_or_default();
+            if declared.install.is_none() && editables.contains(&root) {
+                declared.install = Some(Install::Editable);
+            }
+            let project = installable(&root).then_some(root.as_path());
+            let host = HostEnv {
+                cwd: root.clone(),
+                ..wanted.place.environment
+            };
+            Ok(requirements(&declared, project, &host)?)
         };
-        let found = requirements(&declared, project, &host)?;
+        let found = interruptible(py, |_| (), look)??;
         dictionary(
             py,
             &json!({
@@ -122,36 +136,39 @@ impl Store {
     }
 
     /// Runs a matrix.
-    fn matrix(
-        &self,
-        py: Python<'_>,
-        given: &Bound<'_, PyDict>,
-        mut asked: Asked,
-    ) -> Result<Matrix> {
-        let host = Host::now()?;
-        let declared = self.declared(&asked, true)?;
-        let cells = self.plan(given, &declared, &asked.cells)?;
-        let (ptest, cancel) = self.for_a_call(asked.refresh, None);
-        let cwd = host.environment.cwd.clone();
-        let output = match asked.output.take() {
-            Some(directory) => cwd.join(directory),
-            None => py.detach(|| ptest.matrix_output(&cells[0].spec.settings.project.root))?,
-        };
-        fs::create_dir_all(&output)
-            .map_err(|source| Error::io(format!("create {}", output.display()), source))?;
+    fn matrix(&self, py: Python<'_>, given: &Bound<'_, PyDict>, asked: Asked) -> Result<Matrix> {
+        let wanted = self.wanted(given)?;
+        let place = self.place(&wanted.host);
         let config = self.config();
         let timeout = asked.timeout.map(|timeout| timeout.0);
-        let junit_xml = asked.junit_xml.map(|file| cwd.join(file));
-        let options = RunOptions {
-            jobs: asked.jobs.or(declared.jobs.map(|jobs| jobs as usize)),
-            fail_fast: asked.fail_fast,
-            results: junit_xml.is_some(),
-            output,
-            working_directory: Some(cwd),
-            caller: host.environment.env,
-            timeout: timeout.or(config.timeout.map(Timeout::duration)),
-            grace: asked.grace.map_or(*config.grace, |grace| grace.0),
+        let timeout = timeout.or(config.timeout.map(Timeout::duration));
+        let grace = asked.grace.map_or(*config.grace, |grace| grace.0);
+        let (ptest, cancel) = self.for_a_call(asked.refresh, None);
+        let store = ptest.clone();
+        let look = move || -> Result<_> {
+            let declared = declared(&place, &asked)?;
+            let cells = planned(&wanted, &declared, &asked.cells)?;
+            let HostEnv { cwd, env, .. } = wanted.host.environment;
+            let output = match asked.output {
+                Some(directory) => cwd.join(directory),
+                None => store.matrix_output(&cells[0].spec.settings.project.root)?,
+            };
+            fs::create_dir_all(&output)
+                .map_err(|source| Error::io(format!("create {}", output.display()), source))?;
+            let junit_xml = asked.junit_xml.map(|file| cwd.join(file));
+            let options = RunOptions {
+                jobs: asked.jobs.or(declared.jobs.map(|jobs| jobs as usize)),
+                fail_fast: asked.fail_fast,
+                results: junit_xml.is_some(),
+                output,
+                working_directory: Some(cwd),
+                caller: env,
+                timeout,
+                grace,
+            };
+            Ok((cells, options, junit_xml))
         };
+        let (cells, options, junit_xml) = interruptible(py, |_| (), look)??;
         let planned = MatrixReport::planned(&cells);
         // Nobody who takes them may keep a cell from ending.
         let results = Stream::of("ptest-matrix", cells.len() + 1, move |sent| {
@@ -165,63 +182,50 @@ impl Store {
     }
 }
 
-impl Store {
-    /// The project's matrix, with what is asked for in place of what its file says.
-    fn declared(&self, asked: &Asked, is_run: bool) -> Result<Declared> {
-        let sources = self.place(&Host::now()?).sources(None);
-        let mut declared = Declared::load(&sources)?.unwrap_or_default();
-        if !asked.pythons.is_empty() {
-            declared.axes.pythons.clone_from(&asked.pythons);
-        }
-        if !asked.sets.is_empty() {
-            let sets = asked.sets.iter();
-            let set = |(name, requirements): (&String, &Vec<String>)| RequirementSet {
-                name: name.clone(),
-                requirements: requirements.clone(),
-            };
-            declared.axes.sets = sets.map(set).collect();
-        }
-        if !asked.command.is_empty() {
-            declared.command.clone_from(&asked.command);
-        }
-        if let Some(install) = &asked.install {
-            declared.install = Some(install.parse::<Install>()?);
-        }
-        if !is_run && declared.command.is_empty() {
-            // What is not run need not be said.
-            declared.command = vec![String::new()];
-        }
-        Ok(declared)
+/// The matrix of the project that is found from there, with what is asked for in place of what its file says.
+fn declared(place: &Host, asked: &Asked) -> Result<Declared> {
+    let mut declared = Declared::load(&place.sources(None))?.unwrap_or_default();
+    if !asked.pythons.is_empty() {
+        declared.axes.pythons.clone_from(&asked.pythons);
     }
-
-    /// The cells that are meant, with all that each needs.
-    fn plan(
-        &self,
-        given: &Bound<'_, PyDict>,
-        declared: &Declared,
-        names: &[String],
-    ) -> Result<Vec<CellPlan>> {
-        let wanted = self.wanted(given)?;
-        let base = wanted.spec(None, Lifetime::Process)?;
-        let root = base.settings.project.root.clone();
-        // The project's file speaks of what is beside it.
-        let host = HostEnv {
-            cwd: root.clone(),
-            ..wanted.host.environment.clone()
+    if !asked.sets.is_empty() {
+        let sets = asked.sets.iter();
+        let set = |(name, requirements): (&String, &Vec<String>)| RequirementSet {
+            name: name.clone(),
+            requirements: requirements.clone(),
         };
-        let project = installable(&root).then_some(root.as_path());
-        let mut cells = plan(declared, &base, project, &host)?;
-        for name in names {
-            if !cells.iter().any(|cell| cell.cell.name == *name) {
-                let message = format!("there is no cell `{}`", name.escape_debug());
-                return Err(Error::new(ErrorKind::InvalidInput, message).into());
-            }
-        }
-        if !names.is_empty() {
-            cells.retain(|cell| names.contains(&cell.cell.name));
-        }
-        Ok(cells)
+        declared.axes.sets = sets.map(set).collect();
     }
+    if !asked.command.is_empty() {
+        declared.command.clone_from(&asked.command);
+    }
+    if let Some(install) = &asked.install {
+        declared.install = Some(install.parse::<Install>()?);
+    }
+    Ok(declared)
+}
+
+/// The cells that are meant, with all that each needs.
+fn planned(wanted: &Wanted, declared: &Declared, names: &[String]) -> Result<Vec<CellPlan>> {
+    let base = wanted.spec(None, Lifetime::Process)?;
+    let root = base.settings.project.root.clone();
+    // The project's file speaks of what is beside it.
+    let host = HostEnv {
+        cwd: root.clone(),
+        ..wanted.host.environment.clone()
+    };
+    let project = installable(&root).then_some(root.as_path());
+    let mut cells = plan(declared, &base, project, &host)?;
+    for name in names {
+        if !cells.iter().any(|cell| cell.cell.name == *name) {
+            let message = format!("there is no cell `{}`", name.escape_debug());
+            return Err(Error::new(ErrorKind::InvalidInput, message).into());
+        }
+    }
+    if !names.is_empty() {
+        cells.retain(|cell| names.contains(&cell.cell.name));
+    }
+    Ok(cells)
 }
 
 /// Sends what became of each cell. Whoever does not take it any more has stopped the matrix.

@@ -64,7 +64,7 @@ pub(crate) struct Wanted {
     /// The caller, from whom relative paths are seen.
     pub(crate) host: Host,
     /// The caller as it would be where the project is looked for.
-    place: Host,
+    pub(crate) place: Host,
 }
 
 impl Wanted {

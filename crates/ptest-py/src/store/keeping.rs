@@ -4,7 +4,6 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use ptest::config::Config;
-use ptest::settings::Settings;
 use ptest::{Asked, Compression, ErrorKind, Import};
 use ptest_report::{
     DifferenceReport, PackedReport, SnapshotReport, SnapshotsReport, UnpackedReport,
@@ -102,25 +101,16 @@ impl Store {
         file: PathBuf,
         name: Option<&str>,
     ) -> Result<Bound<'py, PyAny>> {
-        let host = Host::now()?;
-        let import = Import {
-            name: name.map(str::parse).transpose()?,
-            settings: self.settings_of(&host)?,
-        };
+        let name = name.map(str::parse).transpose()?;
+        let place = self.place(&Host::now()?).environment;
+        let asked = Asked::new(Config::clone(&self.config));
         let (ptest, cancel) = self.for_a_call(false, None);
-        let unpacked = interruptible(
-            py,
-            |_| cancel.cancel(),
-            move || ptest.import(&file, &import, SILENT),
-        )??;
+        let work = move || -> ptest::Result<_> {
+            let settings = asked.settings(&place)?;
+            ptest.import(&file, &Import { name, settings }, SILENT)
+        };
+        let unpacked = interruptible(py, |_| cancel.cancel(), work)??;
         dictionary(py, &UnpackedReport::from(unpacked))
-    }
-}
-
-impl Store {
-    fn settings_of(&self, host: &Host) -> Result<Settings> {
-        let host = self.place(host).environment;
-        Ok(Asked::new(Config::clone(&self.config)).settings(&host)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Environments that are made.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ptest::apply::{Allowed, File};
 use ptest::{Fork, Lifetime, Name};
@@ -8,7 +9,7 @@ use ptest_report::{AppliedReport, MaterializedReport};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::{SILENT, Store, lifetime, warnings};
+use super::{SILENT, Store, Wanted, lifetime, warnings};
 use crate::document::{Seconds, dictionary};
 use crate::environment::Environment;
 use crate::error::{Failed, Result};
@@ -49,17 +50,18 @@ impl Store {
         refresh: bool,
         timeout: Option<Seconds>,
     ) -> Result<Vec<(Option<Environment>, Option<PyErrValue>)>> {
-        let mut specs = Vec::with_capacity(wanted.len());
+        let mut each = Vec::with_capacity(wanted.len());
         for (name, given) in wanted {
-            let name = name.as_deref().map(str::parse).transpose()?;
-            specs.push(self.wanted(&given)?.spec(name, lifetime(detached))?);
+            let name = name.as_deref().map(str::parse::<Name>).transpose()?;
+            each.push((name, self.wanted(&given)?));
         }
         let (ptest, cancel) = self.for_a_call(refresh, timeout);
-        let made = interruptible(
-            py,
-            |_| cancel.cancel(),
-            move || ptest.create_all(&specs, SILENT),
-        )?;
+        let make = move || -> ptest::Result<_> {
+            let specs = each.into_iter();
+            let specs = specs.map(|(name, wanted)| wanted.spec(name, lifetime(detached)));
+            Ok(ptest.create_all(&specs.collect::<ptest::Result<Vec<_>>>()?, SILENT))
+        };
+        let made = interruptible(py, |_| cancel.cancel(), make)??;
         let each = made.into_iter().map(|made| match made {
             Ok(made) => (Some(self.environment(made.keep())), None),
             Err(error) => (None, Some(PyErrValue(Failed::from(error).into()))),
@@ -80,23 +82,26 @@ impl Store {
         let wanted = self.wanted(given)?;
         let mut options = given.keys().into_iter();
         let is_like_source = options.all(|name| name.eq("labels").unwrap_or_default());
-        let settings = if is_like_source {
-            None
-        } else {
-            Some(wanted.settings()?)
-        };
-        let mut forks = Vec::with_capacity(names.len());
-        for name in names {
-            forks.push(Fork {
-                name: name.as_deref().map(str::parse).transpose()?,
+        let names = names.iter();
+        let names = names.map(|name| name.as_deref().map(str::parse::<Name>).transpose());
+        let names = names.collect::<Result<Vec<_>, _>>()?;
+        let ptest = self.ptest.clone();
+        let make = move || -> ptest::Result<_> {
+            let settings = if is_like_source {
+                None
+            } else {
+                Some(wanted.settings()?)
+            };
+            let forks = names.into_iter().map(|name| Fork {
+                name,
                 lifetime: lifetime(detached),
                 engine: None,
                 settings: settings.clone(),
                 labels: wanted.asked.labels.clone(),
             });
-        }
-        let ptest = self.ptest.clone();
-        let made = interruptible(py, |_| (), move || ptest.fork(&source, &forks))??;
+            ptest.fork(&source, &forks.collect::<Vec<_>>())
+        };
+        let made = interruptible(py, |_| (), make)??;
         let environments = made.environments.into_iter();
         Ok((
             environments
@@ -115,17 +120,15 @@ impl Store {
         refresh: bool,
         timeout: Option<Seconds>,
     ) -> Result<Bound<'py, PyAny>> {
-        let wanted = self.wanted(given)?;
-        let host = &wanted.host.environment;
-        let requirements = wanted.asked.installed(host)?;
-        let destination = host.cwd.join(destination);
-        let python = wanted.asked.config.python.into_value();
+        let Wanted { asked, host, .. } = self.wanted(given)?;
         let (ptest, cancel) = self.for_a_call(refresh, timeout);
-        let made = interruptible(
-            py,
-            |_| cancel.cancel(),
-            move || ptest.materialize(python.as_deref(), &requirements, &destination, SILENT),
-        )??;
+        let make = move || -> ptest::Result<_> {
+            let host = &host.environment;
+            let requirements = asked.installed(host)?;
+            let python = asked.config.python.as_deref();
+            ptest.materialize(python, &requirements, &host.cwd.join(destination), SILENT)
+        };
+        let made = interruptible(py, |_| cancel.cancel(), make)??;
         dictionary(py, &MaterializedReport::from(made))
     }
 
@@ -144,20 +147,20 @@ impl Store {
         refresh: bool,
     ) -> Result<Bound<'py, PyAny>> {
         let host = Host::now()?;
-        let file = host.environment.cwd.join(file);
-        let home = host.environment.home();
-        let file = File::read(&file, &self.config, home.as_deref())?;
-        // Everything in it is seen from where it lies.
-        let place = host.at(Some(&file.directory)).environment;
-        let specs = file.environments.iter().map(|declared| {
-            let name = Some(declared.name.clone());
-            let asked = &declared.asked;
-            asked.environment(&place, &place, name, Lifetime::Detached)
-        });
-        let specs = specs.collect::<ptest::Result<Vec<_>>>()?;
+        let config = Arc::clone(&self.config);
         let allowed = Allowed { recreate, prune };
         let (ptest, cancel) = self.for_a_call(refresh, None);
-        let work = move || -> ptest::Result<_> {
+        let work = move || -> Result<_> {
+            let file = host.environment.cwd.join(file);
+            let file = File::read(&file, &config, host.environment.home().as_deref())?;
+            // Everything in it is seen from where it lies.
+            let place = host.at(Some(&file.directory)).environment;
+            let specs = file.environments.iter().map(|declared| {
+                let name = Some(declared.name.clone());
+                let asked = &declared.asked;
+                asked.environment(&place, &place, name, Lifetime::Detached)
+            });
+            let specs = specs.collect::<ptest::Result<Vec<_>>>()?;
             let planned = ptest.plan(&file.source, &specs, &file.hooks, allowed, SILENT)?;
             if plan {
                 return Ok(AppliedReport::planned(planned));

@@ -10,7 +10,7 @@ import signal as signals
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from ptest import _detached, _process
-from ptest._living import LivingEnvironment
+from ptest._living import Environment as LivingEnvironment
 from ptest._options import ExecOptions, RunOptions, refuse_unknown
 from ptest._process import CompletedRun, Exit, Pipes, Process
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ptest._runs import Log, LogFollower, Run
 
 
-class CommandedEnvironment(LivingEnvironment):
+class Environment(LivingEnvironment):
     """An environment that commands run in."""
 
     @overload

@@ -12,7 +12,7 @@ from ptest._program import program
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ptest._living import LivingEnvironment
+    from ptest._living import Environment as LivingEnvironment
     from ptest._options import Duration, StrPath
 
 

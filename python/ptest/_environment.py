@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ptest._commands import CommandedEnvironment
+from ptest._commands import Environment as CommandedEnvironment
 from ptest._options import plain, seconds
 from ptest._records import (
     Difference,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal as signals
 from typing import TYPE_CHECKING, Any
 
-from ptest._opened import OpenedStore, label
+from ptest._opened import Store as OpenedStore
+from ptest._opened import label
 from ptest._options import seconds
 from ptest._records import Event
 from ptest._reports import Hook
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ptest._options import Duration
 
 
-class StoreHistory(OpenedStore):
+class Store(OpenedStore):
     """A store that is asked for what happened in it."""
 
     def events(

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from ptest._store import Store
 
 
-class LivingEnvironment:
-    """An environment of a store, from its making to its end."""
+class Environment:
+    """An environment of a store, from its making to its end.
+
+    It and what is built on it have one name, which is what Python calls their methods by.
+    """
 
     def __init__(self, store: Store, core: _core.Environment, *, name: str | None = None, owned: bool) -> None:
         self._store = store
@@ -52,7 +55,7 @@ class LivingEnvironment:
         return (_elsewhere, (self._store, self._id))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, LivingEnvironment) and self._id == other._id
+        return isinstance(other, Environment) and self._id == other._id
 
     def __hash__(self) -> int:
         return hash(self._id)
@@ -153,5 +156,5 @@ class LivingEnvironment:
         self._core.remove()
 
 
-def _elsewhere(store: Store, id_: str) -> LivingEnvironment:
+def _elsewhere(store: Store, id_: str) -> Environment:
     return store.find(id_)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptest import _core
 from ptest._config import Config
-from ptest._living import LivingEnvironment
+from ptest._living import Environment as LivingEnvironment
 from ptest._options import settings_of_store
 from ptest._program import program
 from ptest._reports import engines
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ptest._reports import Engine
 
 
-class OpenedStore:
-    """A store that is open."""
+class Store:
+    """A store that is open. It and what is built on it have one name, which is what Python calls their methods by."""
 
     def __init__(self, **settings: Unpack[Settings]) -> None:
         """Opens the store that the configuration says, or these settings in its place.
@@ -103,6 +103,6 @@ def label(source: str | Snapshot | LivingEnvironment) -> str:
     return source.id if isinstance(source, LivingEnvironment) else str(source)
 
 
-def _reopened(cls: type[OpenedStore], settings: dict[str, Any], project: str | None) -> OpenedStore:
+def _reopened(cls: type[Store], settings: dict[str, Any], project: str | None) -> Store:
     given: Any = settings if project is None else {**settings, "project": project}
     return cls(**given)

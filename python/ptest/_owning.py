@@ -16,7 +16,7 @@ from ptest._errors import NotFoundError
 
 if TYPE_CHECKING:
     from ptest import _core
-    from ptest._opened import OpenedStore
+    from ptest._opened import Store as OpenedStore
 
 _owned: dict[str, tuple[OpenedStore, int]] = {}
 """The environments that go with an object of this process."""

@@ -13,14 +13,14 @@ from typing import IO, TYPE_CHECKING, Any, overload
 from ptest import _matrix
 from ptest._environment import Environment
 from ptest._errors import UnexpectedError
-from ptest._history import StoreHistory
+from ptest._history import Store as StoreHistory
 from ptest._matrix import Cell, Matrix
 from ptest._opened import label
 from ptest._options import ExecOptions, seconds
 from ptest._options import environment as environment_options
 from ptest._records import Difference, Port, Snapshot, Status
 from ptest._reports import Applied
-from ptest._upkeep import StoreUpkeep
+from ptest._upkeep import Store as StoreUpkeep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ptest import _core
-from ptest._opened import OpenedStore, label
+from ptest._opened import Store as OpenedStore
+from ptest._opened import label
 from ptest._options import seconds, settings_of_store
 from ptest._program import program
 from ptest._reports import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _WEEK = 7 * 24 * 3600
 
 
-class StoreUpkeep(OpenedStore):
+class Store(OpenedStore):
     """A store that is kept in order."""
 
     def remove(self, *environments: str | Environment, selector: str | None = None, all: bool = False) -> Removed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import os
 import pickle
@@ -217,6 +218,16 @@ def test_a_traceback_names_an_exception_as_it_is_caught(script: Script) -> None:
     assert "\nptest.NotFoundError: " in ended.stderr
 
 
+@pytest.mark.parametrize("cls", [ptest.Environment, ptest.Store])
+def test_wrong_arguments_are_told_with_the_name_of_a_class_that_users_know(cls: type) -> None:
+    bases = [base for base in cls.__mro__ if base is not object]
+    methods = [it for base in bases for it in vars(base).values() if inspect.isfunction(it)]
+    assert {it.__qualname__.partition(".")[0] for it in methods} == {cls.__name__}
+    # Python 3.9 says only the name of the method.
+    with pytest.raises(TypeError, match=r"^(Store\.)?__init__\(\) takes 1 positional argument"):
+        ptest.Store("/x")  # type: ignore[misc]
+
+
 def test_what_is_shown_of_an_object_is_one_short_line(env: ptest.Environment, store: ptest.Store) -> None:
     with env.popen(["true"]) as process, store.matrix(["true"], sets={"a": (), "b": ()}) as matrix:
         matrix.wait()
@@ -224,8 +235,8 @@ def test_what_is_shown_of_an_object_is_one_short_line(env: ptest.Environment, st
         assert repr(store) == f"<ptest.Store '{store.home}'>"
         assert repr(process) == f"<ptest.Process {process.id} ['true'] returncode={process.returncode}>"
         assert repr(matrix) == "<ptest.Matrix of 2 cells, 2 of them ended>"
-        assert repr(aio.Environment(env)) == f"<ptest.aio.Environment {env.id}>"
-        assert repr(aio.Matrix(matrix)) == "<ptest.aio.Matrix of 2 cells, 2 of them ended>"
+        assert repr(aio.Environment(env)) == f"<ptest.aio.Environment of {env!r}>"
+        assert repr(aio.Matrix(matrix)) == f"<ptest.aio.Matrix of {matrix!r}>"
 
 
 def test_every_public_name_is_there() -> None:

@@ -64,3 +64,8 @@ def calls(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any,
         return await call(lambda: method(self.sync, *args, **options))
 
     return method_of_sync
+
+
+def told(self: Any) -> str:
+    """The ``repr`` of what is for an event loop what its ``sync`` is without one."""
+    return f"<ptest.aio.{type(self).__name__} of {self.sync!r}>"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from ptest._environment import Environment as SyncEnvironment
 from ptest._errors import NotFoundError
-from ptest.aio._call import call, calls
+from ptest.aio._call import call, calls, told
 from ptest.aio._process import Process
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ class Environment:
     def __init__(self, sync: SyncEnvironment) -> None:
         self.sync = sync
 
-    def __repr__(self) -> str:
-        return repr(self.sync).replace("ptest", "ptest.aio", 1)
+    __repr__ = told
 
     @property
     def id(self) -> str:

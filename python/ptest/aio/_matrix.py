@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ptest._matrix import Matrix as SyncMatrix
-from ptest.aio._call import call, calls
+from ptest.aio._call import call, calls, told
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,8 +21,7 @@ class Matrix:
     def __init__(self, sync: SyncMatrix) -> None:
         self.sync = sync
 
-    def __repr__(self) -> str:
-        return repr(self.sync).replace("ptest", "ptest.aio", 1)
+    __repr__ = told
 
     next = calls(SyncMatrix.next)
     wait = calls(SyncMatrix.wait)

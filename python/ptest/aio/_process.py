@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ptest._errors import TimedOutError
-from ptest.aio._call import call
+from ptest.aio._call import call, told
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,8 +32,7 @@ class Process:
         """What it writes, if that is a pipe."""
         self.stderr: asyncio.StreamReader | None = None
 
-    def __repr__(self) -> str:
-        return repr(self.sync).replace("ptest", "ptest.aio", 1)
+    __repr__ = told
 
     async def connect(self) -> Self:
         """Makes its streams those of the event loop; done when it is made."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ptest._store import Store as SyncStore
-from ptest.aio._call import call, calls
+from ptest.aio._call import call, calls, told
 from ptest.aio._environment import Environment, made
 from ptest.aio._matrix import Matrix
 
@@ -31,8 +31,7 @@ class Store:
     def __init__(self, sync: SyncStore) -> None:
         self.sync = sync
 
-    def __repr__(self) -> str:
-        return repr(self.sync).replace("ptest", "ptest.aio", 1)
+    __repr__ = told
 
     @classmethod
     async def open(cls, **settings: Unpack[Settings]) -> Self:

@@ -5,7 +5,6 @@ Not for what is done with it: see `_store`.
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import warnings
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptest import _core
 from ptest._config import Config
+from ptest._ending import at_end
 from ptest._living import Environment as LivingEnvironment
 from ptest._options import settings_of_store
 from ptest._program import program
@@ -59,7 +59,7 @@ class Store:
                 self._retired.append(self._opened)
             self._opened = _core.Store(self._settings, program(), sys.executable, self._project)
             self._pid = pid
-            atexit.register(self._tidy, pid)
+            at_end(self._tidy, pid)
         return self._opened
 
     def _tidy(self, pid: int) -> None:

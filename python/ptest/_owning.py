@@ -5,29 +5,29 @@ Not for those that stay: nobody takes them away but who is asked to.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from ptest._ending import at_end
 from ptest._errors import NotFoundError
 
 if TYPE_CHECKING:
     from ptest import _core
     from ptest._opened import Store as OpenedStore
 
-_owned: dict[str, tuple[OpenedStore, int]] = {}
-"""The environments that go with an object of this process."""
+_owned: dict[int, dict[str, OpenedStore]] = {}
+"""The environments that go with an object of a process, by its number: a fork has those of its parents too."""
 
 
 def own(environment: Any, store: OpenedStore, core: _core.Environment) -> weakref.finalize[Any, Any]:
     """Sees to it that an environment goes with its object, or with the process."""
     pid = os.getpid()
-    if not _owned:
-        atexit.register(_remove_owned, pid)
-    _owned[environment.id] = (store, pid)
+    if pid not in _owned:
+        at_end(_remove_owned, pid)
+    _owned.setdefault(pid, {})[environment.id] = store
     finalizer = weakref.finalize(environment, _abandoned, core, pid, repr(environment))
     finalizer.atexit = False
     return finalizer
@@ -35,7 +35,7 @@ def own(environment: Any, store: OpenedStore, core: _core.Environment) -> weakre
 
 def _abandoned(core: _core.Environment, pid: int, told: str) -> None:
     """Takes away an environment whose object is gone."""
-    if pid != os.getpid() or _owned.pop(core.id, None) is None:
+    if pid != os.getpid() or not disown(core.id):
         return
     warnings.warn(
         f"{told} was not removed: use it as a context manager, or call remove()",
@@ -54,13 +54,12 @@ def _remove_owned(pid: int) -> None:
     # Threads that go on take some away too.
     with contextlib.suppress(KeyError):
         while True:
-            id_, (store, owner) = _owned.popitem()
-            if owner == pid:
-                stores.setdefault(id(store), (store, []))[1].append(id_)
+            id_, store = _owned[pid].popitem()
+            stores.setdefault(id(store), (store, []))[1].append(id_)
     for store, ids in stores.values():
         store._core.remove_all(ids)  # noqa: SLF001
 
 
 def disown(id_: str) -> bool:
     """Leaves an environment to whoever takes it away now; says whether it went with its object."""
-    return _owned.pop(id_, None) is not None
+    return _owned.get(os.getpid(), {}).pop(id_, None) is not None

@@ -99,6 +99,52 @@ def test_what_a_process_made_goes_with_it(store: ptest.Store, script: Script) ->
             store.find(id_)
 
 
+def test_what_a_worker_of_a_pool_made_goes_with_the_worker(store: ptest.Store, script: Script) -> None:
+    ended = script(
+        """
+        import multiprocessing, ptest
+        store = ptest.default_store()
+        own = store.create()
+        kept = []
+
+        def work(name):
+            kept.append(store.create(name))
+
+        def made():
+            return {it.name for it in store.environments()} & {"first", "second"}
+
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            pool.map(work, ["first", "second"])
+            print(len(made()))
+            pool.close()
+            pool.join()
+        print(len(made()), own.exec("true").success)
+        """,
+        # Not that this process has threads, which Python 3.12 and later say of a fork.
+        PYTHONWARNINGS="ignore::DeprecationWarning",
+    )
+    assert (ended.stdout, ended.stderr) == ("2\n0 True\n", "")
+    assert store.environments() == []
+
+
+def test_what_a_fork_made_goes_with_it_whatever_its_parent_has(script: Script) -> None:
+    ended = script(
+        """
+        import os, sys, ptest
+        store = ptest.default_store()
+        own = store.create()
+        if os.fork() == 0:
+            made = store.create("of-the-fork")
+            sys.exit(0)
+        os.wait()
+        print([it.name for it in store.environments() if it.name], own.exec("true").success)
+        """,
+        # Not that this process has threads, which Python 3.12 and later say of a fork.
+        PYTHONWARNINGS="ignore::DeprecationWarning",
+    )
+    assert (ended.stdout, ended.stderr) == ("[] True\n", "")
+
+
 def test_what_a_killed_process_made_goes_with_the_next_opening(home: Path, script: Script) -> None:
     ended = script(
         """

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ptest
+from ptest import _core
+from ptest._matrix import asked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import FrameType
 
@@ -273,6 +276,56 @@ def test_calls_of_the_extension_run_no_code_of_python(env: ptest.Environment, tm
         if collects:
             gc.enable()
     assert run == []
+
+
+class _Place:
+    """What says its path when it is asked, which is Python's code."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.asked = 0
+
+    def __fspath__(self) -> str:
+        self.asked += 1
+        return str(self.path)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda place, _: _core.configuration({}, place),
+        lambda place, _: _core.configuration_files(place),
+        lambda place, _: _core.doctor({}, place, None),
+        lambda place, _: _core.doctor({}, None, place),
+        lambda place, _: _core.rebuild({}, place, None),
+        lambda place, _: _core.rebuild({}, None, place),
+        lambda place, _: _core.Store({}, place, "python", None),
+        lambda place, _: _core.Store({}, None, "python", place),
+        lambda place, _: _core.Enclosures({}, [place], []),
+        lambda place, _: _core.Enclosures({}, None, [place]),
+        lambda place, env: env.store._core.create({"project": place}, None, False, False, None),
+        lambda place, env: env.store._core.materialize(place, {}, False, None),
+        lambda place, env: env.store._core.apply(place, True, False, False, False),
+        lambda place, env: env.store._core.requirements_of_cells(place, []),
+        lambda place, env: env.store._core.requirements_of_cells("/", [place]),
+        lambda place, env: env.store._core.matrix({}, {**asked("true", {}), "output": place}),
+        lambda place, env: env.store._core.matrix({}, {**asked("true", {}), "junit_xml": place}),
+        lambda place, env: env.store._core.export(env.id, place, "zstd"),
+        lambda place, env: env.store._core.import_(place, None),
+        lambda place, env: env._core.install([], [place], [], [], False, None),
+        lambda place, env: env._core.install([], [], [], [place], False, None),
+    ],
+)
+def test_the_extension_asks_no_object_for_its_path(
+    env: ptest.Environment, tmp_path: Path, call: Callable[[Any, Any], object]
+) -> None:
+    place = _Place(tmp_path / "place")
+    with pytest.raises(TypeError) as raised:
+        call(place, env)
+    told = str(raised.value.__cause__ or raised.value)
+    assert "'_Place'" in told
+    assert "'str'" in told
+    assert place.asked == 0
 
 
 def test_an_exception_of_the_extension_is_as_its_class_makes_it(store: ptest.Store) -> None:

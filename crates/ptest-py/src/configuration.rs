@@ -1,14 +1,13 @@
 //! The configuration by itself, without a store.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use ptest::config::{self, Config};
 use ptest_report::{ConfigPathsReport, ConfigReport};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::document::{dictionary, options};
+use crate::document::{TextPath, dictionary, options};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -18,7 +17,7 @@ use crate::host::Host;
 pub(crate) fn configuration<'py>(
     py: Python<'py>,
     given: &Bound<'_, PyDict>,
-    project: Option<PathBuf>,
+    project: Option<TextPath>,
 ) -> Result<(Bound<'py, PyAny>, Vec<String>)> {
     let host = Host::now()?;
     let (mut config, warnings) = Config::load(&host.at(project.as_deref()).sources(None))?;
@@ -30,7 +29,7 @@ pub(crate) fn configuration<'py>(
 #[pyfunction]
 pub(crate) fn configuration_files(
     py: Python<'_>,
-    project: Option<PathBuf>,
+    project: Option<TextPath>,
 ) -> Result<Bound<'_, PyAny>> {
     let files = Host::now()?.at(project.as_deref()).sources(None).files()?;
     dictionary(py, &ConfigPathsReport::from(files))

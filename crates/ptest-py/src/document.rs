@@ -1,5 +1,8 @@
 //! Documents of the library as Python's dictionaries, and back.
 
+use std::ffi::OsString;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ptest::config::Options;
@@ -40,6 +43,26 @@ pub(crate) fn depth(word: &str) -> Result<Depth> {
             let error = Error::new(ErrorKind::InvalidInput, message);
             Err(error.with_hint("there is `full` and `sampled`").into())
         }
+    }
+}
+
+/// A path of a caller's, who gives it as a string: to ask any other object for its path is Python's code.
+#[derive(Clone, Debug)]
+pub(crate) struct TextPath(pub(crate) PathBuf);
+
+impl FromPyObject<'_, '_> for TextPath {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        Ok(Self(given.extract::<OsString>()?.into()))
+    }
+}
+
+impl Deref for TextPath {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
     }
 }
 

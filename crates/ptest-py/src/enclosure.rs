@@ -3,7 +3,7 @@
 //! A child that goes in has one thread, and makes none on the way: nothing here waits on another thread.
 
 use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use ptest::config::Config;
@@ -13,7 +13,7 @@ use ptest::{Asked, Error, ErrorKind, Writes};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::document::options;
+use crate::document::{TextPath, options};
 use crate::error::Result;
 use crate::host::Host;
 
@@ -34,9 +34,10 @@ impl Enclosures {
     #[new]
     fn new(
         given: &Bound<'_, PyDict>,
-        places: Option<Vec<PathBuf>>,
-        others: Vec<PathBuf>,
+        places: Option<Vec<TextPath>>,
+        others: Vec<TextPath>,
     ) -> Result<Self> {
+        let owned = |paths: Vec<TextPath>| paths.into_iter().map(|it| it.0).collect();
         let host = Host::now()?;
         let (config, _) = Config::load(&host.sources(None))?;
         let store = config.store_home().map(Path::to_owned);
@@ -46,8 +47,8 @@ impl Enclosures {
                 writes: match places {
                     None => Writes::Kept,
                     Some(places) => Writes::Discarded {
-                        places,
-                        others,
+                        places: owned(places),
+                        others: owned(others),
                         kept: store.into_iter().collect(),
                         size: None,
                     },

@@ -1,6 +1,5 @@
 //! An environment, as the package sees it. Who takes it away is for the package to say: dropping one changes nothing.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use ptest_report::{
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::document::{Seconds, depth, dictionary};
+use crate::document::{Seconds, TextPath, depth, dictionary};
 use crate::error::Result;
 use crate::host::Host;
 use crate::process::Process;
@@ -198,15 +197,15 @@ impl Environment {
         &self,
         py: Python<'py>,
         requirements: Vec<String>,
-        files: Vec<PathBuf>,
+        files: Vec<TextPath>,
         editable: Vec<String>,
-        constraints: Vec<PathBuf>,
+        constraints: Vec<TextPath>,
         refresh: bool,
         timeout: Option<Seconds>,
     ) -> Result<Bound<'py, PyAny>> {
         let host = Host::now()?.environment;
         let absolute =
-            |paths: Vec<PathBuf>| paths.into_iter().map(|path| host.cwd.join(path)).collect();
+            |paths: Vec<TextPath>| paths.iter().map(|path| host.cwd.join(&**path)).collect();
         let wanted = Requirements {
             files: absolute(files),
             constraints: absolute(constraints),

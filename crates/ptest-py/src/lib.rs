@@ -7,7 +7,7 @@
 //! Python 3.14, it ends each other thread that wants the lock by unwinding its stack. Where a function of this module wants
 //! it back, `PyO3` has the thread sleep instead until the process is gone. Where Python's code wants it that such a function
 //! called, the destructors of that function run without the lock, and the process crashes. So exceptions are filled in by
-//! hand, and paths come and go as strings: what makes a `pathlib.Path`, or a string of one, is Python's code.
+//! hand, and paths come (`TextPath`) and go as strings: what makes a `pathlib.Path`, or a string of one, is Python's code.
 
 mod configuration;
 mod document;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 
 use ptest::config::Timeout;
@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::{Value, json};
 
-use crate::document::{Seconds, dictionary};
+use crate::document::{Seconds, TextPath, dictionary};
 use crate::error::Result;
 use crate::host::Host;
 use crate::store::{Store, Wanted};
@@ -35,8 +35,8 @@ pub(crate) struct Asked {
     command: Vec<String>,
     jobs: Option<usize>,
     fail_fast: bool,
-    junit_xml: Option<PathBuf>,
-    output: Option<PathBuf>,
+    junit_xml: Option<TextPath>,
+    output: Option<TextPath>,
     timeout: Option<Seconds>,
     grace: Option<Seconds>,
     refresh: bool,
@@ -103,17 +103,17 @@ impl Store {
     fn requirements_of_cells<'py>(
         &self,
         py: Python<'py>,
-        project: PathBuf,
-        editables: Vec<PathBuf>,
+        project: &str,
+        editables: Vec<TextPath>,
     ) -> Result<Bound<'py, PyAny>> {
         let given = PyDict::new(py);
-        given.set_item("project", &project)?;
+        given.set_item("project", project)?;
         let wanted = self.wanted(&given)?;
         let look = move || -> Result<_> {
             let spec = wanted.spec(None, Lifetime::Process)?;
             let root = spec.settings.project.root;
             let mut declared = Declared::load(&wanted.place.sources(None))?.unwrap_or_default();
-            if declared.install.is_none() && editables.contains(&root) {
+            if declared.install.is_none() && editables.iter().any(|it| **it == *root) {
                 declared.install = Some(Install::Editable);
             }
             let project = installable(&root).then_some(root.as_path());
@@ -150,12 +150,12 @@ impl Store {
             let cells = planned(&wanted, &declared, &asked.cells)?;
             let HostEnv { cwd, env, .. } = wanted.host.environment;
             let output = match asked.output {
-                Some(directory) => cwd.join(directory),
+                Some(directory) => cwd.join(&*directory),
                 None => store.matrix_output(&cells[0].spec.settings.project.root)?,
             };
             fs::create_dir_all(&output)
                 .map_err(|source| Error::io(format!("create {}", output.display()), source))?;
-            let junit_xml = asked.junit_xml.map(|file| cwd.join(file));
+            let junit_xml = asked.junit_xml.map(|file| cwd.join(&*file));
             let options = RunOptions {
                 jobs: asked.jobs.or(declared.jobs.map(|jobs| jobs as usize)),
                 fail_fast: asked.fail_fast,

@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use rustix::process::Signal;
 
-use crate::document::{Seconds, dictionary};
+use crate::document::{Seconds, TextPath, dictionary};
 use crate::error::{Failed, Result};
 use crate::host::Host;
 use crate::wait::{Attempt, interruptible};
@@ -25,7 +25,7 @@ use crate::wait::{Attempt, interruptible};
 #[pyo3(from_item_all)]
 pub(crate) struct Asked {
     pub(crate) arguments: Vec<OsString>,
-    directory: Option<PathBuf>,
+    directory: Option<TextPath>,
     pub(crate) variables: Variables,
     pub(crate) timeout: Option<Seconds>,
     pub(crate) grace: Option<Seconds>,
@@ -67,7 +67,7 @@ impl Asked {
     pub(crate) fn directory(&self, host: &Host) -> PathBuf {
         let cwd = &host.environment.cwd;
         match &self.directory {
-            Some(directory) => cwd.join(directory),
+            Some(directory) => cwd.join(&**directory),
             None => cwd.clone(),
         }
     }

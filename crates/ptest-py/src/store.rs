@@ -27,7 +27,7 @@ use pyo3::types::PyDict;
 use self::opening::Opening;
 pub(crate) use self::opening::{doctor, rebuild};
 use crate::configuration;
-use crate::document::{Seconds, dictionary, options};
+use crate::document::{Seconds, TextPath, dictionary, options};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::host::Host;
@@ -123,7 +123,7 @@ impl Store {
         let place = match given.get_item("project")? {
             Some(project) => {
                 given.del_item("project")?;
-                host.at(Some(&project.extract::<PathBuf>()?))
+                host.at(Some(&*project.extract::<TextPath>()?))
             }
             None => self.place(&host),
         };
@@ -165,9 +165,9 @@ impl Store {
     fn new(
         py: Python<'_>,
         given: &Bound<'_, PyDict>,
-        program: Option<PathBuf>,
+        program: Option<TextPath>,
         interpreter: String,
-        project: Option<PathBuf>,
+        project: Option<TextPath>,
     ) -> Result<Self> {
         let Opening {
             config,
@@ -193,8 +193,8 @@ impl Store {
             ptest,
             config: Arc::new(config),
             strict,
-            program,
-            project,
+            program: program.map(|it| it.0),
+            project: project.map(|it| it.0),
             warnings,
             attendance,
         };

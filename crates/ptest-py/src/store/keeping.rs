@@ -11,7 +11,7 @@ use ptest_report::{
 use pyo3::prelude::*;
 
 use super::{SILENT, Store};
-use crate::document::dictionary;
+use crate::document::{TextPath, dictionary};
 use crate::error::Result;
 use crate::host::Host;
 use crate::wait::interruptible;
@@ -78,7 +78,7 @@ impl Store {
             }
         };
         let to: Target = match file {
-            Destination::Path(path) => Target::File(Host::now()?.environment.cwd.join(path)),
+            Destination::Path(path) => Target::File(Host::now()?.environment.cwd.join(&*path)),
             Destination::Descriptor(descriptor) => {
                 let failed = |source| ptest::Error::io("write to a descriptor", source);
                 Target::Open(ptest::duplicate(descriptor).map_err(failed)?.into())
@@ -98,7 +98,7 @@ impl Store {
     fn import<'py>(
         &self,
         py: Python<'py>,
-        file: PathBuf,
+        file: TextPath,
         name: Option<&str>,
     ) -> Result<Bound<'py, PyAny>> {
         let name = name.map(str::parse).transpose()?;
@@ -118,7 +118,7 @@ impl Store {
 #[derive(FromPyObject)]
 enum Destination {
     Descriptor(i32),
-    Path(PathBuf),
+    Path(TextPath),
 }
 
 enum Target {

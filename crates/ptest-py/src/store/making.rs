@@ -1,6 +1,5 @@
 //! Environments that are made.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ptest::apply::{Allowed, File};
@@ -10,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::{SILENT, Store, Wanted, lifetime, warnings};
-use crate::document::{Seconds, dictionary};
+use crate::document::{Seconds, TextPath, dictionary};
 use crate::environment::Environment;
 use crate::error::{Failed, Result};
 use crate::host::Host;
@@ -115,7 +114,7 @@ impl Store {
     fn materialize<'py>(
         &self,
         py: Python<'py>,
-        destination: PathBuf,
+        destination: TextPath,
         given: &Bound<'_, PyDict>,
         refresh: bool,
         timeout: Option<Seconds>,
@@ -126,7 +125,7 @@ impl Store {
             let host = &host.environment;
             let requirements = asked.installed(host)?;
             let python = asked.config.python.as_deref();
-            ptest.materialize(python, &requirements, &host.cwd.join(destination), SILENT)
+            ptest.materialize(python, &requirements, &host.cwd.join(&*destination), SILENT)
         };
         let made = interruptible(py, |_| cancel.cancel(), make)??;
         dictionary(py, &MaterializedReport::from(made))
@@ -140,7 +139,7 @@ impl Store {
     fn apply<'py>(
         &self,
         py: Python<'py>,
-        file: PathBuf,
+        file: TextPath,
         plan: bool,
         prune: bool,
         recreate: bool,
@@ -151,7 +150,7 @@ impl Store {
         let allowed = Allowed { recreate, prune };
         let (ptest, cancel) = self.for_a_call(refresh, None);
         let work = move || -> Result<_> {
-            let file = host.environment.cwd.join(file);
+            let file = host.environment.cwd.join(&*file);
             let file = File::read(&file, &config, host.environment.home().as_deref())?;
             // Everything in it is seen from where it lies.
             let place = host.at(Some(&file.directory)).environment;

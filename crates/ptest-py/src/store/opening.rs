@@ -9,7 +9,7 @@ use ptest_report::{DoctorReport, RebuiltReport};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::document::{dictionary, options};
+use crate::document::{TextPath, dictionary, options};
 use crate::error::Result;
 use crate::host::Host;
 use crate::wait::interruptible;
@@ -63,8 +63,8 @@ impl Opening {
 pub(crate) fn doctor<'py>(
     py: Python<'py>,
     given: &Bound<'_, PyDict>,
-    program: Option<PathBuf>,
-    project: Option<PathBuf>,
+    program: Option<TextPath>,
+    project: Option<TextPath>,
 ) -> Result<Bound<'py, PyAny>> {
     let opening = Opening::new(given, program.as_deref(), None, project.as_deref())?;
     let (options, python) = (opening.options, opening.config.python.clone());
@@ -84,8 +84,8 @@ pub(crate) fn doctor<'py>(
 pub(crate) fn rebuild<'py>(
     py: Python<'py>,
     given: &Bound<'_, PyDict>,
-    program: Option<PathBuf>,
-    project: Option<PathBuf>,
+    program: Option<TextPath>,
+    project: Option<TextPath>,
 ) -> Result<Bound<'py, PyAny>> {
     let opening = Opening::new(given, program.as_deref(), None, project.as_deref())?;
     let options = opening.options;

@@ -23,10 +23,11 @@ pub(crate) struct Arguments {
 ///
 /// When the program fails, or with `--check` when a file is not current.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    // With the features that it has in the whole workspace: with its own alone the library would be compiled once more.
     process::run(
         workspace
             .cargo()
-            .args(["build", "--quiet", "--package", "ptest-cli"]),
+            .args(["build", "--quiet", "--workspace", "--bin", "ptest"]),
     )?;
     let program = workspace.target.join("debug/ptest");
     let reference =

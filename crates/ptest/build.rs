@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let target = static_target()?;
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
-    let target_dir = out_dir.join("init");
+    // Next to where this is built, so that the library with other features has not all of it compiled again.
+    let target_dir = out_dir.ancestors().nth(3).unwrap_or(&out_dir).join("init");
     let mut cargo = Command::new(env::var("CARGO")?);
     cargo
         .args([
@@ -70,7 +71,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !status.success() {
         return Err(format!("building ptest-init for {target} failed: {status}").into());
     }
-    let built = target_dir.join(&target).join("init/ptest-init");
+    // A file of its own, since the next build there may write another.
+    let built = out_dir.join("ptest-init");
+    fs::copy(target_dir.join(&target).join("init/ptest-init"), &built)?;
     println!("cargo::rustc-env=PTEST_INIT_PROGRAM={}", built.display());
     println!("cargo::rustc-env=PTEST_INIT_HASH={}", fingerprint(&built)?);
     let pip = manifest_dir.join("assets").join(CARRIED_PIP);

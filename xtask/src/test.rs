@@ -1,11 +1,13 @@
 //! `cargo xtask test`: everything that must hold before a change is merged, in one command.
 //!
 //! Installs what the tests need under `target`, builds, checks format, lints, rules, generated files and the book, runs every test of
-//! the workspace and of the Python package, and looks for what the tests left on the machine. All steps run even when one fails. The last line of
-//! standard output is `N passed, N failed, N skipped`; a failed step counts as one failure.
+//! the workspace and of the Python package, and looks for what the tests left on the machine. All steps run even when one fails. How
+//! long each took is said at the end, on standard error. The last line of standard output is `N passed, N failed, N skipped`; a failed
+//! step counts as one failure.
 
 mod package;
 pub(crate) mod places;
+mod steps;
 mod summary;
 
 use std::env;
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 use ptest_testkit::leftovers::{Leftovers, RUN_VARIABLE, Scope};
 use ptest_testkit::requirement::{REQUIRE_VARIABLE, SKIPS_VARIABLE};
 
+use self::steps::Steps;
 use self::summary::{Runner, Summary};
 use crate::process::{self, Result};
 use crate::vm;
@@ -57,39 +60,32 @@ pub(crate) struct Arguments {
 ///
 /// When the machine lacks what even the first step needs.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
-    let machine = Machine::prepare(workspace)?;
-    let mut failures = Vec::new();
-    let mut step = |name: &str, result: Result<()>| {
-        if let Err(error) = result {
-            eprintln!("FAILED {name}: {error}");
-            failures.push(name.to_owned());
-        }
-    };
+    let mut steps = Steps::default();
+    let machine = steps.timed("tools", || Machine::prepare(workspace))?;
 
     if !arguments.only_python {
-        step(
-            "build",
-            process::run(workspace.cargo().args(["build", "--workspace"])),
-        );
+        steps.step("build", || {
+            process::run(workspace.cargo().args(["build", "--workspace"]))
+        });
     }
     if !arguments.only_tests && !arguments.only_python {
-        step(
-            "format",
-            process::run(workspace.cargo().args(["fmt", "--all", "--check"])),
-        );
-        step("rules", tidy::run(workspace));
-        step("lints", process::run(workspace.cargo().args(CLIPPY)));
-        step("generated files", docs::check(workspace));
-        step("book", book::check(workspace, &machine.uv).map(drop));
+        steps.step("format", || {
+            process::run(workspace.cargo().args(["fmt", "--all", "--check"]))
+        });
+        steps.step("rules", || tidy::run(workspace));
+        steps.step("lints", || process::run(workspace.cargo().args(CLIPPY)));
+        steps.step("generated files", || docs::check(workspace));
+        steps.step("book", || book::check(workspace, &machine.uv).map(drop));
         if has_cargo_deny(workspace) {
-            step("dependencies", process::run(workspace.cargo().args(DENY)));
+            steps.step("dependencies", || {
+                process::run(workspace.cargo().args(DENY))
+            });
         }
         // Elsewhere it is a task of its own: it needs a C++ compiler, and minutes to build.
         if in_ci() {
-            step(
-                "fuzz",
-                fuzz::run(workspace, &fuzz::Arguments::all(FUZZ_SECONDS)),
-            );
+            steps.step("fuzz", || {
+                fuzz::run(workspace, &fuzz::Arguments::all(FUZZ_SECONDS))
+            });
         }
     }
 
@@ -97,31 +93,30 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
     let mut summary = if arguments.only_python {
         Summary::of_nothing()
     } else {
-        machine.tests(workspace, arguments)?
+        steps.timed("tests", || machine.tests(workspace, arguments))?
     };
     // Some tests alone were asked for.
     if arguments.cargo.is_empty() {
         if !arguments.only_python {
-            step("tests in a virtual machine", in_vm(workspace, &mut summary));
+            steps.step("tests in a virtual machine", || {
+                in_vm(workspace, &mut summary)
+            });
         }
         let lints = !arguments.only_tests;
-        step(
-            "Python package",
-            package::run(workspace, &machine, &mut summary, lints),
-        );
+        package::run(workspace, &machine, &mut steps, &mut summary, lints);
     }
-    step("leftovers", nothing_left(&machine.scope, &before, SETTLING));
+    steps.step("leftovers", || {
+        nothing_left(&machine.scope, &before, SETTLING)
+    });
 
     if summary.ran() == 0 {
-        step("tests", Err("none ran".into()));
+        steps.fail("tests", "none ran");
     } else if summary.ended_early() {
-        step(
-            "tests",
-            Err("a test binary did not build or did not finish".into()),
-        );
+        steps.fail("tests", "a test binary did not build or did not finish");
     }
-    summary.failed += failures.len();
-    for name in summary.failing.iter().chain(&failures) {
+    summary.failed += steps.failed.len();
+    eprint!("{steps}");
+    for name in summary.failing.iter().chain(&steps.failed) {
         eprintln!("failed: {name}");
     }
     println!("{summary}");

@@ -2,11 +2,17 @@
 //! one too, with everything in `python/tests` run there and the package's types compared with what is in it.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::Instant;
 
 use ptest_testkit::requirement;
+use tempfile::TempDir;
 
+use super::steps::Steps;
 use super::summary::{Runner, Summary};
 use super::{Machine, is_required, summarise};
 use crate::process::{self, Result};
@@ -14,11 +20,11 @@ use crate::tools;
 use crate::wheel::{self, Kind};
 use crate::workspace::Workspace;
 
-/// The Pythons that the package is for.
-const PYTHONS: [&str; 5] = ["3.9", "3.10", "3.11", "3.12", "3.13"];
+/// The Pythons that the package is for. The first takes longest, so that nobody waits for it alone.
+const PYTHONS: [&str; 5] = [WHOLE, "3.9", "3.10", "3.11", "3.13"];
 
-/// The one in which the package's text is looked at too.
-const LINTED: &str = "3.12";
+/// The one in which the package's text is looked at too, and in which all tests are run: `python/tests/conftest.py` has it too.
+const WHOLE: &str = "3.12";
 
 /// What only the stubs have, each with its reason.
 const ALLOWED: &str = "python/stubtest-allowlist.txt";
@@ -26,59 +32,111 @@ const ALLOWED: &str = "python/stubtest-allowlist.txt";
 /// The free-threaded one, for which there is a wheel of its own.
 const FREE_THREADED: &str = "3.14t";
 
-/// Builds the wheels and tests them in every Python that is here; one that is not is counted as skipped.
-///
-/// # Errors
-///
-/// When a wheel does not build, cannot be installed, is not well typed or a run of its tests ends early. Tests that
-/// fail are counted and named.
+/// In how many Pythons tests run at once: most of the time each waits for one process.
+const AT_ONCE: usize = 2;
+
+/// Builds the wheels and tests them in every Python that is here; one that is not is counted as skipped. Tests that fail
+/// are counted and named. A Python in which the wheel cannot be installed or is not well typed, or whose tests end early, is
+/// a failed step.
 pub(super) fn run(
     workspace: &Workspace,
     machine: &Machine,
+    steps: &mut Steps,
     summary: &mut Summary,
     lints: bool,
-) -> Result<()> {
-    let builder = wheel::Builder::prepare(workspace, wheel::PROFILE)?;
-    let wheel = builder.build(Kind::Locking)?.path;
-    // Not below /tmp, which is private in environments: the tests' projects must be seen there.
-    let scratch = tempfile::tempdir_in(&workspace.target)?;
-    let mut problems = Vec::new();
-    let mut test = |version: &str, python: &Path, wheel: &Path| -> Result<()> {
-        let environment = Environment::at(workspace, machine, version, scratch.path());
-        environment.fill(python, wheel)?;
-        if lints && version == LINTED {
-            problems.extend(environment.lints()?);
-        }
-        let ran = environment.tests()?;
-        if ran.ended_early() || ran.ran() == 0 {
-            problems.push(format!("the tests did not finish in Python {version}"));
-        }
-        summary.add(ran, &format!("Python {version}: "));
-        Ok(())
+) {
+    let Some(plan) = steps.step("wheels", || Plan::prepare(workspace, machine)) else {
+        return;
     };
-    let mut missing = Vec::new();
-    for version in PYTHONS {
-        match tools::python_of(workspace, &machine.uv, version) {
-            Some(python) => test(version, &python, &wheel)?,
-            None if is_required("pythons") => return Err(format!("no Python {version}").into()),
-            None => missing.push(version),
-        }
-    }
-    match requirement::free_threaded_python(FREE_THREADED).into_result() {
-        Ok(python) => test(
-            FREE_THREADED,
-            &python,
-            &builder.build(Kind::FreeThreaded)?.path,
-        )?,
-        Err(_) => missing.push(FREE_THREADED),
-    }
-    for version in missing {
+    for version in plan.missing {
         eprintln!("SKIP the Python package in {version}: no Python {version}");
         summary.skipped += 1;
     }
-    match problems.as_slice() {
-        [] => Ok(()),
-        problems => Err(problems.join("\n").into()),
+    let scratch = plan.scratch.path();
+    let waiting = Mutex::new(plan.runs.into_iter());
+    let next = || waiting.lock().ok()?.next();
+    let (sender, ended) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                while let Some(run) = next() {
+                    let began = Instant::now();
+                    let environment = Environment::at(workspace, machine, run.version, scratch);
+                    let mut output = Vec::new();
+                    let outcome = environment.outcome(&run, lints, &mut output);
+                    // Who listens does so until all have ended.
+                    let _sent = sender.send((run.version, began.elapsed(), output, outcome));
+                }
+            });
+        }
+        drop(sender);
+        for (version, time, output, outcome) in ended {
+            // One after the other: of two at once nobody could say whose a line is.
+            print!("{}", String::from_utf8_lossy(&output));
+            let name = format!("Python {version}");
+            steps.took(&name, time);
+            match outcome {
+                Ok((ran, problems)) => {
+                    for problem in problems {
+                        steps.fail(&name, problem);
+                    }
+                    summary.add(ran, &format!("{name}: "));
+                }
+                Err(error) => steps.fail(&name, error),
+            }
+        }
+    });
+}
+
+/// A wheel in a Python.
+struct Run {
+    version: &'static str,
+    python: PathBuf,
+    wheel: PathBuf,
+}
+
+/// What there is to do here.
+struct Plan {
+    scratch: TempDir,
+    runs: Vec<Run>,
+    /// Pythons that are not here.
+    missing: Vec<&'static str>,
+}
+
+impl Plan {
+    fn prepare(workspace: &Workspace, machine: &Machine) -> Result<Self> {
+        let builder = wheel::Builder::prepare(workspace, wheel::PROFILE)?;
+        let wheel = builder.build(Kind::Locking)?.path;
+        let mut plan = Self {
+            // Not below /tmp, which is private in environments: the tests' projects must be seen there.
+            scratch: tempfile::tempdir_in(&workspace.target)?,
+            runs: Vec::new(),
+            missing: Vec::new(),
+        };
+        for version in PYTHONS {
+            match tools::python_of(workspace, &machine.uv, version) {
+                Some(python) => plan.add(version, python, wheel.clone()),
+                None if is_required("pythons") => return Err(format!("no Python {version}").into()),
+                None => plan.missing.push(version),
+            }
+        }
+        match requirement::free_threaded_python(FREE_THREADED).into_result() {
+            Ok(python) => {
+                let wheel = builder.build(Kind::FreeThreaded)?.path;
+                plan.add(FREE_THREADED, python, wheel);
+            }
+            Err(_) => plan.missing.push(FREE_THREADED),
+        }
+        Ok(plan)
+    }
+
+    fn add(&mut self, version: &'static str, python: PathBuf, wheel: PathBuf) {
+        self.runs.push(Run {
+            version,
+            python,
+            wheel,
+        });
     }
 }
 
@@ -105,6 +163,25 @@ impl<'a> Environment<'a> {
             scratch,
             directory: scratch.join(format!("python-{version}")),
         }
+    }
+
+    /// Fills it and runs the tests in it. Gives what they came to, and what is wrong besides.
+    fn outcome(
+        &self,
+        run: &Run,
+        lints: bool,
+        shown: &mut Vec<u8>,
+    ) -> Result<(Summary, Vec<String>)> {
+        self.fill(&run.python, &run.wheel)?;
+        let mut problems = Vec::new();
+        if lints && self.version == WHOLE {
+            problems = self.lints()?;
+        }
+        let ran = self.tests(shown)?;
+        if ran.ended_early() || ran.ran() == 0 {
+            problems.push("the tests did not finish".to_owned());
+        }
+        Ok((ran, problems))
     }
 
     fn fill(&self, python: &Path, wheel: &Path) -> Result<()> {
@@ -157,7 +234,7 @@ impl<'a> Environment<'a> {
     }
 
     /// Runs the package's tests.
-    fn tests(&self) -> Result<Summary> {
+    fn tests(&self, shown: &mut Vec<u8>) -> Result<Summary> {
         let mut pytest = self.command("python")?;
         pytest
             .args(["-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider"])
@@ -165,8 +242,8 @@ impl<'a> Environment<'a> {
             .arg(self.scratch.join(format!("pytest-{}", self.version)))
             .arg("python/tests")
             .current_dir(&self.workspace.root);
-        println!("Python {}: {}", self.version, process::line(&pytest));
-        summarise(&mut pytest, Runner::Pytest, &mut std::io::stdout().lock())
+        writeln!(shown, "Python {}: {}", self.version, process::line(&pytest))?;
+        summarise(&mut pytest, Runner::Pytest, shown)
     }
 
     /// What is wrong with the form or the types of the package.

@@ -18,10 +18,28 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]  # only here, says pytest, for the tests of the plugin
 
-if sys.version_info[:2] != (3, 12):
+IS_THE_ONE_PYTHON = sys.version_info[:2] == (3, 12)  # `cargo xtask test` has it too
+
+if not IS_THE_ONE_PYTHON:
     collect_ignore = ["documents"]  # they are the same everywhere: one Python looks at them
 
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+# Not in pyproject.toml: projects that tests make lie below it, and pytest would take what it says for theirs.
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "one_python: runs in Python 3.12 alone, because what it asks is the same in every Python and takes long: "
+        "what programs and files do, not what is done within the interpreter that runs the tests",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left = [] if IS_THE_ONE_PYTHON else [item for item in items if item.get_closest_marker("one_python")]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture(scope="session")

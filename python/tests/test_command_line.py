@@ -16,6 +16,8 @@ from ptest import aio
 from ptest._program import program
 from ptest._records import Record
 
+pytestmark = pytest.mark.one_python
+
 ELSEWHERE = {
     "completions": "of the program itself",
     "man": "of the program itself",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import ptest
 
-pytestmark = pytest.mark.skipif(sys.version_info[:2] != (3, 12), reason="takes long, and one Python is enough for it")
+pytestmark = pytest.mark.one_python
 
 
 @pytest.fixture(scope="module")

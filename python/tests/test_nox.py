@@ -74,6 +74,7 @@ def made(project: Path) -> set[str]:
     return {path.parent.name for path in (project / ".nox").glob("*/.ptest.json")}
 
 
+@pytest.mark.one_python
 def test_sessions_get_what_they_install_and_are_used_again(project: Path, nox: Nox) -> None:
     said = nox("-s", "tests", "other")
     first, second = (project / ".nox" / f"tests-six-1-{minor}-0" for minor in (15, 16))
@@ -100,12 +101,14 @@ def test_a_project_is_installed_in_place(project: Path, nox: Nox) -> None:
     assert f"PROJECT {project / 'nox_of_test.py'}" in nox("-s", "project")
 
 
+@pytest.mark.one_python
 def test_pythons_that_are_not_there_are_missing_as_nox_has_it(nox: Nox) -> None:
     said = nox("-s", "pythons", "--no-error-on-missing-interpreters", "--download-python", "never")
     assert f"PYTHON {sys.version_info[:2]}" in said
     assert "pythons-3.4: skipped" in said
 
 
+@pytest.mark.one_python
 def test_what_cannot_be_installed_fails_the_session(nox: Nox) -> None:
     assert "No matching distribution found for six==0.0.0.dev999" in nox("-s", "broken", fails=True)
 
@@ -119,6 +122,7 @@ def test_the_import_is_the_default_unless_the_noxfile_says_another(project: Path
     assert made(project) == (set() if line else {"it"})
 
 
+@pytest.mark.one_python
 def test_a_variable_says_another_default(project: Path, nox: Nox) -> None:
     nox(
         "-s",

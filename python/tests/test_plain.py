@@ -130,6 +130,7 @@ def test_what_was_compiled_is_there_beside_what_the_store_compiled(plain: Plain,
     assert list(own.parent.glob("six.*.pyc"))
 
 
+@pytest.mark.one_python
 def test_the_same_archive_is_not_installed_again_and_a_changed_one_is(plain: Plain, library: Path) -> None:
     def built() -> str:
         subprocess.run(

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 pytest.importorskip("tox")
 
-one_python = pytest.mark.skipif(sys.version_info[:2] != (3, 12), reason="takes long, and one Python is enough for it")
-
 Tox = Callable[..., "subprocess.CompletedProcess[str]"]
 
 CONFIGURATION = """\
@@ -134,7 +132,7 @@ def test_every_way_of_packaging_installs_the_project_with_its_extras(demo: Path,
     assert "RAN" not in anew.stdout
 
 
-@one_python
+@pytest.mark.one_python
 def test_side_by_side_and_as_an_environment_to_work_in(demo: Path, tox: Tox) -> None:
     ran = tox("run-parallel", "-e", "wheel,editable", "--parallel-no-spinner")
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -152,6 +150,7 @@ def test_variables_and_install_commands_are_the_configurations(demo: Path, tox: 
     assert "OWN COMMAND" in ran.stdout
 
 
+@pytest.mark.one_python
 def test_a_python_that_is_not_there_is_skipped_or_an_error_as_tox_has_it(demo: Path, tox: Tox) -> None:  # noqa: ARG001
     ran = tox("run", "-e", "old,variables")
     assert "old: SKIP" in ran.stdout
@@ -161,6 +160,7 @@ def test_a_python_that_is_not_there_is_skipped_or_an_error_as_tox_has_it(demo: P
     assert ran.returncode == 1
 
 
+@pytest.mark.one_python
 def test_a_python_that_is_named_on_the_command_line_comes_first(demo: Path, tox: Tox, store: ptest.Store) -> None:  # noqa: ARG001
     older = f"<{sys.version_info.major}.{sys.version_info.minor}"
     try:
@@ -173,19 +173,21 @@ def test_a_python_that_is_named_on_the_command_line_comes_first(demo: Path, tox:
     assert f"BASE {other.parent.parent}\n" in ran.stdout
 
 
+@pytest.mark.one_python
 def test_a_word_of_another_runner_is_not_without_effect(demo: Path, tox: Tox) -> None:  # noqa: ARG001
     ran = tox("run", "-e", "lowest")
     assert ran.returncode == 1
     assert "runner = uv-venv-runner" in ran.stdout
 
 
+@pytest.mark.one_python
 def test_what_cannot_be_installed_is_told_in_the_words_of_pip(demo: Path, tox: Tox) -> None:  # noqa: ARG001
     ran = tox("run", "-e", "none")
     assert ran.returncode == 1
     assert "No matching distribution found for six==0.0.0.dev999" in ran.stdout + ran.stderr
 
 
-@one_python
+@pytest.mark.one_python
 def test_beside_tox_uv_it_is_the_default_and_an_environment_can_be_another_s(project: Path, tox: Tox) -> None:
     pytest.importorskip("tox_uv")
     (project / "tox.ini").write_text(
@@ -202,7 +204,7 @@ def test_beside_tox_uv_it_is_the_default_and_an_environment_can_be_another_s(pro
     assert not (project / ".tox" / "ours" / ".ptest.json").exists()
 
 
-@one_python
+@pytest.mark.one_python
 def test_a_real_project_s_suite_ends_as_with_plain_tox(project: Path, tox: Tox) -> None:
     tools = Plain(project / "tools")
     tools.make(sys.executable)

@@ -200,6 +200,8 @@ impl<'a> Environment<'a> {
         command
             .arg("--quiet")
             .env("UV_LINK_MODE", "copy")
+            // As pip does for users. Each test starts Pythons; they write no bytecode, and would compile pytest each time.
+            .env("UV_COMPILE_BYTECODE", "true")
             .current_dir(&self.workspace.root);
         command
     }

@@ -17,7 +17,7 @@ use crate::context::{open, with_pip};
 use crate::snapshots::shell;
 
 /// The least that has modules and can be mounted.
-fn mounted(project: &std::path::Path) -> EnvironmentSpec {
+fn mounted(project: &Path) -> EnvironmentSpec {
     let mut spec = with_pip(project);
     spec.settings.profile = None;
     spec

@@ -178,7 +178,7 @@ def asked(
     streams: tuple[int, int, int],
     options: RunOptions,
     *,
-    input: bytes | None = None,  # noqa: A002 - as `subprocess` calls it
+    input: bytes | None = None,
     most: int = MOST,
 ) -> dict[str, Any]:
     """A command as the library is asked for it."""
@@ -298,7 +298,7 @@ class Process(Generic[AnyStr]):
 
     def communicate(
         self,
-        input: AnyStr | None = None,  # noqa: A002 - as `subprocess` calls it
+        input: AnyStr | None = None,
         timeout: Duration | None = None,
     ) -> tuple[AnyStr | None, AnyStr | None]:
         """Writes what it is to read, takes what it writes, and waits for its end.

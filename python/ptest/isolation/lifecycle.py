@@ -60,6 +60,7 @@ class LivingEnvironment(IsolatedEnvironment):
         self._directory = Directory(self.path)
         self._lock = threading.Lock()
         self._phase: EnvironmentStatus | None = EnvironmentStatus.INITIALIZING
+        self._steps = 0
         self._running: dict[str, ProcessInfo] = {}
         self._environment: Environment | None = None
         self._seen: Status | None = None
@@ -218,10 +219,12 @@ class LivingEnvironment(IsolatedEnvironment):
         logger.warning("%s of %s failed: %s", operation, self.env_id, error)
         self.emit_event(IsolationEvent.ERROR_OCCURRED, operation=operation, error=error, message=str(error))
 
-    def _claim(self, phase: EnvironmentStatus) -> bool:
-        """Whether this thread is the one that tells of a step."""
+    def _claim(self, phase: EnvironmentStatus, after: int | None = None) -> bool:
+        """Whether this thread is the one that tells of a step: nobody else is, or was after so many steps."""
         cleaning = phase is EnvironmentStatus.CLEANUP_START
         with self._lock:
+            if after is not None and after != self._steps:
+                return False
             if self._phase in _GOING or (self._phase is not None and not cleaning):
                 return False
             self._phase = phase
@@ -231,6 +234,7 @@ class LivingEnvironment(IsolatedEnvironment):
         with self._lock:
             if self._phase in phases:
                 self._phase = None
+                self._steps += 1
 
     # Its life.
 
@@ -292,35 +296,37 @@ class LivingEnvironment(IsolatedEnvironment):
 
     def _activate(self) -> None:
         environment = self.environment
+        steps = self._steps
         if environment.status().state == "active":
             return
-        claimed = self._claim(EnvironmentStatus.ACTIVATING)
+        claimed = self._claim(EnvironmentStatus.ACTIVATING, steps)
         try:
             if claimed:
                 self.emit_event(IsolationEvent.ENVIRONMENT_ACTIVATING)
-            changed = environment.activate()
+            environment.activate()
         finally:
             if claimed:
                 self._unclaim(EnvironmentStatus.ACTIVATING)
-        if changed:
+        if claimed:
             self.emit_event(IsolationEvent.ENVIRONMENT_ACTIVATED)
 
     def deactivate(self) -> bool:
         """Ends all that runs in it."""
         with self._doing("deactivate"):
             environment = self.environment
+            steps = self._steps
             if environment.status().state != "active":
                 return True
-            claimed = self._claim(EnvironmentStatus.DEACTIVATING)
+            claimed = self._claim(EnvironmentStatus.DEACTIVATING, steps)
             try:
                 if claimed:
                     self.emit_event(IsolationEvent.ENVIRONMENT_DEACTIVATING)
                     self._stop_processes()
-                changed = environment.deactivate(_GRACE)
+                environment.deactivate(_GRACE)
             finally:
                 if claimed:
                     self._unclaim(EnvironmentStatus.DEACTIVATING)
-            if changed:
+            if claimed:
                 self.emit_event(IsolationEvent.ENVIRONMENT_DEACTIVATED)
             return True
         return False

@@ -279,6 +279,24 @@ def test_6_threads_that_activate_see_one_activation(env: VirtualenvEnvironment, 
     assert [event for event, _ in seen] == ["environment_activating", "environment_activated"]
 
 
+def test_6_who_looked_before_another_activated_tells_of_no_activation(
+    env: VirtualenvEnvironment, watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = watch(env)
+    look = ptest.Environment.status
+
+    def looks_early(environment: ptest.Environment) -> ptest.Status:
+        found = look(environment)
+        monkeypatch.setattr(ptest.Environment, "status", look)
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(env.activate).result()
+        return found
+
+    monkeypatch.setattr(ptest.Environment, "status", looks_early)
+    assert env.activate()
+    assert [event for event, _ in seen] == ["environment_activating", "environment_activated"]
+
+
 def test_6_a_listener_that_removes_itself_is_missed_by_nobody(env: VirtualenvEnvironment) -> None:
     heard = []
 

@@ -18,7 +18,7 @@ static USE: RwLock<()> = RwLock::new(());
 static KEEPERS: Mutex<Vec<Weak<dyn Keeper>>> = Mutex::new(Vec::new());
 
 /// How long a fork waits for a moment in which nobody uses a connection. A use takes a millisecond at the most, unless the
-/// disk is slow or another process writes.
+/// disk is slow, another process writes or the log is moved, which waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 thread_local! {

@@ -220,7 +220,10 @@ class LivingEnvironment(IsolatedEnvironment):
         self.emit_event(IsolationEvent.ERROR_OCCURRED, operation=operation, error=error, message=str(error))
 
     def _claim(self, phase: EnvironmentStatus, after: int | None = None) -> bool:
-        """Whether this thread is the one that tells of a step: nobody else is, or was after so many steps."""
+        """Whether this thread is the one that tells of a step.
+
+        It is not while another one does, nor if there were more steps than ``after`` since it looked.
+        """
         cleaning = phase is EnvironmentStatus.CLEANUP_START
         with self._lock:
             if after is not None and after != self._steps:

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use ptest::progress::Silent;
-use ptest::{Collection, Depth, Environment, EnvironmentSpec, Improved, Ptest};
+use ptest::{Collection, Depth, Environment, EnvironmentSpec, Improved, Ptest, Requirements};
 use ptest_store::Stack;
 use ptest_testkit::{require, requirement};
 use walkdir::WalkDir;
@@ -194,31 +194,50 @@ fn python(tree: &Path, code: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// A store, and a directory for virtual environments with pip that are on their own.
+struct Copies {
+    ptest: Ptest,
+    requirements: Requirements,
+    directory: tempfile::TempDir,
+}
+
+impl Copies {
+    fn new() -> Self {
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        Self {
+            ptest: open(&directory.path().join("store")),
+            requirements: with_pip(directory.path()).requirements,
+            directory,
+        }
+    }
+
+    fn make(&self, name: &str) -> PathBuf {
+        let place = self.directory.path().join(name);
+        let made = self
+            .ptest
+            .materialize(None, &self.requirements, &place, &Silent);
+        made.unwrap();
+        place
+    }
+}
+
 #[test]
 fn a_plain_virtual_environment_has_what_was_compiled_and_python_takes_it() {
     require!(requirement::userns());
-    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let ptest = open(&directory.path().join("store"));
-    let requirements = with_pip(directory.path()).requirements;
-    let make = |name: &str| {
-        let place = directory.path().join(name);
-        let made = ptest.materialize(None, &requirements, &place, &Silent);
-        made.unwrap();
-        place
-    };
+    let copies = Copies::new();
     let import = "import pip._internal.cli.main";
 
-    let first = make("first");
+    let first = copies.make("first");
     assert!(bytecode(&first).is_empty());
     python(&first, import);
     assert!(!bytecode(&first).is_empty());
     // However often it is copied, one layer would make no difference.
-    make("second");
-    make("third");
-    let improved = ptest.improve(&Silent).unwrap();
+    copies.make("second");
+    copies.make("third");
+    let improved = copies.ptest.improve(&Silent).unwrap();
     assert_eq!((improved.compiled, improved.flattened), (1, 0));
 
-    let plain = make("plain");
+    let plain = copies.make("plain");
     let before = bytecode(&plain);
     assert!(!before.is_empty());
     python(&plain, import);
@@ -243,21 +262,16 @@ fn a_plain_virtual_environment_has_what_was_compiled_and_python_takes_it() {
 #[test]
 fn a_plain_virtual_environment_needs_no_bytecode() {
     require!(requirement::userns());
-    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let ptest = open(&directory.path().join("store"));
-    let requirements = with_pip(directory.path()).requirements;
-    let make = |name: &str| {
-        let place = directory.path().join(name);
-        ptest.materialize(None, &requirements, &place, &Silent)
-    };
-    make("first").unwrap();
+    let copies = Copies::new();
+    let ptest = &copies.ptest;
+    copies.make("first");
     let layers = ptest.store().layers().unwrap();
     ptest.improve(&Silent).unwrap();
     let companions = ptest.store().layers().unwrap().into_iter();
     for companion in companions.filter(|layer| !layers.contains(layer)) {
         fs::remove_dir_all(ptest.store().layer_path(&companion.id)).unwrap();
     }
-    let plain = make("plain").unwrap().path;
+    let plain = copies.make("plain");
     assert!(bytecode(&plain).is_empty());
     python(&plain, "import pip._internal.cli.main");
 }
